@@ -1,0 +1,204 @@
+"""Sample, Batch and the Dataset protocol: raw pixels and labels, nothing normalised, nothing resized."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import BenchmarkError
+
+ANOMALY = 254
+"""Label of a pixel that shows something no network was trained on."""
+IGNORE = 255
+"""Label of a pixel that takes part in nothing: neither in training nor in any metric."""
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its labels.
+
+    Attributes:
+        id: unique within the split, stable between runs, usable as a file name ("t5/12").
+        image: uint8 RGB, (3, H, W), as stored on disk.
+        labels: uint8, (H, W): 0..C-1 known classes, 254 anomaly, 255 ignore.
+    """
+
+    id: str
+    image: Tensor
+    labels: Tensor
+
+    def checked(self, classes: int, where: str = "") -> Sample:
+        """Return the sample itself, or say in one sentence which rule it breaks.
+
+        Args:
+            classes: number of known classes C.
+            where: the file to name in the message.
+        Raises:
+            BenchmarkError: wrong dtype or shape, sizes that differ, a label id that does not exist.
+        """
+        name = where or self.id
+        if self.image.dtype != torch.uint8 or self.image.ndim != 3 or self.image.shape[0] != 3:
+            raise BenchmarkError(f"{name}: the image must be uint8 RGB (3, H, W), not {_form(self.image)}.")
+        if self.labels.dtype != torch.uint8 or self.labels.ndim != 2:
+            raise BenchmarkError(f"{name}: the labels must be uint8 (H, W), not {_form(self.labels)}.")
+        if self.image.shape[1:] != self.labels.shape:
+            raise BenchmarkError(
+                f"{name}: the image is {self.image.shape[2]}x{self.image.shape[1]} pixels, "
+                f"its labels are {self.labels.shape[1]}x{self.labels.shape[0]}."
+            )
+        wrong = (self.labels >= classes) & (self.labels < ANOMALY)
+        if wrong.any():
+            raise BenchmarkError(
+                f"{name}: label id {int(self.labels[wrong][0])} does not exist; "
+                f"known are 0..{classes - 1}, {ANOMALY} (anomaly) and {IGNORE} (ignore)."
+            )
+        return self
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples of one size, stacked. Compared by identity, which is what network outputs are cached by."""
+
+    ids: tuple[str, ...]
+    images: Tensor  # uint8 (B, 3, H, W)
+    labels: Tensor  # uint8 (B, H, W)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the images and labels in pixels."""
+        return tuple(self.images.shape[-2:])  # type: ignore[return-value]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(self.ids, self.images.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+
+
+def collate(samples: Sequence[Sample]) -> list[Batch]:
+    """Stack samples into as few batches as their sizes allow, in order.
+
+    Images of one dataset may differ in size; they are never resized to fit each other.
+    """
+    groups: list[list[Sample]] = []
+    for sample in samples:
+        if groups and groups[-1][0].image.shape == sample.image.shape:
+            groups[-1].append(sample)
+        else:
+            groups.append([sample])
+    return [
+        Batch(
+            tuple(s.id for s in group),
+            torch.stack([s.image for s in group]),
+            torch.stack([s.labels for s in group]),
+        )
+        for group in groups
+    ]
+
+
+class Dataset(ABC):
+    """A split of a dataset: a map from an index to a :class:`Sample`.
+
+    What a class attribute says here is what the rest of the suite goes by; nothing outside this class asks for a
+    dataset's name. Opening a dataset (`__init__`) checks the layout and lists the files, and reads no image.
+
+    Args:
+        split: "train" and "val" hold no anomalies, "test" does.
+        root: the data root (``--data``, ``ANOMALY_DATA``, default ``./data``), in which the dataset finds itself.
+    Raises:
+        BenchmarkError: no such split, files missing; the sentence says where they were looked for.
+    """
+
+    name: ClassVar[str] = ""
+    """Set by the registry: the plugin's name."""
+    title: ClassVar[str] = ""
+    """As printed above a table."""
+    classes: ClassVar[tuple[str, ...]] = ()
+    """Names of the known classes; label id = position."""
+    palette: ClassVar[tuple[tuple[int, int, int], ...]] = ()
+    """RGB per known class, for pictures."""
+    note: ClassVar[str] = ""
+    """A sentence that every table of this dataset must carry (for instance that its scenes are rendered)."""
+    license: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+    auto: ClassVar[int | None] = None
+    """Rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken."""
+    sizes: ClassVar[Mapping[str, int]] = {}
+    """Published number of images per split; a differing count is reported."""
+    trained_on: ClassVar[str] = ""
+    """Dataset whose networks are evaluated here; empty where the dataset has a training split of its own."""
+    network: ClassVar[str] = "pspnet-resnet50"
+    """Network that ``run`` takes where ``--network`` is not given."""
+    scales: ClassVar[tuple[int, ...]] = ()
+    """Test scales (short sides in pixels) where ``--scales`` is not given; empty is the native size."""
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Per training task, the fields of its recipe that differ on this dataset from the authors' values."""
+
+    def __init__(self, split: str, root: Path) -> None:
+        if split not in SPLITS:
+            raise BenchmarkError(
+                f"{self.name or type(self).__name__} has no split '{split}'; it has {', '.join(SPLITS)}."
+            )
+        self.split = split
+        self.root = Path(root)
+
+    @classmethod
+    def available(cls, root: Path) -> bool:
+        """Whether the files of this dataset are found under the data root (cheap; opens no image)."""
+        return True
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images in the split."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """The sample at an index, checked (:meth:`Sample.checked`); an error names the file."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hexadecimal digest that changes when the images or labels of this split change."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+
+@dataclass
+class Subset(Dataset):
+    """The first `limit` images of a dataset, with the same metadata. Used by ``--limit`` and by tests."""
+
+    base: Dataset
+    limit: int
+    split: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.split = self.base.split
+        self.root = self.base.root
+        self.limit = min(self.limit, len(self.base))
+        for key in ("name", "title", "classes", "palette", "note", "trained_on", "network", "scales", "recipes"):
+            setattr(self, key, getattr(self.base, key))
+
+    def __len__(self) -> int:
+        return self.limit
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.limit:
+            raise IndexError(index)
+        return self.base[index]
+
+    def fingerprint(self) -> str:
+        return f"{self.base.fingerprint()}[:{self.limit}]"

@@ -1,0 +1,8 @@
+"""The one exception for what a user can mend."""
+
+
+class BenchmarkError(Exception):
+    """Something a user can mend: one sentence that names the file or plugin and what to do about it.
+
+    The command line prints it without a traceback and exits with code 2.
+    """

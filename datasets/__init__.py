@@ -1,0 +1,1 @@
+"""One module per dataset; the module's name, with hyphens, is the dataset's name."""

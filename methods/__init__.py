@@ -1,0 +1,1 @@
+"""One module (or small package) per method; the module's name is the method's name."""
