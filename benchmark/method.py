@@ -1,0 +1,88 @@
+"""The Method base class: what it needs, how it is fitted, how it scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+
+from benchmark.data import Batch
+from benchmark.network import NetworkSpec
+from benchmark.pool import Need, Networks
+from benchmark.recipe import Recipe
+
+if TYPE_CHECKING:
+    from benchmark.training import FitData
+
+__all__ = ["Batch", "Method", "Need", "Networks"]
+
+
+class Method(nn.Module, ABC):
+    """An anomaly-segmentation method: networks' outputs in, one score per pixel out.
+
+    Constructor keywords are the configuration and are recorded verbatim. Statistics, prototypes and students are
+    buffers or child modules, so that device, saving and loading come from :class:`torch.nn.Module`. A method knows no
+    files, no devices, no metrics and no other image than those of its batch.
+
+    Only :meth:`score` must be written. A method that gathers statistics overrides :meth:`observe` (one pass over the
+    training images, shared by all methods) and :meth:`fit`; one that trains a module of its own names the recipe in
+    :attr:`recipes` and trains in :meth:`fit`.
+    """
+
+    name: ClassVar[str] = ""
+    """Set by the registry: the plugin's name."""
+    title: ClassVar[str] = ""
+    """As printed in tables; the name where empty."""
+    paper: ClassVar[str] = ""
+    """Authors, venue and year of the source."""
+    auxiliary_data: ClassVar[bool] = False
+    """Whether outlier images were seen in training; such methods stand apart in tables."""
+    recipes: ClassVar[Mapping[str, Recipe]] = {}
+    """What :meth:`fit` trains: task -> the authors' recipe, to which a dataset's overrides of that task apply."""
+    version: ClassVar[int] = 1
+    """Raise it when the method computes something else than before: records and fits of the old version are stale."""
+
+    config: Mapping[str, Any]
+    """Set by the registry: every constructor keyword with its value."""
+    label: str
+    """Set by the registry: the name with the keywords that differ from their defaults."""
+
+    def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
+        """The networks by role. The default is the shared segmentation network under the role "base".
+
+        Args:
+            base: the network that all methods share. Derive others from it (``base.member(1)``,
+                ``dataclasses.replace(base, ...)``); equal specs are trained, loaded and run once.
+        """
+        return {"base": Need(base)}
+
+    def observe(self, batch: Batch, networks: Networks) -> None:
+        """Gather statistics of one training batch (native size, no augmentation, labels included)."""
+        raise NotImplementedError
+
+    def fit(self, data: FitData, networks: Networks) -> None:
+        """Finish the statistics or train child modules. Called once, after all batches were observed."""
+
+    @abstractmethod
+    def score(self, batch: Batch, networks: Networks) -> Tensor:
+        """Anomaly score of every pixel.
+
+        Args:
+            batch: images uint8 (B, 3, H, W); a method must not look at the labels.
+            networks: ``networks["base"](batch)`` gives the :class:`~benchmark.network.Outputs`.
+        Returns:
+            float32 (B, H, W), higher = more anomalous, raw: not normalised per image or batch, and for each image
+            independent of what else is in the batch.
+        """
+
+    @property
+    def observes(self) -> bool:
+        """Whether the method gathers statistics of the training images."""
+        return type(self).observe is not Method.observe
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the method has anything to fit."""
+        return self.observes or type(self).fit is not Method.fit

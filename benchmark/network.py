@@ -1,0 +1,251 @@
+"""NetworkSpec says which network, Network computes, Outputs holds what one forward gave."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.recipe import Recipe, digest
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A trained network as a value: equal specs are one network and one forward per batch, whoever asks.
+
+    Attributes:
+        arch: name in the network registry, "family-variant" ("pspnet-resnet50").
+        dataset: dataset on whose training split it is or will be trained.
+        classes: number of known classes C.
+        recipe: how; includes the ensemble member.
+        data: fingerprint of the training split.
+        options: keywords of the network's ``build`` as sorted pairs (``(("head", "cosine"),)``).
+        scales: test scales as short sides in pixels; empty is the native size. Logits and probabilities are averaged.
+        max_size: bound of the long side after scaling, in pixels; 0 is none. StreetHazards' papers use 1000.
+        weights: a weights file from elsewhere that stands in for training, with its digest; empty for our own.
+    """
+
+    arch: str
+    dataset: str
+    classes: int
+    recipe: Recipe
+    data: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
+    scales: tuple[int, ...] = ()
+    max_size: int = 0
+    weights: str = ""
+
+    @property
+    def checkpoint(self) -> NetworkSpec:
+        """The spec without what only concerns testing: what names the weights."""
+        return dataclasses.replace(self, scales=(), max_size=0)
+
+    @property
+    def key(self) -> str:
+        """Stem of the weights file below the weights folder: "dataset/arch-m0-digest"."""
+        return f"{self.dataset}/{self.arch}-m{self.recipe.member}-{digest(dataclasses.asdict(self.checkpoint))}"
+
+    def member(self, index: int) -> NetworkSpec:
+        """The ensemble member of that index: same recipe, seed + index."""
+        return dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, member=index))
+
+    def native(self) -> NetworkSpec:
+        """The same network tested at the native image size."""
+        return dataclasses.replace(self, scales=(), max_size=0)
+
+
+class Network(nn.Module, ABC):
+    """A segmentation network that takes raw uint8 RGB: normalisation, padding and un-padding are its own business.
+
+    Subclasses set `channels` and implement :meth:`forward`.
+    """
+
+    stride: ClassVar[int] = 8
+    """Input sides of :meth:`forward` are multiples of this."""
+    penultimate: ClassVar[str] = ""
+    """Name of the tap that `head` maps to the logits."""
+
+    def __init__(self, classes: int, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)) -> None:
+        super().__init__()
+        self.classes = classes
+        self.channels: dict[str, int] = {}  # tap -> number of channels
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, taps: Collection[str] = ()) -> dict[str, Tensor]:
+        """One forward.
+
+        Args:
+            inputs: normalised float images (B, 3, h, w), sides multiples of `stride`.
+            taps: names of intermediate features to return as well.
+        Returns:
+            "logits" (B, C, h/8, w/8), in training also "aux" where there is deep supervision, and every tap under its
+            name, detached from later in-place operations.
+        """
+
+    @property
+    def head(self) -> nn.Module:
+        """The module from the `penultimate` tap to the logits, dropout included."""
+        raise AttributeError(f"{type(self).__name__} names no head.")
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (or float in 0..255) RGB to the network's input values."""
+        return (images.float() - self.mean) / self.std
+
+    def segment(self, images: Tensor, scale: int = 0, max_size: int = 0, taps: Collection[str] = ()) -> ScaleOutputs:
+        """Run at one scale. At the native size the input is padded to the stride; else it is resized to fit it.
+
+        Args:
+            images: uint8 RGB (B, 3, H, W).
+            scale: short side in pixels, 0 for the native size.
+            max_size: bound of the long side, 0 for none.
+            taps: features to keep.
+        """
+        size = tuple(images.shape[-2:])
+        inputs = self.normalise(images)
+        if scale:
+            padded = scaled_size(size, scale, max_size, self.stride)
+            # Pillow's bilinear filter, which the reference evaluations use, is antialiased when it shrinks.
+            inputs = F.interpolate(inputs, padded, mode="bilinear", align_corners=False, antialias=True)
+            covers = padded
+        else:
+            padded = tuple(math.ceil(s / self.stride) * self.stride for s in size)
+            covers = size
+            inputs = F.pad(inputs, (0, padded[1] - size[1], 0, padded[0] - size[0]), mode="replicate")
+        if inputs.device.type == "cpu" or torch.is_autocast_enabled(inputs.device.type):
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        result = self(inputs, taps)
+        return ScaleOutputs(result["logits"].float(), {t: result[t].float() for t in taps}, padded, covers)
+
+
+def scaled_size(size: tuple[int, int], scale: int, max_size: int = 0, stride: int = 8) -> tuple[int, int]:
+    """(H, W) after scaling the short side to `scale` with the long side at most `max_size`, rounded up to the stride.
+
+    For 720x1280 and 300, 375, 450, 525, 600 at most 1000: 304x536, 376x672, 456x800, 528x936, 568x1000.
+    """
+    factor = scale / min(size)
+    if max_size:
+        factor = min(factor, max_size / max(size))
+    # A tiny surplus keeps 720 * (300 / 720) from truncating to 299.
+    height, width = (math.ceil(int(side * factor + 1e-6) / stride) * stride for side in size)
+    return height, width
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleOutputs:
+    """What a forward at one scale gave.
+
+    Attributes:
+        logits: (B, C, h, w) float32 at feature resolution.
+        taps: name -> (B, D, h, w) float32.
+        padded: size in pixels that the network saw; the feature grid covers it.
+        covers: the part of it (from the top left corner) that shows the image.
+    """
+
+    logits: Tensor
+    taps: Mapping[str, Tensor]
+    padded: tuple[int, int]
+    covers: tuple[int, int]
+
+    def upsample(self, features: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+        """Bilinear from the feature grid to `size` pixels of the image, (B, D, h, w) to (B, D, *size)."""
+        if self.covers == self.padded:
+            return F.interpolate(features, size, mode="bilinear", align_corners=align_corners)
+        full = F.interpolate(features, self.padded, mode="bilinear", align_corners=align_corners)
+        cropped = full[..., : self.covers[0], : self.covers[1]]
+        return cropped if self.covers == size else F.interpolate(cropped, size, mode="bilinear", align_corners=False)
+
+
+class Clock:
+    """Seconds spent in networks and in what all methods share, told apart from the methods' own."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._cuda = torch.device(device).type == "cuda"
+        self._depth = 0
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        """Time in seconds, after everything queued on the device has finished."""
+        if self._cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    @contextmanager
+    def shared(self):
+        """Count what happens inside as shared work."""
+        if self._depth:
+            yield
+            return
+        self._depth += 1
+        start = self.now()
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            self.seconds += self.now() - start
+
+
+class Outputs:
+    """What one network says of one batch, over all its test scales; full-size maps are computed once and kept.
+
+    Multi-scale results follow the reference evaluation of StreetHazards: logits are upsampled to the image, then
+    averaged over the scales; probabilities are the average of the scales' softmax.
+    """
+
+    def __init__(self, scales: list[ScaleOutputs], size: tuple[int, int], clock: Clock | None = None) -> None:
+        self.scales = scales
+        self.size = size
+        self._clock = clock or Clock()
+        self._cache: dict[str, Tensor] = {}
+
+    def logits(self) -> Tensor:
+        """Mean logits (B, C, H, W), float32."""
+
+        def compute() -> Tensor:
+            total = self.scales[0].upsample(self.scales[0].logits, self.size)
+            for scale in self.scales[1:]:
+                total = total + scale.upsample(scale.logits, self.size)
+            return total / len(self.scales) if len(self.scales) > 1 else total
+
+        return self._cached("logits", compute)
+
+    def log_probabilities(self) -> Tensor:
+        """Logarithm of the mean softmax (B, C, H, W), computed in log space: no underflow, no saturation at 1."""
+
+        def compute() -> Tensor:
+            if len(self.scales) == 1:
+                return F.log_softmax(self.logits(), dim=1)
+            total = None
+            for scale in self.scales:
+                terms = F.log_softmax(scale.upsample(scale.logits, self.size), dim=1)
+                total = terms if total is None else torch.logaddexp(total, terms)
+            return total - math.log(len(self.scales))
+
+        return self._cached("log_probabilities", compute)
+
+    def max_logits(self) -> tuple[Tensor, Tensor]:
+        """Largest mean logit and its class, both (B, H, W)."""
+        values = self._cached("max_logits", lambda: self.logits().max(dim=1))
+        return values.values, values.indices
+
+    def prediction(self) -> Tensor:
+        """Segmentation (B, H, W), int64: the class of largest mean probability."""
+        if len(self.scales) == 1:  # softmax keeps the order
+            return self.max_logits()[1]
+        return self._cached("prediction", lambda: self.log_probabilities().argmax(dim=1))
+
+    def _cached(self, key: str, compute) -> Any:
+        if key not in self._cache:
+            with self._clock.shared():
+                self._cache[key] = compute()
+        return self._cache[key]

@@ -1,0 +1,132 @@
+"""The pool runs each network once per batch, however many methods use it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.data import Batch
+from benchmark.errors import BenchmarkError
+from benchmark.network import Clock, Network, NetworkSpec, Outputs
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a method needs of a network: which one, and which intermediate features."""
+
+    network: NetworkSpec
+    taps: tuple[str, ...] = ()
+
+
+class Pool:
+    """Loaded networks and their latest outputs.
+
+    Args:
+        load: gives the trained network of a spec, in eval mode.
+        device: where they run.
+        precision: "fp32" or "bf16" (autocast).
+    """
+
+    def __init__(self, load: Callable[[NetworkSpec], Network], device: torch.device, precision: str = "fp32") -> None:
+        self._load = load
+        self.device = torch.device(device)
+        self.precision = precision
+        self.clock = Clock(device)
+        self.forwards: Counter[NetworkSpec] = Counter()
+        self._networks: dict[NetworkSpec, Network] = {}
+        self._taps: dict[NetworkSpec, set[str]] = {}
+        self._batch: Batch | None = None
+        self._outputs: dict[NetworkSpec, Outputs] = {}
+
+    def view(self, needs: Mapping[str, Need]) -> Networks:
+        """The networks of one method, by role. Taps of all views are merged, so that one forward serves everyone.
+
+        Raises:
+            BenchmarkError: the network has no such tap.
+        """
+        handles = {}
+        for role, need in needs.items():
+            network = self.network(need.network)
+            missing = [t for t in need.taps if t not in network.channels]
+            if missing:
+                raise BenchmarkError(
+                    f"needs the features {', '.join(missing)} of its network '{role}', "
+                    f"but {need.network.arch} only offers {', '.join(network.channels) or 'none'}."
+                )
+            self._taps.setdefault(need.network, set()).update(need.taps)
+            handles[role] = Handle(self, need.network)
+        return Networks(handles)
+
+    def network(self, spec: NetworkSpec) -> Network:
+        """The module behind a spec; specs that differ only in test scales share it."""
+        key = spec.checkpoint
+        if key not in self._networks:
+            network = self._load(key).to(self.device).eval().requires_grad_(False)
+            self._networks[key] = network.to(memory_format=torch.channels_last)
+        return self._networks[key]
+
+    def outputs(self, spec: NetworkSpec, batch: Batch) -> Outputs:
+        """Outputs of a network for a batch; computed at the first call for that batch object, then kept."""
+        if batch is not self._batch:
+            self._batch, self._outputs = batch, {}
+        if spec not in self._outputs:
+            with self.clock.shared(), torch.inference_mode():
+                self._outputs[spec] = self.run(spec, batch.images, self._taps.get(spec, ()))
+            self.forwards[spec] += 1
+        return self._outputs[spec]
+
+    def run(self, spec: NetworkSpec, images: Tensor, taps: Collection[str] = ()) -> Outputs:
+        """A forward that is not kept, of any images (uint8 or float 0..255); gradients flow where they are enabled."""
+        network = self.network(spec)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            scales = [network.segment(images, scale, spec.max_size, taps) for scale in spec.scales or (0,)]
+        return Outputs(scales, tuple(images.shape[-2:]), self.clock)
+
+    def forget(self) -> None:
+        """Drop the outputs of the latest batch."""
+        self._batch, self._outputs = None, {}
+
+
+class Handle:
+    """One network as a method sees it: call it with a batch."""
+
+    def __init__(self, pool: Pool, spec: NetworkSpec) -> None:
+        self._pool = pool
+        self.spec = spec
+
+    @property
+    def module(self) -> Network:
+        """The network itself, in eval mode and frozen."""
+        return self._pool.network(self.spec)
+
+    def __call__(self, batch: Batch) -> Outputs:
+        """Outputs for the batch, shared with every other method."""
+        return self._pool.outputs(self.spec, batch)
+
+    def run(self, images: Tensor, taps: Collection[str] = (), scales: tuple[int, ...] | None = None) -> Outputs:
+        """Outputs for other images (a synthesis, a perturbed input), not shared and not kept."""
+        spec = self.spec if scales is None else dataclasses.replace(self.spec, scales=scales)
+        return self._pool.run(spec, images, taps)
+
+
+class Networks(Mapping[str, Handle]):
+    """A method's networks by role."""
+
+    def __init__(self, handles: Mapping[str, Handle]) -> None:
+        self._handles = dict(handles)
+
+    def __getitem__(self, role: str) -> Handle:
+        if role not in self._handles:
+            raise BenchmarkError(f"asks for the network '{role}', but its needs() names {', '.join(self._handles)}.")
+        return self._handles[role]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._handles)
+
+    def __len__(self) -> int:
+        return len(self._handles)

@@ -1,0 +1,96 @@
+"""How a thing is trained: a frozen value whose digest names the checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.errors import BenchmarkError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the outcome of a training run, apart from the data and the task's code.
+
+    Defaults are the segmentation recipe of the StreetHazards baselines (CSAIL PSPNet: SGD 0.02, poly 0.9, batch 8,
+    20 epochs of 5000 iterations, five input scales, horizontal flips).
+
+    Attributes:
+        task: what is learned ("segmentation", "distillation", ...); also the key of a dataset's overrides.
+        epochs: number of epochs.
+        steps_per_epoch: optimiser steps in an epoch; 0 is one pass over the training images.
+        batch_size: images in an optimiser step, over all devices.
+        optimiser: "sgd", "adam" or "adamw".
+        lr: initial learning rate.
+        momentum: of SGD.
+        nesterov: whether SGD's momentum is Nesterov's.
+        betas: of Adam and AdamW.
+        weight_decay: on convolution and linear weights.
+        decay_everything: whether normalisation weights and biases decay, too.
+        schedule: "poly" ``lr * (1 - step / steps) ** 0.9``, "cosine" to zero, or "constant".
+        warmup_steps: steps in which the learning rate rises linearly from 0.
+        scales: short sides in pixels, one drawn per step; empty is the native size.
+        max_size: bound of the long side after scaling, in pixels.
+        scale_range: factors between which an image is scaled before `crop`, drawn per image; empty is none.
+        crop: (height, width) cut at a random place after scaling, padded with ignore; empty is none.
+        flip: whether images are mirrored with probability 1/2.
+        colour: strength of brightness, contrast and saturation jitter; 0 is none.
+        aux_weight: weight of the deep-supervision loss.
+        label_size: "feature" compares at the resolution of the logits (labels by nearest neighbour), "full" upsamples
+            the logits to the labels.
+        member: index of the ensemble member; member 0 is the network that everything shares.
+        seed: of member 0; member m uses seed + m.
+    """
+
+    task: str = "segmentation"
+    epochs: int = 20
+    steps_per_epoch: int = 5000
+    batch_size: int = 8
+    optimiser: str = "sgd"
+    lr: float = 0.02
+    momentum: float = 0.9
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-4
+    decay_everything: bool = False
+    schedule: str = "poly"
+    warmup_steps: int = 0
+    scales: tuple[int, ...] = ()
+    max_size: int = 0
+    scale_range: tuple[float, ...] = ()
+    crop: tuple[int, ...] = ()
+    flip: bool = True
+    colour: float = 0.0
+    aux_weight: float = 0.4
+    label_size: str = "feature"
+    member: int = 0
+    seed: int = 304
+
+    def changed(self, overrides: Mapping[str, Any]) -> Recipe:
+        """The recipe with some fields replaced; a list becomes a tuple, an unknown field is an error."""
+        known = {f.name: f for f in dataclasses.fields(self)}
+        for key in overrides:
+            if key not in known:
+                raise BenchmarkError(f"A {self.task} recipe has no field '{key}'; it has {', '.join(known)}.")
+        frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
+        return dataclasses.replace(self, **frozen)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a sidecar or a record."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def digest(value: Any, length: int = 10) -> str:
+    """Hexadecimal digest of anything that JSON can hold; equal values have equal digests on every machine."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)

@@ -1,0 +1,243 @@
+"""Names to plugins: built-ins found by scanning, third parties by entry point, a single file by ``--plugin``.
+
+Nothing is imported before somebody asks for it by name, a plugin that fails to import breaks no other, and no list
+of names is kept by hand anywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmark.errors import BenchmarkError
+
+_HOME = Path(__file__).resolve().parent.parent
+
+
+class Registry:
+    """The plugins of one kind.
+
+    A plugin is a module that defines exactly one public subclass of the kind's base class (or, for networks, a
+    function ``build``); its name is the module's. An entry point of the group, or a file, does the same from outside.
+
+    Args:
+        kind: "method", "dataset" or "network"; the word used in messages.
+        package: package scanned for built-ins.
+        wanted: "module:Class" that a plugin subclasses, or the name of the function that it defines.
+        separator: how names are printed; "-" and "_" are interchangeable when asking.
+    """
+
+    def __init__(self, kind: str, package: str, wanted: str, separator: str) -> None:
+        self.kind = kind
+        self.package = package
+        self.group = f"anomaly_benchmark.{kind}s"
+        self._wanted = wanted
+        self._separator = separator
+        self._sources: dict[str, tuple[str, Any]] | None = None
+        self._loaded: dict[str, Any] = {}
+
+    def canonical(self, name: str) -> str:
+        """The name as it is printed and stored."""
+        other = "_" if self._separator == "-" else "-"
+        return name.strip().replace(other, self._separator)
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted, whether or not it can be imported."""
+        return sorted(self._find())
+
+    def source(self, name: str) -> str:
+        """Where a plugin comes from, in words."""
+        return self._find()[self.canonical(name)][0]
+
+    def unavailable(self) -> dict[str, str]:
+        """Name -> error of every plugin that cannot be imported. Imports all of them."""
+        errors = {}
+        for name in self.names():
+            try:
+                self.get(name)
+            except BenchmarkError as error:
+                errors[name] = str(error)
+        return errors
+
+    def get(self, name: str) -> Any:
+        """The plugin's class (or build function).
+
+        Raises:
+            BenchmarkError: unknown name (with the nearest known ones), or a plugin that cannot be imported.
+        """
+        key = self.canonical(name)
+        if key in self._loaded:
+            return self._loaded[key]
+        sources = self._find()
+        if key not in sources:
+            near = difflib.get_close_matches(key, sources, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(sources))}."
+            raise BenchmarkError(f"There is no {self.kind} '{name}'; {hint}")
+        where, target = sources[key]
+        try:
+            module = target.load() if hasattr(target, "load") else target
+            plugin = self._pick(importlib.import_module(module) if isinstance(module, str) else module)
+        except BenchmarkError:
+            raise
+        except Exception as error:
+            raise BenchmarkError(
+                f"The {self.kind} '{key}' ({where}) cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+        if inspect.isclass(plugin):
+            plugin.name = key
+        self._loaded[key] = plugin
+        return plugin
+
+    def create(self, call: str, **keywords: Any) -> Any:
+        """Make an instance from ``name[:key=value[:key=value...]]``; the text's values override `keywords`.
+
+        The instance's ``config`` holds every constructor keyword with its value, defaults included, and ``label`` the
+        name with the keywords that differ from their defaults: what records and tables call it.
+        """
+        name, options = parse_call(call)
+        cls = self.get(name)
+        signature = inspect.signature(cls)
+        try:
+            bound = signature.bind(**{**keywords, **options})
+        except TypeError as error:
+            known = ", ".join(p for p in signature.parameters if p != "self") or "no options"
+            raise BenchmarkError(f"The {self.kind} '{cls.name}': {error}; it knows {known}.") from None
+        try:
+            instance = cls(**bound.arguments)
+        except BenchmarkError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise BenchmarkError(f"The {self.kind} '{cls.name}' refuses {call!r}: {error}") from error
+        bound.apply_defaults()
+        config = dict(bound.arguments)
+        changed = {k: v for k, v in config.items() if v != signature.parameters[k].default}
+        instance.config = config
+        instance.label = ":".join([cls.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
+        return instance
+
+    def add_module(self, module: ModuleType, name: str, where: str) -> None:
+        """Register a module that is already imported (``--plugin``)."""
+        self._add(self._find(), self.canonical(name), where, module)
+
+    def claims(self, module: ModuleType) -> bool:
+        """Whether a module defines a plugin of this kind."""
+        return bool(self._candidates(module))
+
+    def _find(self) -> dict[str, tuple[str, Any]]:
+        if self._sources is None:
+            found: dict[str, tuple[str, Any]] = {}
+            package = importlib.import_module(self.package)
+            paths = [str(Path(p).resolve()) for p in package.__path__]
+            if not any(Path(p).is_relative_to(_HOME) for p in paths):
+                raise BenchmarkError(
+                    f"'import {self.package}' finds {paths[0]}, which is another project's package of that name; "
+                    f"run from the folder of this project or uninstall the other one from this environment."
+                )
+            for module in pkgutil.iter_modules(package.__path__):
+                if not module.name.startswith("_"):
+                    self._add(found, self.canonical(module.name), "built in", f"{self.package}.{module.name}")
+            for point in importlib.metadata.entry_points(group=self.group):
+                owner = point.dist.name if point.dist else point.value
+                self._add(found, self.canonical(point.name), f"entry point of {owner}", point)
+            self._sources = found
+        return self._sources
+
+    def _add(self, found: dict[str, tuple[str, Any]], name: str, where: str, target: Any) -> None:
+        if name in found:
+            raise BenchmarkError(
+                f"Two {self.kind}s are called '{name}': one {found[name][0]}, one {where}; rename one."
+            )
+        found[name] = (where, target)
+
+    def _candidates(self, module: ModuleType) -> list[Any]:
+        if ":" not in self._wanted:
+            found = getattr(module, self._wanted, None)
+            return [found] if callable(found) else []
+        home, _, base_name = self._wanted.partition(":")
+        base = getattr(importlib.import_module(home), base_name)
+        return [
+            value
+            for key, value in vars(module).items()
+            if inspect.isclass(value)
+            and issubclass(value, base)
+            and not inspect.isabstract(value)
+            and not key.startswith("_")
+            and (value.__module__ == module.__name__ or value.__module__.startswith(module.__name__ + "."))
+        ]
+
+    def _pick(self, module: Any) -> Any:
+        if not isinstance(module, ModuleType):  # an entry point may name the class itself
+            return module
+        found = self._candidates(module)
+        if len(found) != 1:
+            wanted = self._wanted if ":" not in self._wanted else f"subclass of {self._wanted.split(':')[1]}"
+            names = f" ({', '.join(c.__name__ for c in found)})" if found else ""
+            raise BenchmarkError(
+                f"{module.__name__} must define exactly one public {wanted}; it has {len(found)}{names}."
+            )
+        return found[0]
+
+
+METHODS = Registry("method", "methods", "benchmark.method:Method", "_")
+DATASETS = Registry("dataset", "datasets", "benchmark.data:Dataset", "-")
+NETWORKS = Registry("network", "benchmark.networks", "build", "-")
+
+
+def load_plugin(path: str | Path) -> str:
+    """Register the plugin in a Python file under the file's name, whatever kind it is, and return that kind."""
+    file = Path(path)
+    if not file.is_file():
+        raise BenchmarkError(f"--plugin {file}: there is no such file.")
+    spec = importlib.util.spec_from_file_location(f"plugin_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise BenchmarkError(f"--plugin {file}: not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BenchmarkError(f"--plugin {file} cannot be imported: {type(error).__name__}: {error}") from error
+    for registry in (METHODS, DATASETS, NETWORKS):
+        if registry.claims(module):
+            registry.add_module(module, file.stem, f"file {file}")
+            return registry.kind
+    raise BenchmarkError(f"--plugin {file} defines neither a Method nor a Dataset subclass nor a function build().")
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """``"name:key=value:flag=true"`` to the name and its options; numbers and true/false/none become such."""
+    name, *parts = text.split(":")
+    options: dict[str, Any] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise BenchmarkError(f"'{text}': '{part}' is not key=value.")
+        options[key.strip().replace("-", "_")] = parse_value(value)
+    return name, options
+
+
+def parse_value(text: str) -> Any:
+    """A literal as typed on a command line."""
+    words: Mapping[str, Any] = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def format_value(value: Any) -> str:
+    """The inverse of :func:`parse_value`."""
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
