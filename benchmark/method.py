@@ -58,6 +58,9 @@ class Method(nn.Module, ABC):
         """
         return {"base": Need(base)}
 
+    def build(self, networks: Networks) -> None:
+        """Create child modules and buffers whose shapes depend on the networks; called before fitting or loading."""
+
     def observe(self, batch: Batch, networks: Networks) -> None:
         """Gather statistics of one training batch (native size, no augmentation, labels included)."""
         raise NotImplementedError

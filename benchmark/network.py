@@ -102,30 +102,42 @@ class Network(nn.Module, ABC):
         """uint8 (or float in 0..255) RGB to the network's input values."""
         return (images.float() - self.mean) / self.std
 
-    def segment(self, images: Tensor, scale: int = 0, max_size: int = 0, taps: Collection[str] = ()) -> ScaleOutputs:
-        """Run at one scale. At the native size the input is padded to the stride; else it is resized to fit it.
+    def prepare(self, images: Tensor, scale: int = 0, max_size: int = 0) -> Prepared:
+        """Normalise and fit images to the stride: padded at the native size, else resized to a multiple of it.
 
         Args:
-            images: uint8 RGB (B, 3, H, W).
+            images: uint8 RGB (B, 3, H, W), or float in 0..255.
             scale: short side in pixels, 0 for the native size.
             max_size: bound of the long side, 0 for none.
-            taps: features to keep.
         """
         size = tuple(images.shape[-2:])
         inputs = self.normalise(images)
         if scale:
-            padded = scaled_size(size, scale, max_size, self.stride)
+            padded = covers = scaled_size(size, scale, max_size, self.stride)
             # Pillow's bilinear filter, which the reference evaluations use, is antialiased when it shrinks.
             inputs = F.interpolate(inputs, padded, mode="bilinear", align_corners=False, antialias=True)
-            covers = padded
         else:
             padded = tuple(math.ceil(s / self.stride) * self.stride for s in size)
             covers = size
-            inputs = F.pad(inputs, (0, padded[1] - size[1], 0, padded[0] - size[0]), mode="replicate")
-        if inputs.device.type == "cpu" or torch.is_autocast_enabled(inputs.device.type):
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        result = self(inputs, taps)
-        return ScaleOutputs(result["logits"].float(), {t: result[t].float() for t in taps}, padded, covers)
+            if padded != size:
+                inputs = F.pad(inputs, (0, padded[1] - size[1], 0, padded[0] - size[0]), mode="replicate")
+        return Prepared(inputs.contiguous(memory_format=torch.channels_last), padded, covers)
+
+    def segment(self, images: Tensor, scale: int = 0, max_size: int = 0, taps: Collection[str] = ()) -> ScaleOutputs:
+        """Run at one scale; arguments as in :meth:`prepare`, `taps` are the features to keep."""
+        prepared = self.prepare(images, scale, max_size)
+        result = self(prepared.inputs, taps)
+        features = {tap: result[tap].float() for tap in taps}
+        return ScaleOutputs(result["logits"].float(), features, prepared.padded, prepared.covers)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Network input: normalised images (B, 3, *padded), of which the top left `covers` pixels show the image."""
+
+    inputs: Tensor
+    padded: tuple[int, int]
+    covers: tuple[int, int]
 
 
 def scaled_size(size: tuple[int, int], scale: int, max_size: int = 0, stride: int = 8) -> tuple[int, int]:

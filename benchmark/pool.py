@@ -36,7 +36,7 @@ class Pool:
         self._load = load
         self.device = torch.device(device)
         self.precision = precision
-        self.clock = Clock(device)
+        self.clocks: dict[NetworkSpec, Clock] = {}
         self.forwards: Counter[NetworkSpec] = Counter()
         self._networks: dict[NetworkSpec, Network] = {}
         self._taps: dict[NetworkSpec, set[str]] = {}
@@ -75,7 +75,7 @@ class Pool:
         if batch is not self._batch:
             self._batch, self._outputs = batch, {}
         if spec not in self._outputs:
-            with self.clock.shared(), torch.inference_mode():
+            with self.clock(spec).shared(), torch.no_grad():
                 self._outputs[spec] = self.run(spec, batch.images, self._taps.get(spec, ()))
             self.forwards[spec] += 1
         return self._outputs[spec]
@@ -85,7 +85,15 @@ class Pool:
         network = self.network(spec)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             scales = [network.segment(images, scale, spec.max_size, taps) for scale in spec.scales or (0,)]
-        return Outputs(scales, tuple(images.shape[-2:]), self.clock)
+        return Outputs(scales, tuple(images.shape[-2:]), self.clock(spec))
+
+    def clock(self, spec: NetworkSpec) -> Clock:
+        """Time spent in the forwards of a spec and in the full-size maps that methods share."""
+        return self.clocks.setdefault(spec, Clock(self.device))
+
+    def seconds(self) -> float:
+        """Shared time of all networks together."""
+        return sum(clock.seconds for clock in self.clocks.values())
 
     def forget(self) -> None:
         """Drop the outputs of the latest batch."""

@@ -100,8 +100,8 @@ class Registry:
     def create(self, call: str, **keywords: Any) -> Any:
         """Make an instance from ``name[:key=value[:key=value...]]``; the text's values override `keywords`.
 
-        The instance's ``config`` holds every constructor keyword with its value, defaults included, and ``label`` the
-        name with the keywords that differ from their defaults: what records and tables call it.
+        The instance's ``config`` holds every constructor keyword that is not among `keywords` with its value, defaults
+        included, and ``label`` the name with those that differ from their defaults: what records and tables call it.
         """
         name, options = parse_call(call)
         cls = self.get(name)
@@ -118,7 +118,7 @@ class Registry:
         except (TypeError, ValueError) as error:
             raise BenchmarkError(f"The {self.kind} '{cls.name}' refuses {call!r}: {error}") from error
         bound.apply_defaults()
-        config = dict(bound.arguments)
+        config = {k: v for k, v in bound.arguments.items() if k not in keywords}
         changed = {k: v for k, v in config.items() if v != signature.parameters[k].default}
         instance.config = config
         instance.label = ":".join([cls.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
