@@ -1,0 +1,104 @@
+"""What decides a record's numbers, and in words which part of it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The parts of a measurement that decide its numbers; two runs of equal identity need not both be made.
+
+    A digest that is not known (the weights are not on this machine, the fit was not made yet) is None and is then not
+    compared.
+    """
+
+    fingerprint: str  # of the images and labels
+    limit: int | None  # --limit, None for all images
+    network: str  # key of the shared network: architecture, training data, recipe
+    options: Mapping[str, Any] = field(default_factory=dict)  # keywords of the shared network's build()
+    scales: tuple[int, ...] = ()  # test scales
+    max_size: int = 0  # bound of the long side in pixels
+    weights: str | None = None  # SHA-256 of the shared network's weights
+    others: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)  # role -> (key, SHA-256 of weights)
+    config: Mapping[str, Any] = field(default_factory=dict)  # the method's constructor keywords
+    version: int = 1  # of the method
+    fit: str | None = None  # digest of what fit() made
+    protocols: Mapping[str, int] = field(default_factory=dict)  # protocol name -> version
+
+    def differences(self, expected: Identity) -> list[str]:
+        """One phrase per part in which `expected` differs from this; protocols that are not expected do not count."""
+        words: list[str] = []
+
+        def compare(what: str, old: Any, new: Any) -> None:
+            if old != new:
+                words.append(f"{what} changed from {_show(old)} to {_show(new)}")
+
+        compare("the dataset's images or labels", self.fingerprint, expected.fingerprint)
+        compare("the number of images", _limit(self.limit), _limit(expected.limit))
+        compare("the network's training (architecture, data or recipe)", self.network, expected.network)
+        words += _options("the network", self.options, expected.options)
+        compare("the network's test scales", _scales(self), _scales(expected))
+        if _known_and_different(self.weights, expected.weights):
+            compare("the network's weights", self.weights, expected.weights)
+        for role in sorted({*self.others, *expected.others}):
+            words += _network(role, self.others.get(role), expected.others.get(role))
+        words += _options("the method", self.config, expected.config)
+        compare("the method's version", self.version, expected.version)
+        if _known_and_different(self.fit, expected.fit):
+            compare("what the method was fitted to", self.fit, expected.fit)
+        for name, version in sorted(expected.protocols.items()):
+            if name not in self.protocols:
+                words.append(f"the protocol {name} is not measured yet")
+            else:
+                compare(f"the protocol {name}'s version", self.protocols[name], version)
+        return words
+
+
+def _options(owner: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    words = []
+    for key in sorted({*old, *new}):
+        before, after = _plain(old.get(key, "unset")), _plain(new.get(key, "unset"))
+        if before != after:
+            words.append(f"{owner}'s option {key} changed from {_show(before)} to {_show(after)}")
+    return words
+
+
+def _network(role: str, old: tuple[str, str | None] | None, new: tuple[str, str | None] | None) -> list[str]:
+    if old is None:
+        return [f"the method now needs a network '{role}'"]
+    if new is None:
+        return [f"the method no longer needs the network '{role}'"]
+    if old[0] != new[0]:
+        return [f"the network '{role}' changed from {_show(old[0])} to {_show(new[0])}"]
+    if _known_and_different(old[1], new[1]):
+        return [f"the weights of the network '{role}' changed from {_show(old[1])} to {_show(new[1])}"]
+    return []
+
+
+def _known_and_different(old: str | None, new: str | None) -> bool:
+    return old is not None and new is not None and old != new
+
+
+def _limit(limit: int | None) -> str:
+    return "all" if limit is None else f"the first {limit}"
+
+
+def _scales(identity: Identity) -> str:
+    if not identity.scales:
+        return "native size"
+    bound = f" (at most {identity.max_size})" if identity.max_size else ""
+    return ", ".join(map(str, identity.scales)) + bound
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no tuples: what was a tuple comes back as a list."""
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _show(value: Any) -> str:
+    text = str(value)
+    is_digest = len(text) > 24 and all(c in "0123456789abcdef" for c in text)
+    return text[:10] if is_digest else text
