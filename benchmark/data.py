@@ -139,6 +139,8 @@ class Dataset(ABC):
     """Rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken."""
     sizes: ClassVar[Mapping[str, int]] = {}
     """Published number of images per split; a differing count is reported."""
+    class_labels: ClassVar[bool] = True
+    """Whether known pixels carry their class. Where they do not (label 0 means "known"), there is no mIoU."""
     trained_on: ClassVar[str] = ""
     """Dataset whose networks are evaluated here; empty where the dataset has a training split of its own."""
     network: ClassVar[str] = "pspnet-resnet50"
@@ -189,7 +191,9 @@ class Subset(Dataset):
         self.split = self.base.split
         self.root = self.base.root
         self.limit = min(self.limit, len(self.base))
-        for key in ("name", "title", "classes", "palette", "note", "trained_on", "network", "scales", "recipes"):
+        for key in (
+            "name", "title", "classes", "palette", "note", "class_labels", "trained_on", "network", "scales", "recipes"
+        ):  # fmt: skip
             setattr(self, key, getattr(self.base, key))
 
     def __len__(self) -> int:
