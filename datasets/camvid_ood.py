@@ -1,0 +1,63 @@
+"""CamVid with the CamVid-OOD test set (Besnier et al., 2021): photographs with a pasted unknown object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.data import ANOMALY, IGNORE
+from benchmark.errors import BenchmarkError
+from datasets._files import FileDataset, find_folder, pair_up
+
+_FOLDERS = {
+    "train": ("camvid", "train", "trainannot"),
+    "val": ("camvid", "val", "valannot"),
+    "test": ("camvid_ood", "test_ood", "testannot_ood"),
+}
+
+
+class CamVidOOD(FileDataset):
+    """Training and validation on CamVid (11 classes, 480x360), test on CamVid-OOD.
+
+    CamVid is the version of the SegNet tutorial: ``camvid/{train,val}/NAME.*`` with labels in
+    ``camvid/{train,val}annot/NAME.png``. The test images are CamVid's with one object, mostly an animal, pasted into
+    each: ``camvid_ood/test_ood/NAME.*`` and ``camvid_ood/testannot_ood/NAME.png``. Label 11 is void and ignored, 12 is
+    the anomaly.
+
+    The validation images are one densely sampled drive that also appears in training; the test set shares another.
+    """
+
+    title = "CamVid-OOD"
+    classes = (
+        "sky", "building", "pole", "road", "sidewalk", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
+    )  # fmt: skip
+    palette = (
+        (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
+        (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+    )  # fmt: skip
+    license = "none stated with the files; research use, with citation"
+    citation = (
+        "Brostow, Fauqueur, Cipolla: Semantic object classes in video: a high-definition ground truth database. "
+        "Pattern Recognition Letters 30, 2009. "
+        "Besnier, Bursuc, Picard, Briot: Triggering Failures: Out-Of-Distribution detection by learning from local "
+        "adversarial attacks in Semantic Segmentation. ICCV 2021."
+    )
+    url = "https://github.com/valeoai/obsnet"
+    sizes = {"train": 367, "val": 101, "test": 233}  # noqa: RUF012
+    network = "pspnet-small"
+    scales = (180,)
+
+    def __init__(self, split: str, root: Path) -> None:
+        super().__init__(split, root)
+        folder, images, labels = _FOLDERS[split]
+        home = find_folder(self.root, folder)
+        if home is None:
+            raise BenchmarkError(
+                f"{self.root.absolute()} has no folder {folder} (with {images}/ and {labels}/); put it there or name "
+                f"its place with --data."
+            )
+        values = {i: i for i in range(len(self.classes))}
+        self._open(pair_up(home / images, home / labels), {**values, 11: IGNORE, 12: ANOMALY})
+
+    @classmethod
+    def available(cls, root: Path) -> bool:
+        return all(find_folder(Path(root), name) is not None for name in ("camvid", "camvid_ood"))

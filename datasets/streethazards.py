@@ -1,0 +1,75 @@
+"""StreetHazards (Hendrycks et al., 2022): rendered towns, anomalies in the two test towns only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.data import ANOMALY
+from benchmark.errors import BenchmarkError
+from datasets._files import FileDataset, pair_up, plain
+
+_FOLDERS = {"train": ("train", "training"), "val": ("train", "validation"), "test": ("test", "test")}
+
+
+class StreetHazards(FileDataset):
+    """The published archives ``streethazards_train.tar`` and ``streethazards_test.tar``, unpacked.
+
+    Files are ``train/images/{training,validation}/t*/N.png``, ``test/images/test/t*/N.png`` and the same beneath
+    ``annotations``; towns 1-3 train, 4 validates, 5-6 test. They are looked for in the data root and in its folders
+    ``streethazards*``: side by side, or each archive in a folder of its own (``streethazards_train/train/...``).
+
+    Label files hold 1..14: the class plus one (the authors' code base reserves 0 for ignored pixels), 14 is the
+    anomaly. Class 0 is background, mostly sky, and learned like any other. Nothing is ignored.
+    """
+
+    title = "StreetHazards"
+    classes = (
+        "unlabeled", "building", "fence", "other", "pedestrian", "pole", "road line", "road", "sidewalk",
+        "vegetation", "car", "wall", "traffic sign",
+    )  # fmt: skip
+    palette = (
+        (0, 0, 0), (70, 70, 70), (190, 153, 153), (250, 170, 160), (220, 20, 60), (153, 153, 153), (157, 234, 50),
+        (128, 64, 128), (244, 35, 232), (107, 142, 35), (0, 0, 142), (102, 102, 156), (220, 220, 0),
+    )  # fmt: skip
+    license = "none stated with the images; research use, with citation"
+    citation = (
+        "Hendrycks, Basart, Mazeika, Zou, Kwon, Mostajabi, Steinhardt, Song: Scaling Out-of-Distribution Detection "
+        "for Real-World Settings. ICML 2022."
+    )
+    url = "https://github.com/hendrycks/anomaly-seg"
+    auto = 0
+    sizes = {"train": 5125, "val": 1031, "test": 1500}  # noqa: RUF012
+    network = "pspnet-resnet50"
+    recipes = {"segmentation": {"scales": (300, 375, 450, 525, 600), "max_size": 1000}}  # noqa: RUF012
+
+    def __init__(self, split: str, root: Path) -> None:
+        super().__init__(split, root)
+        archive, part = _FOLDERS[split]
+        home = _find(self.root, split)
+        if home is None:
+            raise BenchmarkError(
+                f"{self.root.absolute()} holds no StreetHazards images of the {split} split "
+                f"([streethazards*/]{archive}/images/{part}/t*/*.png); unpack streethazards_{archive}.tar there or "
+                f"name its place with --data."
+            )
+        values = {i + 1: i for i in range(len(self.classes))}
+        values[len(self.classes) + 1] = ANOMALY
+        self._open(pair_up(home / "images" / part, home / "annotations" / part), values)
+
+    @classmethod
+    def available(cls, root: Path) -> bool:
+        return all(_find(Path(root), split) is not None for split in _FOLDERS)
+
+
+def _find(root: Path, split: str) -> Path | None:
+    """The folder "train" or "test" that holds a split."""
+    archive, part = _FOLDERS[split]
+    homes = [*_own(root), *(inner for outer in _own(root) for inner in _own(outer)), root]
+    return next((home / archive for home in homes if (home / archive / "images" / part).is_dir()), None)
+
+
+def _own(parent: Path) -> list[Path]:
+    """The folders in `parent` that are named after the dataset."""
+    if not parent.is_dir():
+        return []
+    return [p for p in sorted(parent.iterdir()) if plain(p.name).startswith("streethazards") and p.is_dir()]
