@@ -1,0 +1,130 @@
+"""Confidence intervals over images, from kept rows.
+
+The images of a test set are the sample; drawing them with replacement says how far a per-image mean would move on
+other images of the same kind. The intervals belong to per-image means: a pooled value is no mean over images, and
+resampling it would need every image's scores again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.errors import BenchmarkError
+from benchmark.metrics.protocol import PixelProtocol, pixel_protocol
+from benchmark.metrics.rows import Rows
+
+DRAWS = 10_000
+HIGHER_IS_BETTER = {"auroc": True, "aupr": True, "fpr95": False, "efpr": False, "cfpr": False}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over images with its percentile interval.
+
+    Attributes:
+        value: mean over the images.
+        low, high: ends of the interval.
+        images: that the mean rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the same images.
+
+    Attributes:
+        difference: interval of mean(first) - mean(second).
+        better: share of resamples in which the first is better, ties counting half.
+    """
+
+    difference: Interval
+    better: float
+
+
+def bootstrap_interval(
+    rows: Rows,
+    metric: str,
+    protocol: str | PixelProtocol = "streethazards",
+    *,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap interval of a per-image mean.
+
+    Args:
+        rows: of one method.
+        metric: "auroc", "aupr", "fpr95" (by the protocol's rule), "efpr" or "cfpr".
+        protocol: per-image protocol whose negatives and rule apply.
+        level: coverage.
+        draws: number of resamples.
+        seed: of the resampling; equal seeds give equal intervals.
+    """
+    values = _values(rows, metric, protocol)[1]
+    return _interval(values, _resampled_means(values, draws, seed), level)
+
+
+def paired_bootstrap(
+    first: Rows,
+    second: Rows,
+    metric: str,
+    protocol: str | PixelProtocol = "streethazards",
+    *,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two methods on the images that both have, drawing the same images for both.
+
+    Raises:
+        BenchmarkError: they share no image.
+    """
+    ids, mine = _values(first, metric, protocol)
+    other_ids, others = _values(second, metric, protocol)
+    shared, at, other_at = np.intersect1d(ids, other_ids, return_indices=True)
+    if not len(shared):
+        raise BenchmarkError("The two methods have no image in common; evaluate both on one dataset.")
+    differences = mine[at] - others[other_at]
+    means = _resampled_means(differences, draws, seed)
+    gains = means if HIGHER_IS_BETTER[metric] else -means
+    better = float((gains > 0).mean() + (gains == 0).mean() / 2)
+    return Comparison(_interval(differences, means, level), better)
+
+
+def _values(rows: Rows, metric: str, protocol: str | PixelProtocol) -> tuple[np.ndarray, np.ndarray]:
+    """Image ids and values of a metric where it is defined."""
+    if metric not in HIGHER_IS_BETTER:
+        raise BenchmarkError(f"There is no per-image metric '{metric}'; known are {', '.join(HIGHER_IS_BETTER)}.")
+    chosen = pixel_protocol(protocol)
+    if chosen.aggregation != "per-image":
+        raise BenchmarkError(f"Intervals over images need a per-image protocol, and '{chosen.name}' is pooled.")
+    table = rows.select(chosen)
+    values = table[f"fpr95_{chosen.fpr_rule}" if metric == "fpr95" else metric]
+    defined = ~np.isnan(values)
+    return table["image"][defined], values[defined]
+
+
+def _resampled_means(values: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    if not len(values):
+        return np.full(draws, np.nan)
+    generator = np.random.default_rng(seed)
+    means = np.empty(draws)
+    step = max(1, 4_000_000 // len(values))  # bounds memory at 32 MiB
+    for start in range(0, draws, step):
+        chosen = generator.integers(len(values), size=(min(step, draws - start), len(values)), dtype=np.int32)
+        means[start : start + step] = values[chosen].mean(1)
+    return means
+
+
+def _interval(values: np.ndarray, means: np.ndarray, level: float) -> Interval:
+    if not len(values):
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high), len(values))

@@ -1,0 +1,56 @@
+"""Precision-recall and ROC curves of a ranking, thinned for plots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.metrics.keys import scores_of
+from benchmark.metrics.ranking import Ranking
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Points of both curves by falling threshold; float64 arrays of one length.
+
+    Attributes:
+        threshold: score at and above which pixels are positive.
+        recall: true-positive rate.
+        precision: of the pixels called positive.
+        fpr: false-positive rate.
+    """
+
+    threshold: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+    fpr: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The four arrays by name, for ``np.savez``."""
+        return {name: getattr(self, name) for name in ("threshold", "recall", "precision", "fpr")}
+
+
+def thin_curves(ranking: Ranking, points: int = 512) -> Curves:
+    """Curves at about `points` thresholds.
+
+    Kept are the first and last threshold and every one by which recall, false-positive rate, the logarithm of the
+    latter or precision has moved on by a fixed step, so that no visible corner is lost on either axis.
+
+    Args:
+        ranking: with both kinds of pixels.
+        points: number of points aimed at.
+    """
+    down = slice(None, None, -1)
+    tp, fp = ranking.tp[down], ranking.fp[down]
+    recall, precision, fpr = tp / ranking.anomalous, tp / (tp + fp), fp / ranking.normal
+    travelled = np.zeros(len(tp))
+    decades = np.log10(np.maximum(fp, 1)) / max(np.log10(ranking.normal), 1.0)
+    for values in (recall, fpr, decades, precision):
+        steps = np.abs(np.diff(values, prepend=values[:1]))
+        travelled += steps.cumsum() / max(steps.sum(), 1e-12)
+    bucket = np.minimum((travelled * points / 4).astype(np.int64), points)
+    keep = np.flatnonzero(np.diff(bucket, prepend=-1))
+    keep = np.union1d(keep, np.array([0, len(tp) - 1]) if len(tp) else keep)
+    thresholds = scores_of(ranking.keys[down][keep]).astype(np.float64)
+    return Curves(thresholds, recall[keep], precision[keep], fpr[keep])

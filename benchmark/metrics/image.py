@@ -1,0 +1,103 @@
+"""One image, sorted once: everything that its metrics and the pooled accumulator ask of its scores.
+
+Normal and anomalous scores are sorted apart as integer keys; few anomalous ones are then searched in many normal ones.
+:class:`SortedImage` does it with numpy; ``image_torch.TorchImage`` answers the same questions on a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmark.errors import BenchmarkError
+from benchmark.metrics.keys import keys_of
+from benchmark.metrics.ranking import rank, run_starts
+from benchmark.metrics.strata import ANOMALY, Strata
+
+
+class SortedImage:
+    """Sorted keys of one image on the CPU.
+
+    Args:
+        scores: float32 (H, W), higher is more anomalous.
+        labels: uint8 (H, W), 254 anomaly, 255 void.
+        strata: the division of the normal pixels.
+        where: names method and image in messages.
+    Raises:
+        BenchmarkError: a score is NaN.
+    """
+
+    def __init__(self, scores: np.ndarray, labels: np.ndarray, strata: Strata, where: str) -> None:
+        scores = np.ascontiguousarray(scores).reshape(-1)
+        labels = np.ascontiguousarray(labels).reshape(-1)
+        lowest = scores.min() if scores.size else np.float32(0)
+        if np.isnan(lowest):
+            raise BenchmarkError(f"{where}: {np.isnan(scores).sum()} of {scores.size} scores are NaN.")
+        keys = keys_of(scores, non_negative=bool(lowest >= 0))
+        is_anomaly = labels == ANOMALY
+        plain = ~is_anomaly
+        self.pixels = scores.size
+        self.anomalous = np.sort(keys[is_anomaly])
+        self.normal: list[np.ndarray] = [keys[:0]] * (1 + len(strata.special))
+        for row, label in enumerate(strata.special, start=1):
+            special = labels == label
+            if special.any():
+                plain &= ~special
+                if row in strata.used:
+                    self.normal[row] = np.sort(keys[special])
+        chosen = keys[plain]
+        chosen.sort()
+        self.normal[0] = chosen
+
+    def counts(self) -> tuple[int, np.ndarray]:
+        """Number of anomalous pixels, and of normal ones per stratum."""
+        return len(self.anomalous), np.array([len(keys) for keys in self.normal], np.int64)
+
+    def rank(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """See :func:`benchmark.metrics.ranking.rank`."""
+        return rank(self.anomalous, self.normal)
+
+    def normal_key(self, row: int, index: int) -> int | None:
+        """Key of the normal pixel of a stratum at a position of its order, None beyond the last."""
+        return int(self.normal[row][index]) if index < len(self.normal[row]) else None
+
+    def sorted_keys(self, row: int | None) -> np.ndarray:
+        """Sorted keys, uint32, of the anomalous pixels (None) or of a stratum."""
+        return self.anomalous if row is None else self.normal[row]
+
+    def runs(self, row: int | None, shift: int) -> tuple[np.ndarray, np.ndarray]:
+        """Occupied bins key >> shift in ascending order, and the number of pixels in each, both int64.
+
+        Args:
+            row: None for the anomalous pixels, else a stratum.
+            shift: number of low bits dropped.
+        """
+        bins = self.sorted_keys(row)
+        if shift:
+            bins = bins >> np.uint32(shift)
+        starts = run_starts(bins)
+        return bins[starts].astype(np.int64), np.diff(starts, append=len(bins))
+
+
+def failures(
+    scores: Any, labels: Any, prediction: Any, ignored: tuple[int, ...], threshold: float
+) -> tuple[int, int, int, int]:
+    """False positives apart for correctly and wrongly classified normal pixels, by a strict threshold.
+
+    Args:
+        scores, labels, prediction: (H, W) arrays, or tensors of one device.
+        ignored: labels that are neither.
+        threshold: pixels with a score above it are detected.
+    Returns:
+        detected correct, correct, detected wrong and wrong pixels. A void pixel that counts as normal is wrong.
+    """
+    correct = prediction == labels
+    normal = labels != ANOMALY
+    for label in ignored:
+        normal &= labels != label
+    correct &= normal
+    above = scores > threshold
+    hits = int((above & correct).sum())
+    right = int(correct.sum())
+    return hits, right, int((above & normal).sum()) - hits, int(normal.sum()) - right

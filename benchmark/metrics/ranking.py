@@ -1,0 +1,132 @@
+"""From a ranking to AUROC, average precision and the false-positive rates.
+
+A ranking is what all of these need of the scores: for every distinct score v of an anomalous pixel, how many normal
+pixels lie below it and how many at or below it. It is the same for one image, for exact pooled pixels and for a
+pooled histogram (where v is a bin), so each metric is written once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from benchmark.metrics.protocol import TARGET_TPR, FprRule
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Counts at the distinct scores of the anomalous pixels, in ascending order of score.
+
+    Attributes:
+        keys: order-preserving keys of the scores (of a histogram: of the lower ends of the bins), (K,).
+        anomalies: anomalous pixels with exactly this score, int64 (K,), all > 0.
+        below: normal pixels with a smaller score, int64 (K,).
+        at_or_below: normal pixels with a smaller or the same score, int64 (K,).
+        normal: number of normal pixels N.
+    """
+
+    keys: np.ndarray
+    anomalies: np.ndarray
+    below: np.ndarray
+    at_or_below: np.ndarray
+    normal: int
+
+    @cached_property
+    def anomalous(self) -> int:
+        """Number of anomalous pixels P."""
+        return int(self.anomalies.sum())
+
+    @property
+    def defined(self) -> bool:
+        """Whether both kinds of pixels exist, without which no metric is defined."""
+        return self.anomalous > 0 and self.normal > 0
+
+    @cached_property
+    def tp(self) -> np.ndarray:
+        """Anomalous pixels at or above each score; from P downwards."""
+        return self.anomalies[::-1].cumsum()[::-1]
+
+    @cached_property
+    def fp(self) -> np.ndarray:
+        """Normal pixels at or above each score."""
+        return self.normal - self.below
+
+    @cached_property
+    def recall(self) -> np.ndarray:
+        return self.tp / self.anomalous
+
+    def auroc(self) -> float:
+        """P(anomalous score > normal score) + P(equal) / 2: the trapezoid area under the ROC curve."""
+        pairs = (self.anomalies.astype(np.float64) * (self.below + self.at_or_below)).sum()
+        return float(pairs / (2.0 * self.anomalous * self.normal))
+
+    def average_precision(self) -> float:
+        """Sum over thresholds of (R_n - R_(n-1)) P_n, stepwise, never interpolated."""
+        return float((self.anomalies * (self.tp / (self.tp + self.fp))).sum() / self.anomalous)
+
+    def cut(self, rule: FprRule, target: float = TARGET_TPR) -> int:
+        """Index of the distinct anomalous score at which a rule reads the curve."""
+        if rule == "nearest":
+            return int(np.argmin(np.abs(self.recall - target)))
+        reached = self.recall >= target if rule == "first_ge" else self.recall > target
+        return int(np.count_nonzero(reached)) - 1
+
+    def false_positives(self, rule: FprRule, target: float = TARGET_TPR) -> float:
+        """Normal pixels at or above the threshold that the rule picks; fractional where it interpolates."""
+        at = self.cut(rule, target)
+        if rule == "nearest":
+            # Of all thresholds with this recall the lowest: just above the next lower anomalous score.
+            return int(self.normal - self.at_or_below[at - 1]) if at else int(self.fp[0])
+        if rule != "interpolated":
+            return int(self.fp[at])
+        lower = self.recall[at + 1] if at + 1 < len(self.recall) else 0.0
+        fp_lower = int(self.normal - self.at_or_below[at])
+        share = (target - lower) / (self.recall[at] - lower)
+        return fp_lower + float(share) * (int(self.fp[at]) - fp_lower)
+
+    def fpr(self, rule: FprRule, target: float = TARGET_TPR) -> float:
+        """False-positive rate at the target true-positive rate by one of the rules."""
+        return self.false_positives(rule, target) / self.normal
+
+    def best_f1(self) -> tuple[float, int]:
+        """Largest F1 = 2 TP / (2 TP + FP + FN) and the key of the highest score that reaches it."""
+        f1 = 2 * self.tp / (self.tp + self.fp + self.anomalous)
+        at = len(f1) - 1 - int(np.argmax(f1[::-1]))
+        return float(f1[at]), int(self.keys[at])
+
+
+EMPTY = np.zeros(0, np.int64)
+
+
+def rank(anomalous: np.ndarray, normal: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct anomalous keys, their numbers, and the counts below and at or below them in each set of normal keys.
+
+    Args:
+        anomalous: sorted keys, (P,).
+        normal: sorted keys of disjoint sets of normal pixels.
+    Returns:
+        keys (K,), anomalies (K,), below (len(normal), K), at_or_below (len(normal), K).
+    """
+    if not len(anomalous):
+        none = np.zeros((len(normal), 0), np.int64)
+        return anomalous, EMPTY, none, none
+    starts = run_starts(anomalous)
+    keys = anomalous[starts]
+    below = np.empty((len(normal), len(keys)), np.int64)
+    at_or_below = np.empty_like(below)
+    for row, ordered in enumerate(normal):
+        below[row] = np.searchsorted(ordered, keys)
+        at_or_below[row] = below[row]
+        if len(ordered):
+            tied = np.flatnonzero(ordered[np.minimum(below[row], len(ordered) - 1)] == keys)
+            at_or_below[row, tied] = np.searchsorted(ordered, keys[tied], side="right")
+    return keys, np.diff(starts, append=len(anomalous)), below, at_or_below
+
+
+def run_starts(ordered: np.ndarray) -> np.ndarray:
+    """Index of the first of each run of equal values."""
+    changes = np.flatnonzero(ordered[1:] != ordered[:-1])
+    changes += 1
+    return np.concatenate((np.zeros(min(1, len(ordered)), np.int64), changes))

@@ -1,0 +1,132 @@
+"""Typed results of pixel metrics."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.metrics.keys import scores_of
+from benchmark.metrics.protocol import PixelProtocol
+from benchmark.metrics.ranking import Ranking
+from benchmark.metrics.rows import Rows
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """Bounds of the absolute error that pooling into bins can cause; all 0 where the ranking is exact."""
+
+    auroc: float
+    aupr: float
+    fpr95: float
+
+
+@dataclass(frozen=True)
+class PixelResult:
+    """Metrics under one protocol, as fractions; NaN where no image holds both kinds of pixels.
+
+    Attributes:
+        protocol: name and version.
+        auroc: area under the ROC curve.
+        aupr: average precision, anomalies positive.
+        fpr95: false-positive rate at 95 % true-positive rate, by the protocol's rule.
+        images: images that the values rest on.
+        skipped: images left out of a per-image mean because they lack anomalous or normal pixels.
+        prevalence: AUPR of a constant score under the same aggregation.
+        threshold: pooled only: the score at and above which pixels are positive at the protocol's operating point.
+        efpr, cfpr: protocols with ``split``: false-positive rate among wrongly and correctly classified normal pixels.
+        quantisation: pooled only: bounds of the error of the three metrics.
+    """
+
+    protocol: str
+    auroc: float
+    aupr: float
+    fpr95: float
+    images: int
+    skipped: int
+    prevalence: float
+    threshold: float | None = None
+    efpr: float | None = None
+    cfpr: float | None = None
+    quantisation: Quantisation | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that apply, nested plainly, for a record."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def per_image_result(protocol: PixelProtocol, table: Rows) -> PixelResult:
+    """Unweighted means over the images that hold both kinds of pixels, from rows (read from a file or fresh).
+
+    Args:
+        protocol: with aggregation "per-image".
+        table: rows of an evaluation.
+    """
+    rows = table.select(protocol)
+    counted = ~np.isnan(rows["auroc"])
+
+    def mean(values: np.ndarray) -> float:
+        kept = values[~np.isnan(values)]
+        return float(kept.mean()) if len(kept) else NAN
+
+    anomalous, normal = rows["anomalous"][counted], rows["normal"][counted]
+    return PixelResult(
+        protocol=protocol.label,
+        auroc=mean(rows["auroc"]),
+        aupr=mean(rows["aupr"]),
+        fpr95=mean(rows[f"fpr95_{protocol.fpr_rule}"]),
+        images=int(counted.sum()),
+        skipped=int((~counted).sum()),
+        prevalence=mean(anomalous / np.maximum(anomalous + normal, 1)),
+        efpr=mean(rows["efpr"]) if protocol.split else None,
+        cfpr=mean(rows["cfpr"]) if protocol.split else None,
+    )
+
+
+def pooled_result(protocol: PixelProtocol, ranking: Ranking, images: int, skipped: int, shift: int) -> PixelResult:
+    """Metrics of all pixels at once.
+
+    Args:
+        protocol: with aggregation "pooled".
+        ranking: of the pooled pixels.
+        images: that were pooled.
+        skipped: that the protocol left out.
+        shift: low bits of the keys that the ranking dropped.
+    """
+    if not ranking.defined:
+        return PixelResult(protocol.label, NAN, NAN, NAN, images, skipped, NAN)
+    rule = protocol.fpr_rule
+    return PixelResult(
+        protocol=protocol.label,
+        auroc=ranking.auroc(),
+        aupr=ranking.average_precision(),
+        fpr95=ranking.fpr(rule),
+        images=images,
+        skipped=skipped,
+        prevalence=ranking.anomalous / (ranking.anomalous + ranking.normal),
+        threshold=float(scores_of(ranking.keys[ranking.cut(rule)])),
+        quantisation=_bounds(ranking, protocol) if shift else Quantisation(0.0, 0.0, 0.0),
+    )
+
+
+def _bounds(ranking: Ranking, protocol: PixelProtocol) -> Quantisation:
+    """How far the metrics can move if the order of the pixels inside every bin is unknown."""
+    p, n = ranking.anomalies, ranking.at_or_below - ranking.below
+    value = ranking.average_precision()
+    # All anomalous pixels of a bin before its normal ones, or all after: precision grows along the former.
+    best = (p * (ranking.tp / (ranking.tp + ranking.normal - ranking.at_or_below))).sum() / ranking.anomalous
+    first = ranking.tp - p + 1
+    worst = (p * (first / (first + ranking.fp))).sum() / ranking.anomalous
+    # The point that a rule reads lies in the bin in which the recall reaches or passes the target.
+    found = ranking.false_positives(protocol.fpr_rule)
+    crossing = [ranking.cut("first_ge"), ranking.cut("first_gt")]
+    ends = np.concatenate((ranking.fp[crossing], ranking.normal - ranking.at_or_below[crossing]))
+    spread = np.abs(found - ends).max()
+    return Quantisation(
+        auroc=float((p.astype(np.float64) * n).sum() / (2.0 * ranking.anomalous * ranking.normal)),
+        aupr=float(max(best - value, value - worst)),
+        fpr95=float(spread / ranking.normal),
+    )
