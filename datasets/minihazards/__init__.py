@@ -1,0 +1,67 @@
+"""MiniHazards: street scenes rendered by our own code, so that the suite runs anywhere without a download.
+
+The classes, their order, the split by towns and the anomalies only in test follow StreetHazards (Hendrycks et al. 2022,
+"Scaling Out-of-Distribution Detection for Real-World Settings"); the scenes are much simpler. An image is a pure
+function of (version, split, index, size).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from benchmark.data import Dataset, Sample
+from datasets.minihazards import classes, scene
+
+
+class MiniHazards(Dataset):
+    """Rendered street scenes of six towns.
+
+    Args:
+        split: "train" (towns t1 to t3), "val" (t4) or "test" (t5 and t6, the only ones with anomalies).
+        root: ignored, nothing is read.
+        size: (width, height) in pixels; the same index shows the same scene at every size.
+    """
+
+    title: ClassVar[str] = "MiniHazards (rendered rehearsal set)"
+    classes = classes.NAMES
+    palette = classes.PALETTE
+    note: ClassVar[str] = (
+        "A rehearsal stage rendered by this project's own code, not a publication benchmark; "
+        "its numbers are not comparable with StreetHazards."
+    )
+    license: ClassVar[str] = "the license of this project"
+    auto: ClassVar[int | None] = 1
+    sizes: ClassVar[dict[str, int]] = {"train": 480, "val": 60, "test": 120}
+    network: ClassVar[str] = "pspnet-small"
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __init__(self, split: str, root: Path = Path(), size: tuple[int, int] = (320, 180)) -> None:
+        super().__init__(split, root)
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.sizes[self.split]
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        image, labels = scene.render(self.split, index, self.size)
+        sample = Sample(
+            f"{scene.town_of(self.split, index).name}/{index}",
+            torch.from_numpy(image).permute(2, 0, 1).contiguous(),
+            torch.from_numpy(labels),
+        )
+        return sample.checked(len(self.classes), f"minihazards {self.split} {sample.id}")
+
+    def fingerprint(self) -> str:
+        """Digest of version, split, size, count and the pixels of the first and the last sample."""
+        digest = hashlib.sha256(f"{scene.VERSION}/{self.split}/{self.size}/{len(self)}".encode())
+        for index in (0, len(self) - 1):
+            sample = self[index]
+            digest.update(sample.image.numpy().tobytes())
+            digest.update(sample.labels.numpy().tobytes())
+        return digest.hexdigest()
