@@ -1,0 +1,28 @@
+"""Training: one loop, into which tasks plug."""
+
+from benchmark.training.estimate import estimate_seconds, forward_flops
+from benchmark.training.fitdata import FitData
+from benchmark.training.loader import Cached, cached, native_batches
+from benchmark.training.loop import Report, train
+from benchmark.training.schedule import learning_rate_factor, run_seed, seeded, steps_per_epoch
+from benchmark.training.segmentation import Segmentation
+from benchmark.training.settings import Settings
+from benchmark.training.task import Task
+
+__all__ = [
+    "Cached",
+    "FitData",
+    "Report",
+    "Segmentation",
+    "Settings",
+    "Task",
+    "cached",
+    "estimate_seconds",
+    "forward_flops",
+    "learning_rate_factor",
+    "native_batches",
+    "run_seed",
+    "seeded",
+    "steps_per_epoch",
+    "train",
+]

@@ -1,0 +1,70 @@
+"""FitData: what a method's ``fit`` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark.data import Batch, Dataset
+from benchmark.recipe import Recipe, digest
+from benchmark.training.loader import cached, native_batches
+from benchmark.training.loop import Report, train
+from benchmark.training.settings import Settings
+from benchmark.training.task import Task
+
+
+@dataclass
+class FitData:
+    """Training data and the means to train on it.
+
+    Attributes:
+        train_set: training split.
+        val_set: validation split, or None.
+        settings: device, precision, workers.
+        recipes: task -> recipe, the authors' values with the dataset's overrides applied.
+        states: prefix of the resume states' paths.
+        title: what is fitted, for progress bars and messages.
+        reports: of the trainings that were finished, in order.
+    """
+
+    train_set: Dataset
+    val_set: Dataset | None
+    settings: Settings
+    recipes: Mapping[str, Recipe]
+    states: Path
+    title: str
+    reports: list[Report] = field(default_factory=list)
+
+    def batches(self, batch_size: int = 8, limit: int | None = None) -> Iterator[Batch]:
+        """The training images in order, native size, not augmented, on the device.
+
+        Args:
+            batch_size: at most; images of another size start a batch of their own.
+            limit: stop after so many images.
+        """
+        self.train_set = cached(self.train_set, self.settings)
+        return native_batches(self.train_set, self.settings, batch_size, limit)
+
+    def train(self, task: Task, recipe: Recipe) -> Report:
+        """Train a task; after a kill it goes on where it was, and a training that was finished is not repeated.
+
+        Build the task inside ``with seeded(recipe):``, so that it starts from the same weights every time.
+        """
+        self.train_set = cached(self.train_set, self.settings)
+        self.val_set = cached(self.val_set, self.settings) if self.val_set is not None else None
+        title = f"{self.title} {recipe.task}"
+        report = train(task, recipe, self.train_set, self.val_set, self.settings, self._state(recipe), title)
+        self.reports.append(report)
+        return report
+
+    def discard_states(self) -> None:
+        """Delete the resume states, once what was fitted is stored."""
+        if self.states.parent.is_dir():
+            for path in self.states.parent.iterdir():
+                if path.name.startswith(f"{self.states.name}.") and ".state" in path.suffixes:
+                    path.unlink()
+
+    def _state(self, recipe: Recipe) -> Path:
+        # The position tells two trainings of one recipe apart.
+        return self.states.with_name(f"{self.states.name}.{len(self.reports)}-{recipe.task}-{digest(recipe)}.state")

@@ -1,0 +1,127 @@
+"""From datasets to batches: decoded once where memory allows, prepared ahead by threads where there are any.
+
+Threads, not processes: decoding and resizing release the interpreter lock, nothing is copied or pickled, shared memory
+is not needed, and nothing is left behind by a kill.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from benchmark.data import Batch, Dataset, Sample, collate
+from benchmark.recipe import Recipe
+from benchmark.training.augment import augment, shuffled
+from benchmark.training.distributed import rank, world
+from benchmark.training.progress import counted
+from benchmark.training.schedule import run_seed
+from benchmark.training.settings import Settings
+
+CACHE_BYTES = 2 << 30
+"""A split that decodes to at most this much is kept in memory."""
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+class Cached(Dataset):
+    """A dataset whose samples are decoded once and kept, image memory in (H, W, 3) order as resizing wants it."""
+
+    def __init__(self, base: Dataset, settings: Settings) -> None:
+        for key in ("name", "title", "classes", "palette", "note", "trained_on", "network", "scales", "recipes"):
+            setattr(self, key, getattr(base, key))
+        self.split, self.root, self.base = base.split, base.root, base
+        samples = ahead(base.__getitem__, range(len(base)), settings.workers)
+        text = f"preparing {len(base)} {base.split} images"
+        self._samples = [_channels_last(s) for s in counted(samples, len(base), text, settings)]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._samples[index]
+
+    def fingerprint(self) -> str:
+        return self.base.fingerprint()
+
+
+def cached(dataset: Dataset, settings: Settings, budget: int = CACHE_BYTES) -> Dataset:
+    """The dataset kept in memory if it fits into `budget` bytes (judged by its first sample), else itself."""
+    if isinstance(dataset, Cached) or not len(dataset):
+        return dataset
+    first = dataset[0]
+    fits = (first.image.numel() + first.labels.numel()) * len(dataset) <= budget
+    return Cached(dataset, settings) if fits else dataset
+
+
+def training_batches(
+    dataset: Dataset, recipe: Recipe, settings: Settings, start: int, stop: int, stride: int = 8
+) -> Iterator[Batch]:
+    """The augmented batches of the steps `start` to `stop`, on the device.
+
+    A batch depends on the recipe's seed, the step and the data only, so that a run can start anywhere. Images come in
+    an endless stream of permutations: each is seen equally often however many steps an epoch has.
+    """
+    seed, share = run_seed(recipe), recipe.batch_size // world()
+    first_slot = rank() * share
+
+    def build(step: int) -> Batch:
+        first = step * recipe.batch_size + first_slot
+        samples = [dataset[shuffled(len(dataset), seed, index)] for index in range(first, first + share)]
+        return _pinned(augment(samples, recipe, seed, step, first_slot, stride), settings)
+
+    for batch in ahead(build, range(start, stop), settings.workers):
+        yield batch.to(settings.device)
+
+
+def native_batches(
+    dataset: Dataset, settings: Settings, batch_size: int = 8, limit: int | None = None
+) -> Iterator[Batch]:
+    """The dataset in its order, native size, not augmented, on the device.
+
+    Args:
+        dataset: a split.
+        settings: device and workers.
+        batch_size: at most; images of another size start a batch of their own.
+        limit: stop after so many images.
+    """
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+
+    def build(first: int) -> list[Batch]:
+        return collate([dataset[index] for index in range(first, min(first + batch_size, count))])
+
+    for batches in ahead(build, range(0, count, batch_size), settings.workers):
+        for batch in batches:
+            yield _pinned(batch, settings).to(settings.device)
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """``map`` in order, with `workers` threads computing ahead of the consumer."""
+    if not workers:
+        yield from map(function, items)
+        return
+    # One PyTorch thread each: the parallelism is over batches.
+    pool = ThreadPoolExecutor(workers, "loader", initializer=torch.set_num_threads, initargs=(1,))
+    pending: deque = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers + 1:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pinned(batch: Batch, settings: Settings) -> Batch:
+    if settings.device.type != "cuda":
+        return batch
+    return Batch(batch.ids, batch.images.pin_memory(), batch.labels.pin_memory())
+
+
+def _channels_last(sample: Sample) -> Sample:
+    return Sample(sample.id, sample.image[None].contiguous(memory_format=torch.channels_last)[0], sample.labels)

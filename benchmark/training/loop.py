@@ -1,0 +1,217 @@
+"""The one training loop.
+
+A run is a pure function of task, recipe and data: the batch, the learning rate and the random numbers of a step depend
+on the seed and the step only. So it may be killed and started again at any point, and ends with the same weights: bit
+for bit on the CPU with the same number of threads, on CUDA up to the few kernels without a deterministic form.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.data import Dataset
+from benchmark.errors import BenchmarkError
+from benchmark.recipe import Recipe
+from benchmark.training.distributed import rank
+from benchmark.training.loader import cached, native_batches, training_batches
+from benchmark.training.progress import Progress, say
+from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch
+from benchmark.training.settings import Settings
+from benchmark.training.state import identity, load_state, save_state
+from benchmark.training.task import Task
+
+VALIDATIONS = 20
+"""A run is validated after its last epoch and at most about this many times in all, evenly spaced."""
+_SMOOTHING = 0.98
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a training went.
+
+    Attributes:
+        steps: optimiser steps.
+        epochs: epochs.
+        seconds: over all sessions.
+        loss: training loss at the end, smoothed over about 50 steps.
+        validation: final values on the validation split, the headline first.
+        history: per epoch its number, learning rate, mean training losses, and validation values where it has any.
+        resumed: how often it went on from a resume state.
+    """
+
+    steps: int
+    epochs: int
+    seconds: float
+    loss: float
+    validation: dict[str, float]
+    history: tuple[dict[str, Any], ...]
+    resumed: int
+
+
+def train(
+    task: Task,
+    recipe: Recipe,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    settings: Settings,
+    state: Path,
+    title: str,
+) -> Report:
+    """Train a task, going on from its resume state where there is one.
+
+    Build the task inside ``with seeded(recipe):``; delete `state` once the final weights are stored.
+
+    Args:
+        task: what is learned; its parameters and buffers hold the result, on ``settings.device``, in eval mode.
+        recipe: how.
+        train_set: training split; kept in memory where it fits.
+        val_set: validation split, or None.
+        settings: where.
+        state: file of the resume state.
+        title: what is trained, for the progress bar and messages.
+    Raises:
+        BenchmarkError: the loss is not a number any more; no images; a recipe that contradicts itself.
+    """
+    return _Run(task, recipe, train_set, val_set, settings, Path(state), title).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        task: Task,
+        recipe: Recipe,
+        train_set: Dataset,
+        val_set: Dataset | None,
+        settings: Settings,
+        state: Path,
+        title: str,
+    ) -> None:
+        if not len(train_set):
+            raise BenchmarkError(f"{title}: the training split of {train_set.name} has no images.")
+        self.task, self.recipe, self.settings, self.path, self.title = task, recipe, settings, state, title
+        self.per_epoch = steps_per_epoch(recipe, len(train_set))
+        self.steps = self.per_epoch * recipe.epochs
+        self.every = math.ceil(recipe.epochs / VALIDATIONS)
+        task.settings = settings
+        task.to(device=settings.device, memory_format=torch.channels_last)
+        self.optimisers = task.optimisers(recipe)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["initial_lr"] = group["lr"]
+        self.mark = identity(task, recipe, train_set, val_set)
+        self.journal, refused = load_state(state, self.mark, task, self.optimisers)
+        if refused:
+            say(f"{title}: {refused}; training starts anew.", settings)
+        self.train_set, self.val_set = train_set, val_set
+        self.pending: list[dict[str, Tensor]] = []
+        self.session = time.perf_counter() - self.journal.seconds
+        self.saved, self.pause = time.perf_counter(), settings.save_every
+
+    def run(self) -> Report:
+        journal = self.journal
+        if journal.step < self.steps:
+            journal.resumed += journal.step > 0
+            train_set = cached(self.train_set, self.settings)
+            self.val_set = cached(self.val_set, self.settings) if self.val_set is not None else None
+            progress = Progress(self.title, journal.step, self.steps, self.settings)
+            exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+            try:
+                with exact, seeded(self.recipe):
+                    self._steps(train_set, progress)
+            finally:
+                progress.close()
+        self.task.eval()
+        return Report(
+            steps=self.steps,
+            epochs=self.recipe.epochs,
+            seconds=journal.seconds,
+            loss=journal.loss,
+            validation=dict(journal.validation),
+            history=tuple(journal.history),
+            resumed=journal.resumed,
+        )
+
+    def _steps(self, train_set: Dataset, progress: Progress) -> None:
+        journal, recipe, task = self.journal, self.recipe, self.task
+        # Reading a loss waits for a GPU, so there it is read in groups.
+        group = 1 if self.settings.device.type == "cpu" else 16
+        task.train()
+        batches = training_batches(train_set, recipe, self.settings, journal.step, self.steps, task.stride)
+        for step, batch in enumerate(batches, journal.step):
+            factor = learning_rate_factor(recipe, step, self.steps)
+            for optimiser in self.optimisers:
+                for parameters in optimiser.param_groups:
+                    parameters["lr"] = parameters["initial_lr"] * factor
+            seed_step(recipe, step)
+            self.pending.append(dict(task.step(batch, self.optimisers)))
+            with torch.no_grad():
+                task.after_step(step, recipe.lr * factor)
+            journal.step = step + 1
+            last = journal.step % self.per_epoch == 0
+            due = journal.step == self.steps or time.perf_counter() - self.saved > self.pause
+            if last or due or len(self.pending) == group:
+                self._read_losses()
+            if last:
+                self._end_epoch(recipe.lr * factor)
+                due = due or time.perf_counter() - self.saved > self.pause
+            if due:
+                self._save()
+            if not self.pending:
+                progress.update(journal.step, self._describe())
+
+    def _read_losses(self) -> None:
+        """Bring the losses of the latest steps to the CPU and into the journal."""
+        journal = self.journal
+        names = list(self.pending[0])
+        values = torch.stack([torch.stack([p[n].float() for n in names]) for p in self.pending]).tolist()
+        first = journal.step - len(self.pending)
+        for step, row in enumerate(values, first):
+            if not all(map(math.isfinite, row)):
+                raise BenchmarkError(
+                    f"{self.title}: the loss became {row[0]} in step {step + 1} of {self.steps}; lower 'lr' or set "
+                    f"'warmup_steps' in its {self.recipe.task} recipe, or train with --precision fp32."
+                )
+            for name, value in zip(names, row, strict=True):
+                journal.sums[name] = journal.sums.get(name, 0.0) + value
+            # A plain mean while it is short, so that the first losses do not linger.
+            weight = max(1 / (step + 1), 1 - _SMOOTHING)
+            journal.loss += weight * (row[0] - journal.loss)
+        self.pending.clear()
+
+    def _end_epoch(self, lr: float) -> None:
+        journal = self.journal
+        epoch = journal.step // self.per_epoch
+        entry = {"epoch": epoch, "lr": lr, **{n: s / self.per_epoch for n, s in journal.sums.items()}}
+        journal.sums.clear()
+        if self.val_set is not None and (epoch == self.recipe.epochs or epoch % self.every == 0):
+            self.task.eval()
+            with torch.no_grad(), self.task.autocast():
+                batches = native_batches(self.val_set, self.settings, self.recipe.batch_size)
+                journal.validation = {k: float(v) for k, v in self.task.validate(batches).items()}
+            self.task.train()
+            entry["validation"] = dict(journal.validation)
+        journal.history.append(entry)
+
+    def _save(self) -> None:
+        began = time.perf_counter()
+        self.journal.seconds = began - self.session
+        if rank() == 0:
+            save_state(self.path, self.mark, self.task, self.optimisers, self.journal)
+        self.saved = time.perf_counter()
+        # Large states on slow disks are written less often: at most 2 % of the time goes into saving.
+        self.pause = max(self.settings.save_every, 50 * (self.saved - began))
+
+    def _describe(self) -> str:
+        journal = self.journal
+        epoch = min(journal.step // self.per_epoch + 1, self.recipe.epochs)
+        text = f"epoch {epoch}/{self.recipe.epochs}, loss {journal.loss:.4g}"
+        for name, value in list(journal.validation.items())[:1]:
+            text += f", val {name} {value:.4g}"
+        return text

@@ -1,0 +1,81 @@
+"""The resume state: one file from which a killed training goes on to the same result."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.data import Dataset
+from benchmark.recipe import Recipe, digest
+from benchmark.training.task import Task
+
+_FORMAT = 1
+
+
+@dataclass
+class Journal:
+    """How far a training has come, in plain values.
+
+    Attributes:
+        step: optimiser steps done.
+        seconds: spent in all sessions.
+        resumed: sessions that went on from a state.
+        loss: smoothed training loss.
+        sums: sums of the reported losses over the steps of the current epoch.
+        validation: latest validation values.
+        history: one entry per finished epoch.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    resumed: int = 0
+    loss: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def identity(task: Task, recipe: Recipe, train_set: Dataset, val_set: Dataset | None) -> str:
+    """Digest of what a state belongs to: recipe, data and the shapes of what is trained."""
+    shapes = {name: tuple(value.shape) for name, value in task.state_dict().items() if torch.is_tensor(value)}
+    data = [split.fingerprint() if split is not None else "" for split in (train_set, val_set)]
+    return digest([_FORMAT, type(task).__qualname__, recipe.as_dict(), data, shapes], 20)
+
+
+def save_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer], journal: Journal) -> None:
+    """Write the state; the file is either the old one or the new one, whenever the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    state = {
+        "identity": mark,
+        "journal": asdict(journal),
+        "task": task.state_dict(),
+        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+    }
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def load_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer]) -> tuple[Journal, str]:
+    """Put a state back where there is a fitting one.
+
+    Returns:
+        the journal (a fresh one where nothing was loaded), and why an existing file was not used, else "".
+    """
+    if not path.exists():
+        return Journal(), ""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found, journal = state["identity"], Journal(**state["journal"])
+    except Exception as error:  # a damaged archive fails in many ways
+        return Journal(), f"the resume state {path} cannot be read ({type(error).__name__})"
+    if found != mark:
+        return Journal(), f"the resume state {path} is of another recipe, network or data"
+    task.load_state_dict(state["task"])
+    for optimiser, values in zip(optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(values)
+    return journal, ""

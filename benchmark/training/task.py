@@ -1,0 +1,127 @@
+"""Task: what a training learns. The loop knows nothing else of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.data import Batch
+from benchmark.errors import BenchmarkError
+from benchmark.recipe import Recipe
+from benchmark.training.distributed import average_gradients
+from benchmark.training.settings import Settings
+
+
+class Task(nn.Module, ABC):
+    """Something to learn. Children, parameters and buffers are what is trained and what survives a kill.
+
+    Only :meth:`loss` must be written. State that belongs to the training (TRADI's statistics) is a buffer, not a plain
+    attribute, else it is lost at a resume. A frozen network that merely helps (a teacher) must not be a child: it would
+    be put in training mode and saved with every state; keep the handle (``networks["base"]``) or a tuple around it and
+    call it under ``torch.no_grad()``.
+    """
+
+    stride: int = 8
+    """Images are padded (replicated, labels ignored) to multiples of this before they get here."""
+    settings: Settings | None = None
+    """Set by the loop."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor | dict[str, Tensor]:
+        """What is minimised: a scalar, or a dict whose "loss" is minimised and whose other entries are reported.
+
+        Args:
+            batch: augmented, uint8, on the device, sides multiples of `stride`.
+        """
+
+    def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
+        """One optimiser from the recipe over all parameters that require gradients.
+
+        The schedule multiplies each group's own learning rate, so a task with several optimisers sets their ratio here.
+        """
+        return [make_optimiser(self, recipe)]
+
+    def step(self, batch: Batch, optimisers: list[torch.optim.Optimizer]) -> Mapping[str, Tensor]:
+        """One optimiser step. Override it where one loss does not suffice (a GAN: two losses, two optimisers).
+
+        Returns:
+            what to report, scalars on the device; "loss" first. They are checked for NaN.
+        """
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        with self.autocast():
+            result = self.loss(batch)
+        losses = result if isinstance(result, dict) else {"loss": result}
+        losses["loss"].backward()
+        for optimiser in optimisers:
+            average_gradients(optimiser)
+            optimiser.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def after_step(self, step: int, lr: float) -> None:
+        """Called after every optimiser step, without gradients; ``parameter.grad`` is still that step's.
+
+        Args:
+            step: index of the step that was just made.
+            lr: the recipe's learning rate in that step.
+        """
+
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Values on the validation split, the headline first. Called in eval mode, without gradients, autocast set.
+
+        Args:
+            batches: native size, not augmented, on the device.
+        """
+        return {}
+
+    def autocast(self) -> torch.autocast:
+        """Context of a forward pass at the training's precision; the inherited :meth:`step` sets it around the loss."""
+        if self.settings is None:
+            return torch.autocast("cpu", torch.bfloat16, enabled=False)
+        return torch.autocast(self.settings.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+
+
+def make_optimiser(module: nn.Module, recipe: Recipe, lr: float | None = None) -> torch.optim.Optimizer:
+    """The recipe's optimiser; weight decay acts on convolution and linear weights only, unless `decay_everything`.
+
+    Args:
+        module: its parameters that require gradients are optimised.
+        recipe: optimiser, learning rate, momentum, betas, decay.
+        lr: another initial learning rate than the recipe's.
+    Raises:
+        BenchmarkError: no such optimiser, or nothing to optimise.
+    """
+    decayed, plain = split_by_decay(module, recipe.decay_everything)
+    groups = [
+        {"params": parameters, "weight_decay": decay}
+        for parameters, decay in ((decayed, recipe.weight_decay), (plain, 0.0))
+        if parameters
+    ]
+    if not groups:
+        raise BenchmarkError(
+            f"The {recipe.task} task {type(module).__name__} has no parameter that requires gradients."
+        )
+    rate = recipe.lr if lr is None else lr
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    if recipe.optimiser in ("adam", "adamw"):
+        kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+        return kind(groups, rate, betas=tuple(recipe.betas))
+    raise BenchmarkError(
+        f"The {recipe.task} recipe's optimiser '{recipe.optimiser}' does not exist; it is sgd, adam or adamw."
+    )
+
+
+def split_by_decay(module: nn.Module, everything: bool = False) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Trainable parameters that decay, and those that do not; a shared one counts once and decays if it may."""
+    weights = {
+        id(child.weight) for child in module.modules() if isinstance(child, (nn.Linear, nn.modules.conv._ConvNd))
+    }
+    decayed, plain = [], []
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            (decayed if everything or id(parameter) in weights else plain).append(parameter)
+    return decayed, plain
