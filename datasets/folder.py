@@ -1,0 +1,168 @@
+"""Images and labels of your own: a folder with a ``dataset.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.data import ANOMALY, IGNORE, SPLITS
+from benchmark.errors import BenchmarkError
+from benchmark.registry import DATASETS
+from datasets._files import FileDataset, pair_up
+
+_KEYS = ("title", "classes", "palette", "trained_on", "note", "license", "citation", "url", "labels", "splits")
+_NORMAL = "normal"
+_WORDS = {"anomaly": ANOMALY, "ignore": IGNORE}
+
+
+class Folder(FileDataset):
+    """``--dataset folder:path=DIR``, where DIR holds ``images/``, ``labels/`` and ``dataset.toml``.
+
+    An image and its label file have the same relative name; label files are single-channel with 8 bits. The path is
+    taken as the shell would take it. A set with classes of its own to train on::
+
+        title = "Harbour roads"
+        classes = ["road", "crane", "sky"]
+        palette = [[128, 64, 128], [220, 20, 60], [70, 130, 180]]   # optional
+
+        [labels]             # value in the label files -> a class, "anomaly" or "ignore"
+        0 = "ignore"
+        1 = "road"
+        2 = "crane"
+        3 = "sky"
+        9 = "anomaly"        # in test images only
+
+        [splits]             # folders that hold images/ and labels/; without this table, DIR is the test split
+        train = "train"
+        val = "val"
+        test = "test"
+
+    A set that only evaluates networks trained elsewhere, and whose labels say "normal" instead of classes (there is no
+    mIoU then)::
+
+        title = "Lost cargo"
+        trained_on = "camvid-ood"    # a registered dataset; `classes` and `palette` are its own
+
+        [labels]
+        0 = "normal"
+        1 = "anomaly"
+        255 = "ignore"
+
+    Args:
+        split: "train", "val" or "test".
+        root: not used; `path` says where the folder is.
+        path: the folder.
+    Raises:
+        BenchmarkError: the folder or its TOML is missing or says something that cannot be.
+    """
+
+    title = "Folder of your own (path=DIR)"
+    license = "as the folder's owner says"
+    citation = "none"
+
+    def __init__(self, split: str, root: Path, path: str = "") -> None:
+        super().__init__(split, root)
+        if not path:
+            raise BenchmarkError("The dataset folder needs its place: --dataset folder:path=DIR.")
+        home = Path(path).expanduser()
+        self._file = home / "dataset.toml"
+        content = self._read()
+        for key in ("title", "trained_on", "note", "license", "citation", "url"):
+            setattr(self, key, self._get(content, key, str, home.resolve().name if key == "title" else ""))
+        self._classes(content)
+        values = self._values(self._get(content, "labels", dict))
+        splits = self._get(content, "splits", dict, {"test": "."})
+        for name in splits:
+            if name not in SPLITS:
+                raise self._wrong(f"[splits] has '{name}'; splits are {', '.join(SPLITS)}")
+        if split not in splits:
+            raise self._wrong(f"there is no {split} split; name its folder under [splits]")
+        place = home / str(splits[split])
+        self._open(pair_up(place / "images", place / "labels"), values)
+
+    @classmethod
+    def available(cls, root: Path) -> bool:
+        return False  # only an instance knows its path
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = tomllib.loads(self._file.read_text(encoding="utf-8"))
+        except OSError:
+            raise BenchmarkError(
+                f"{self._file} is missing; write it as `python -c 'import datasets.folder as f; help(f.Folder)'` shows."
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise self._wrong(str(error)) from None
+        for key in content:
+            if key not in _KEYS:
+                raise self._wrong(f"'{key}' means nothing; known are {', '.join(_KEYS)}")
+        return content
+
+    def _classes(self, content: Mapping[str, Any]) -> None:
+        """Set `classes` and `palette`, from the file or from the dataset that the networks are trained on."""
+        names = self._get(content, "classes", list, [])
+        colours = self._get(content, "palette", list, [])
+        if not names:
+            if not self.trained_on:
+                raise self._wrong('it needs classes = [...] or trained_on = "a dataset"')
+            origin = DATASETS.get(self.trained_on)
+            names, colours = list(origin.classes), list(origin.palette)
+        if not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
+            raise self._wrong("classes must be different names")
+        if reserved := {*_WORDS, _NORMAL}.intersection(names):
+            raise self._wrong(f"'{min(reserved)}' is no class; it is a word for [labels]")
+        if len(names) > 250:
+            raise self._wrong(f"{len(names)} classes are more than the 250 that labels can hold")
+        colours = colours or [_colour(i) for i in range(len(names))]
+        if len(colours) != len(names) or not all(_is_colour(c) for c in colours):
+            raise self._wrong(f"palette must hold one [red, green, blue] in 0..255 for each of {len(names)} classes")
+        self.classes = tuple(names)
+        self.palette = tuple((int(r), int(g), int(b)) for r, g, b in colours)
+
+    def _values(self, labels: Mapping[str, Any]) -> dict[int, int]:
+        """[labels] as value -> label; sets `class_labels`."""
+        values: dict[int, int] = {}
+        for key, word in labels.items():
+            if not key.isdecimal() or int(key) > 255:
+                raise self._wrong(f"[labels] has '{key}'; values of an 8-bit label file are 0..255")
+            if word == _NORMAL:
+                values[int(key)] = 0
+            elif word in _WORDS:
+                values[int(key)] = _WORDS[word]
+            elif word in self.classes:
+                values[int(key)] = self.classes.index(word)
+            else:
+                raise self._wrong(f"[labels] {key} = {word!r} is neither a class nor anomaly, ignore or normal")
+        self.class_labels = _NORMAL not in labels.values()
+        if not self.class_labels and any(word in self.classes for word in labels.values()):
+            raise self._wrong('[labels] mixes "normal" with classes; known pixels must all have a class or none')
+        if not self.class_labels and not self.trained_on:
+            raise self._wrong('labels without classes train nothing; say trained_on = "a dataset"')
+        return values
+
+    def _get(self, content: Mapping[str, Any], key: str, kind: type, default: Any = None) -> Any:
+        value = content.get(key, default)
+        if not isinstance(value, kind):
+            words = {str: "a text", list: "a list", dict: f"a table [{key}]"}
+            raise self._wrong(f"it needs {words[kind]} named {key}")
+        return value
+
+    def _wrong(self, sentence: str) -> BenchmarkError:
+        return BenchmarkError(f"{self._file}: {sentence}.")
+
+
+def _is_colour(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and all(v in range(256) for v in value)
+
+
+def _colour(index: int) -> tuple[int, int, int]:
+    """The PASCAL VOC colour map: bits of the index, spread over the channels from the highest bit down."""
+    channels = [0, 0, 0]
+    index += 1
+    for bit in range(7, -1, -1):
+        for channel in range(3):
+            channels[channel] |= (index >> channel & 1) << bit
+        index >>= 3
+    return tuple(channels)  # type: ignore[return-value]

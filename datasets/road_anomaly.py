@@ -1,0 +1,16 @@
+"""RoadAnomaly (Lis et al., 2019): photographs of animals, rocks and machines on or beside roads."""
+
+from benchmark.data import ANOMALY
+from datasets._anomaly_val import AnomalyVal
+
+
+class RoadAnomaly(AnomalyVal):
+    """60 images from the web, 1280x720; masks hold 0 (known) and 2 (anomaly), nothing is ignored."""
+
+    title = "RoadAnomaly"
+    license = "provided for research; the images' owners keep their rights"
+    citation = "Lis, Nakka, Fua, Salzmann: Detecting the Unexpected via Image Resynthesis. ICCV 2019."
+    url = "https://www.epfl.ch/labs/cvlab/data/road-anomaly/"
+    sizes = {"test": 60}  # noqa: RUF012
+    folder = "RoadAnomaly"
+    values = {0: 0, 2: ANOMALY}  # noqa: RUF012

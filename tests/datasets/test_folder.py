@@ -1,0 +1,107 @@
+import pytest
+import torch
+
+from benchmark.data import ANOMALY, IGNORE
+from benchmark.errors import BenchmarkError
+from benchmark.registry import DATASETS
+from tests.datasets.files import ids, noise, write
+
+OWN = """
+title = "Harbour roads"
+classes = ["road", "crane"]
+[labels]
+0 = "ignore"
+1 = "crane"
+2 = "road"
+3 = "anomaly"
+[splits]
+train = "training"
+test = "testing"
+"""
+BINARY = """
+trained_on = "camvid-ood"
+[labels]
+0 = "normal"
+1 = "anomaly"
+"""
+
+
+def make(home, text, places=(".",), highest=1):
+    home.mkdir(exist_ok=True)
+    (home / "dataset.toml").write_text(text)
+    for place in places:
+        write(home / place / "images/a/0.jpg", noise(1))
+        write(home / place / "labels/a/0.png", ids(0, highest))
+    return home
+
+
+def open_split(home, split="test"):
+    return DATASETS.create(f"folder:path={home}", split=split, root=home)
+
+
+def test_classes_of_its_own(tmp_path):
+    make(tmp_path, OWN, ("testing",), 3)
+    make(tmp_path, OWN, ("training",), 2)
+    data = open_split(tmp_path)
+    assert (data.title, data.classes, data.class_labels) == ("Harbour roads", ("road", "crane"), True)
+    assert len(set(data.palette)) == 2
+    raw = torch.from_numpy(ids(0, 3)).long()
+    assert torch.equal(data[0].labels.long(), torch.tensor([IGNORE, 1, 0, ANOMALY])[raw])
+    assert data[0].id == "a/0"
+    assert open_split(tmp_path, "train")[0].labels.unique().tolist() == [0, 1, IGNORE]
+    with pytest.raises(BenchmarkError, match="no val split"):
+        open_split(tmp_path, "val")
+
+
+def test_labels_without_classes_take_the_classes_of_the_training_set(tmp_path):
+    data = open_split(make(tmp_path / "cargo", BINARY))
+    assert data.title == "cargo" and not data.class_labels
+    assert data.classes == DATASETS.get("camvid-ood").classes
+    assert data.palette == DATASETS.get("camvid-ood").palette
+    assert data[0].labels.unique().tolist() == [0, ANOMALY]
+
+
+def test_an_anomaly_in_training_is_an_error(tmp_path):
+    make(tmp_path, OWN, ("training",), 3)
+    with pytest.raises(BenchmarkError, match="value 3"):
+        open_split(tmp_path, "train")[0]
+
+
+def test_the_label_table_is_part_of_the_fingerprint(tmp_path):
+    before = open_split(make(tmp_path, BINARY)).fingerprint()
+    after = open_split(make(tmp_path, BINARY.replace("normal", "ignore"))).fingerprint()
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"Harbour roads"', '"Harbour', "dataset.toml: .*line"),
+        ("title =", "titel =", "'titel' means nothing"),
+        ('"Harbour roads"', "7", "a text named title"),
+        ('classes = ["road", "crane"]', "", "needs classes"),
+        ('["road", "crane"]', '["road", "road"]', "different names"),
+        ('["road", "crane"]', '["road", "ignore"]', "'ignore' is no class"),
+        ('1 = "crane"', '1 = "car"', "1 = 'car' is neither"),
+        ('1 = "crane"', '1 = "normal"', "mixes"),
+        ('1 = "crane"', '256 = "crane"', "'256'"),
+        ("[labels]", "[values]", "'values' means nothing"),
+        ('test = "testing"', 'probe = "testing"', "'probe'"),
+        ("title =", "palette = [[1, 2, 3]]\ntitle =", "one .* for each of 2 classes"),
+        ('test = "testing"', 'test = "elsewhere"', "elsewhere/images is missing"),
+    ],
+)
+def test_mistakes_in_the_toml_are_named(tmp_path, old, new, sentence):
+    assert old in OWN
+    make(tmp_path, OWN.replace(old, new), ("testing",), 3)
+    with pytest.raises(BenchmarkError, match=sentence):
+        open_split(tmp_path)
+
+
+def test_a_missing_toml_or_path_is_named(tmp_path):
+    with pytest.raises(BenchmarkError, match=r"dataset\.toml is missing"):
+        open_split(tmp_path)
+    with pytest.raises(BenchmarkError, match="folder:path=DIR"):
+        DATASETS.create("folder", split="test", root=tmp_path)
+    with pytest.raises(BenchmarkError, match="camvid-ood"):
+        open_split(make(tmp_path, BINARY.replace("camvid-ood", "camvid-odd")))
