@@ -1,0 +1,105 @@
+"""Building blocks that the built-in networks share with the networks of methods: dilated encoders, pyramid pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.errors import BenchmarkError
+
+POOL_SIZES = (1, 2, 3, 6)
+"""Cells per side of PSPNet's four pooling branches (Zhao et al., CVPR 2017)."""
+
+# Name -> timm model and its keywords; any other name is timm's own.
+_ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    # The deep-stem ResNets of the CSAIL code base carry an "s" in timm.
+    "resnet50": ("resnet50s", {}),
+    "resnet101": ("resnet101s", {}),
+    "resnet50-7x7": ("resnet50", {}),
+    # Narrow where the resolution is high: there memory traffic, not arithmetic, is what a CPU spends its time on.
+    "small": ("resnet10t", {"stem_type": "deep", "stem_width": 8, "avg_down": False, "channels": (16, 48, 64, 64)}),
+}
+
+
+def dilated_encoder(name: str, stages: Sequence[int] = (3, 4), pretrained: bool = False) -> nn.Module:
+    """A timm ResNet at output stride 8: image to the feature maps of the chosen stages.
+
+    Stages 3 and 4 keep the resolution of stage 2 and dilate their 3x3 convolutions by 2 and 4 instead (each stage's
+    first convolution by 1 and 2), as in the CSAIL PSPNet.
+
+    Args:
+        name: "resnet50" and "resnet101" with the deep stem, "resnet50-7x7" with the plain one, "small", or a timm name.
+        stages: which of the stages 1..4 to return; `encoder.feature_info.channels()` gives their channels.
+        pretrained: start from timm's ImageNet weights, downloaded where they are not cached.
+    Raises:
+        BenchmarkError: timm has no such model, it has no stage at stride 8, or its weights cannot be had.
+    """
+    model, keywords = _ENCODERS.get(name, (name, {}))
+    if not timm.is_model(model):
+        raise BenchmarkError(
+            f"There is no encoder '{name}'; take resnet18, resnet34, resnet50 or another ResNet of timm."
+        )
+    if pretrained and name == "small":
+        raise BenchmarkError("The encoder 'small' has no ImageNet weights; leave out pretrained=true.")
+    try:
+        encoder = timm.create_model(
+            model, pretrained=pretrained, features_only=True, output_stride=8, out_indices=tuple(stages), **keywords
+        )
+    except Exception as error:  # timm and the hub raise whatever the transport or the architecture raises
+        if pretrained:
+            raise BenchmarkError(
+                f"The ImageNet weights of the encoder '{name}' cannot be had ({_brief(error)}); "
+                f"leave out pretrained=true to train it from scratch."
+            ) from error
+        raise BenchmarkError(f"The encoder '{name}' cannot be dilated to output stride 8 ({_brief(error)}).") from error
+    if set(encoder.feature_info.reduction()) != {8}:
+        raise BenchmarkError(f"The encoder '{name}' has no four stages of which the last two are at stride 8.")
+    return encoder
+
+
+def _brief(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+class PyramidPooling(nn.ModuleList):
+    """Features beside their context at four scales: (B, D, h, w) to (B, D + 4 * width, h, w).
+
+    Branch i averages the map into POOL_SIZES[i]^2 cells, then 1x1 convolution, BN, ReLU, and bilinear upsampling.
+
+    Args:
+        channels: D.
+        width: channels of each branch.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(
+            nn.Sequential(
+                nn.AdaptiveAvgPool2d(size),
+                nn.Conv2d(channels, width, 1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            )
+            for size in POOL_SIZES
+        )
+        self.channels = channels + len(POOL_SIZES) * width
+
+    def forward(self, features: Tensor) -> Tensor:
+        size = features.shape[-2:]
+        context = [F.interpolate(b(features), size, mode="bilinear", align_corners=False) for b in self]
+        return torch.cat([features, *context], dim=1)
+
+
+def initialise_decoder(module: nn.Module) -> None:
+    """Initial values of CSAIL's decoders: the normal of He et al. for convolutions, BN weight 1 and bias 1e-4."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight)
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.ones_(part.weight)
+            nn.init.constant_(part.bias, 1e-4)

@@ -1,0 +1,48 @@
+"""Segmentation networks: one module per family, each with a function ``build(variant, classes, **options)``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import BenchmarkError
+from benchmark.registry import NETWORKS
+
+if TYPE_CHECKING:
+    from benchmark.network import Network
+
+
+def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = None, initial: bool = True) -> Network:
+    """An untrained network.
+
+    Args:
+        arch: "family-variant"; the family is the longest registered name that it begins with.
+        classes: number of known classes C.
+        options: further keywords of the family's ``build``.
+        initial: whether the initial values matter. Where weights are loaded next they do not, and nothing is
+            downloaded for an option ``pretrained``.
+    Raises:
+        BenchmarkError: no such family or variant, or an option that the family does not know.
+    """
+    family, variant = split_arch(arch)
+    build = NETWORKS.get(family)
+    keywords = dict(options or {})
+    if not initial:
+        keywords.pop("pretrained", None)
+    try:
+        inspect.signature(build).bind(variant, classes, **keywords)
+    except TypeError as error:
+        known = ", ".join(list(inspect.signature(build).parameters)[2:]) or "no options"
+        raise BenchmarkError(f"The network '{arch}': {error}; it knows {known}.") from None
+    return build(variant, classes, **keywords)
+
+
+def split_arch(arch: str) -> tuple[str, str]:
+    """("pspnet", "resnet50") of "pspnet-resnet50"; a family alone has the variant ""."""
+    for family in sorted(NETWORKS.names(), key=len, reverse=True):
+        head, rest = arch[: len(family)], arch[len(family) :]
+        if NETWORKS.canonical(head) == family and rest[:1] in ("", "-"):
+            return family, rest[1:]
+    family, _, variant = arch.partition("-")
+    return family, variant

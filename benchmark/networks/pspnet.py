@@ -1,0 +1,135 @@
+"""PSPNet: a dilated timm encoder, pyramid pooling and deep supervision; the network of the StreetHazards papers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.blocks import PyramidPooling, dilated_encoder, initialise_decoder
+from benchmark.errors import BenchmarkError
+from benchmark.network import Network
+
+VARIANTS = {
+    "resnet50": "deep-stem dilated ResNet-50, the network of the StreetHazards papers (51.4 M parameters)",
+    "resnet101": "deep-stem dilated ResNet-101",
+    "resnet50-7x7": "dilated ResNet-50 with the plain 7x7 stem, the encoder of PAnS",
+    "resnet34": "dilated ResNet-34",
+    "resnet18": "dilated ResNet-18",
+    "small": "dilated ResNet-10 of at most 64 channels, for rehearsals on a CPU (0.3 M parameters)",
+}
+
+
+def build(variant: str, classes: int, pretrained: bool = False, head: str = "linear") -> PSPNet:
+    """A PSPNet.
+
+    Args:
+        variant: one of VARIANTS, or the name of another four-stage ResNet of timm.
+        classes: number of known classes C.
+        pretrained: start from timm's ImageNet encoder instead of random values.
+        head: "linear", or "cosine" for the classifiers of PAnS.
+    Raises:
+        BenchmarkError: no such encoder, or its ImageNet weights cannot be had.
+    """
+    if not variant:
+        raise BenchmarkError(f"'pspnet' needs a variant: {', '.join(f'pspnet-{v}' for v in VARIANTS)}.")
+    if head not in ("linear", "cosine"):
+        raise BenchmarkError(f"The network 'pspnet-{variant}' knows head=linear and head=cosine, not head={head}.")
+    return PSPNet(variant, classes, pretrained, head)
+
+
+class PSPNet(Network):
+    """PSPNet in the CSAIL layout: ``conv_last(pyramid(layer4))``, and a second classifier on layer3 in training.
+
+    With a ResNet-50: 23,631,808 parameters in the encoder and 27,806,746 in the decoder of 13 classes. With
+    narrower encoders than its 2048 channels, the pyramid's branches and the features get narrower, too.
+
+    Taps, all (B, D, h/8, w/8): ``ppm_cat`` the concatenated pyramid, ``conv_last.0`` the 3x3 convolution,
+    ``conv_last.1`` its BN, ``conv_last.1.whitened`` the BN without weight and bias, ``conv_last.2`` the activation,
+    ``conv_last.4`` the logits, and with the cosine head ``cosine``, the logits before scaling.
+
+    Source: Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017; layout and initial values of
+        CSAILVision/semantic-segmentation-pytorch (resnet50dilated, ppm_deepsup). Cosine head: Fontanel et al.,
+        "Detecting Anomalies in Semantic Segmentation with Prototypes", CVPRW 2021, whose features pass a leaky ReLU.
+    """
+
+    penultimate = "conv_last.2"
+
+    def __init__(self, encoder: str, classes: int, pretrained: bool, head: str) -> None:
+        super().__init__(classes)
+        self.encoder = dilated_encoder(encoder, pretrained=pretrained)
+        middle, deep = self.encoder.feature_info.channels()
+        branch = min(512, deep // 4)
+        width = max(64, branch)
+
+        def activation() -> nn.Module:
+            return nn.LeakyReLU(0.01) if head == "cosine" else nn.ReLU()
+
+        def classifier() -> nn.Module:
+            return CosineClassifier(width, classes) if head == "cosine" else nn.Conv2d(width, classes, 1)
+
+        self.ppm = PyramidPooling(deep, branch)
+        self.conv_last = nn.Sequential(
+            nn.Conv2d(self.ppm.channels, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            activation(),
+            nn.Dropout2d(0.1),
+            classifier(),
+        )
+        self.cbr_deepsup = nn.Sequential(
+            nn.Conv2d(middle, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), activation()
+        )
+        self.dropout_deepsup = nn.Dropout2d(0.1)
+        self.conv_last_deepsup = classifier()
+        for part in (self.ppm, self.conv_last, self.cbr_deepsup, self.conv_last_deepsup):
+            initialise_decoder(part)
+        self.channels = {"ppm_cat": self.ppm.channels}
+        self.channels.update({f"conv_last.{i}": width for i in ("0", "1", "1.whitened", "2")})
+        self.channels["conv_last.4"] = classes
+        if head == "cosine":
+            self.channels["cosine"] = classes
+
+    @property
+    def head(self) -> nn.Sequential:
+        return self.conv_last[3:]
+
+    def forward(self, inputs: Tensor, taps: Collection[str] = ()) -> dict[str, Tensor]:
+        middle, deep = self.encoder(inputs)
+        values = {"ppm_cat": self.ppm(deep)}
+        # None of these modules works in place, so that every tap keeps what it held.
+        values["conv_last.0"] = self.conv_last[0](values["ppm_cat"])
+        values["conv_last.1"] = self.conv_last[1](values["conv_last.0"])
+        values["conv_last.2"] = self.conv_last[2](values["conv_last.1"])
+        values["conv_last.4"] = self.head(values["conv_last.2"])
+        if "conv_last.1.whitened" in taps:
+            values["conv_last.1.whitened"] = _whiten(self.conv_last[1], values["conv_last.0"])
+        if "cosine" in taps:
+            values["cosine"] = values["conv_last.4"] / self.conv_last[4].scale
+        result = {tap: values[tap] for tap in taps}
+        result["logits"] = values["conv_last.4"]
+        if self.training:
+            result["aux"] = self.conv_last_deepsup(self.dropout_deepsup(self.cbr_deepsup(middle)))
+        return result
+
+
+class CosineClassifier(nn.Conv2d):
+    """Logits ``10 cos(f, w_c)`` of every location: a bias-free 1x1 convolution of normalised features and prototypes.
+
+    Source: Fontanel et al., CVPRW 2021; the scale is theirs.
+    """
+
+    scale = 10.0
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(channels, classes, 1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.scale * F.conv2d(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+
+
+def _whiten(norm: nn.BatchNorm2d, features: Tensor) -> Tensor:
+    """(f - mean) / sqrt(var + eps) with the statistics that the BN itself uses, and none of its weight and bias."""
+    if norm.training:
+        return F.batch_norm(features, None, None, training=True, eps=norm.eps)
+    return F.batch_norm(features, norm.running_mean, norm.running_var, eps=norm.eps)
