@@ -4,6 +4,7 @@ from benchmark.training.estimate import estimate_seconds, forward_flops
 from benchmark.training.fitdata import FitData
 from benchmark.training.loader import Cached, cached, native_batches
 from benchmark.training.loop import Report, train
+from benchmark.training.progress import Progress
 from benchmark.training.schedule import learning_rate_factor, run_seed, seeded, steps_per_epoch
 from benchmark.training.segmentation import Segmentation
 from benchmark.training.settings import Settings
@@ -12,6 +13,7 @@ from benchmark.training.task import Task
 __all__ = [
     "Cached",
     "FitData",
+    "Progress",
     "Report",
     "Segmentation",
     "Settings",

@@ -10,6 +10,7 @@ from benchmark.data import Batch, Dataset
 from benchmark.recipe import Recipe, digest
 from benchmark.training.loader import cached, native_batches
 from benchmark.training.loop import Report, train
+from benchmark.training.progress import Progress
 from benchmark.training.settings import Settings
 from benchmark.training.task import Task
 
@@ -24,7 +25,7 @@ class FitData:
         settings: device, precision, workers.
         recipes: task -> recipe, the authors' values with the dataset's overrides applied.
         states: prefix of the resume states' paths.
-        title: what is fitted, for progress bars and messages.
+        title: what is fitted, put before the task in progress bars and messages.
         reports: of the trainings that were finished, in order.
     """
 
@@ -33,18 +34,28 @@ class FitData:
     settings: Settings
     recipes: Mapping[str, Recipe]
     states: Path
-    title: str
+    title: str = ""
     reports: list[Report] = field(default_factory=list)
 
-    def batches(self, batch_size: int = 8, limit: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int = 8, limit: int | None = None, title: str = "") -> Iterator[Batch]:
         """The training images in order, native size, not augmented, on the device.
 
         Args:
             batch_size: at most; images of another size start a batch of their own.
-            limit: stop after so many images.
+            limit: only the first so many images.
+            title: what they are for; with it there is a progress bar.
         """
         self.train_set = cached(self.train_set, self.settings)
-        return native_batches(self.train_set, self.settings, batch_size, limit)
+        total = len(self.train_set) if limit is None else min(limit, len(self.train_set))
+        progress = Progress(title, 0, total, self.settings) if title else None
+        done = 0
+        for batch in native_batches(self.train_set, self.settings, batch_size, limit):
+            yield batch
+            done += len(batch)
+            if progress:
+                progress.update(done, "")
+        if progress:
+            progress.close()
 
     def train(self, task: Task, recipe: Recipe) -> Report:
         """Train a task; after a kill it goes on where it was, and a training that was finished is not repeated.
@@ -53,12 +64,12 @@ class FitData:
         """
         self.train_set = cached(self.train_set, self.settings)
         self.val_set = cached(self.val_set, self.settings) if self.val_set is not None else None
-        title = f"{self.title} {recipe.task}"
+        title = f"{self.title} {recipe.task}".strip()
         report = train(task, recipe, self.train_set, self.val_set, self.settings, self._state(recipe), title)
         self.reports.append(report)
         return report
 
-    def discard_states(self) -> None:
+    def clean(self) -> None:
         """Delete the resume states, once what was fitted is stored."""
         if self.states.parent.is_dir():
             for path in self.states.parent.iterdir():

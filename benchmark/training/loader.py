@@ -31,9 +31,10 @@ class Cached(Dataset):
     """A dataset whose samples are decoded once and kept, image memory in (H, W, 3) order as resizing wants it."""
 
     def __init__(self, base: Dataset, settings: Settings) -> None:
-        for key in ("name", "title", "classes", "palette", "note", "trained_on", "network", "scales", "recipes"):
+        for key in Dataset.__annotations__:
             setattr(self, key, getattr(base, key))
-        self.split, self.root, self.base = base.split, base.root, base
+        self.__dict__.update(vars(base))
+        self.base = base
         samples = ahead(base.__getitem__, range(len(base)), settings.workers)
         text = f"preparing {len(base)} {base.split} images"
         self._samples = [_channels_last(s) for s in counted(samples, len(base), text, settings)]
@@ -78,7 +79,7 @@ def training_batches(
 
 
 def native_batches(
-    dataset: Dataset, settings: Settings, batch_size: int = 8, limit: int | None = None
+    dataset: Dataset, settings: Settings, batch_size: int = 8, limit: int | None = None, start: int = 0
 ) -> Iterator[Batch]:
     """The dataset in its order, native size, not augmented, on the device.
 
@@ -86,14 +87,15 @@ def native_batches(
         dataset: a split.
         settings: device and workers.
         batch_size: at most; images of another size start a batch of their own.
-        limit: stop after so many images.
+        limit: only the first so many images.
+        start: index of the first image.
     """
     count = len(dataset) if limit is None else min(limit, len(dataset))
 
     def build(first: int) -> list[Batch]:
         return collate([dataset[index] for index in range(first, min(first + batch_size, count))])
 
-    for batches in ahead(build, range(0, count, batch_size), settings.workers):
+    for batches in ahead(build, range(start, count, batch_size), settings.workers):
         for batch in batches:
             yield _pinned(batch, settings).to(settings.device)
 

@@ -99,7 +99,7 @@ class _Run:
         self.per_epoch = steps_per_epoch(recipe, len(train_set))
         self.steps = self.per_epoch * recipe.epochs
         self.every = math.ceil(recipe.epochs / VALIDATIONS)
-        task.settings = settings
+        task.settings, task.recipe = settings, recipe
         task.to(device=settings.device, memory_format=torch.channels_last)
         self.optimisers = task.optimisers(recipe)
         for optimiser in self.optimisers:

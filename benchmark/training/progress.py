@@ -28,11 +28,11 @@ def counted(items: Iterable[Item], total: int, text: str, settings: Settings) ->
 
 
 class Progress:
-    """Steps of one training.
+    """How far a training or an evaluation is, and how long it will still take.
 
     Args:
-        title: what is trained.
-        start: steps done in earlier sessions.
+        title: what is done.
+        start: steps (or images) done in earlier sessions.
         total: steps in all.
         settings: whether to show anything.
     """
@@ -42,7 +42,7 @@ class Progress:
         self._terminal = self._shown and sys.stderr.isatty()
         self._title, self._start, self._total = title, start, total
         self._step, self._began = start, time.perf_counter()
-        form = "{l_bar}{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}"
+        form = "{l_bar}{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
         self._bar = tqdm(
             total=total, initial=start, desc=title, bar_format=form, disable=not self._terminal, dynamic_ncols=True
         )
@@ -57,7 +57,9 @@ class Progress:
             spent = time.perf_counter() - self._began
             left = spent / (step - self._start) * (self._total - step)
             print(
-                f"{self._title}: {100 * step // self._total:3d} %, {text}, {duration(left)} left",
+                ", ".join(
+                    filter(None, (f"{self._title}: {100 * step // self._total} %", text, f"{duration(left)} left"))
+                ),
                 file=sys.stderr,
                 flush=True,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from benchmark.data import IGNORE, Batch
 from benchmark.network import Network
-from benchmark.recipe import Recipe
 from benchmark.training.task import Task
 
 
@@ -22,33 +21,34 @@ class Segmentation(Task):
 
     Args:
         network: what is trained.
-        recipe: its aux_weight and label_size. A recipe with one scale is also validated at that scale, as the network
-            will have seen no other; any other recipe at the native size.
+        classes: names of the known classes.
     """
 
-    def __init__(self, network: Network, recipe: Recipe) -> None:
+    def __init__(self, network: Network, classes: Sequence[str]) -> None:
         super().__init__()
         self.network = network
+        self.classes = tuple(classes)
         self.stride = network.stride
-        self._aux_weight = recipe.aux_weight
-        self._full = recipe.label_size == "full"
-        self._scale = recipe.scales[0] if len(recipe.scales) == 1 else 0
-        self._max_size = recipe.max_size
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        outputs = self.network(self.network.normalise(batch.images))
+        outputs = self.network(self.network.prepare(batch.images).inputs)
         losses = {"loss": self._cross_entropy(outputs["logits"], batch.labels)}
-        if "aux" in outputs and self._aux_weight:
+        if "aux" in outputs and self.recipe.aux_weight:
             losses["aux"] = self._cross_entropy(outputs["aux"], batch.labels)
-            losses["loss"] = losses["loss"] + self._aux_weight * losses["aux"]
+            losses["loss"] = losses["loss"] + self.recipe.aux_weight * losses["aux"]
         return losses
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Mean IoU over the classes that occur in the labels, and the share of pixels that are right."""
-        classes = self.network.classes
+        """Mean IoU over the classes that occur in the labels, the share of pixels that are right, each class's IoU.
+
+        A recipe with one scale is validated at that scale, as the network has seen no other; any other recipe at the
+        native size. Logits are upsampled to the labels.
+        """
+        classes = len(self.classes)
+        scale = self.recipe.scales[0] if len(self.recipe.scales) == 1 else 0
         confusion: Tensor | None = None
         for batch in batches:
-            outputs = self.network.segment(batch.images, self._scale, self._max_size)
+            outputs = self.network.segment(batch.images, scale, self.recipe.max_size)
             predicted = outputs.upsample(outputs.logits, batch.size).argmax(1)
             known = batch.labels < classes
             cells = batch.labels[known].long() * classes + predicted[known]
@@ -59,15 +59,20 @@ class Segmentation(Task):
         table = confusion.view(classes, classes).double().cpu()
         hits, present = table.diagonal(), table.sum(1) > 0
         union = table.sum(0) + table.sum(1) - hits
-        return {"mIoU": float((hits / union)[present].mean()), "accuracy": float(hits.sum() / table.sum())}
+        ious = hits / union
+        return {
+            "mIoU": float(ious[present].mean()),
+            "accuracy": float(hits.sum() / table.sum()),
+            **{f"IoU {name}": float(iou) for name, iou, here in zip(self.classes, ious, present, strict=True) if here},
+        }
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self._full:
+        if self.recipe.label_size == "full":
             logits = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
         else:
             labels = nearest(labels, logits.shape[-2:])
         # Anomalies (254) are as unknown to the loss as ignored pixels.
-        target = labels.long().masked_fill(labels >= self.network.classes, IGNORE)
+        target = labels.long().masked_fill(labels >= len(self.classes), IGNORE)
         total = F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="sum")
         return total / (target != IGNORE).sum().clamp(min=1)
 

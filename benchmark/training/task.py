@@ -27,7 +27,8 @@ class Task(nn.Module, ABC):
     stride: int = 8
     """Images are padded (replicated, labels ignored) to multiples of this before they get here."""
     settings: Settings | None = None
-    """Set by the loop."""
+    """Set by the loop before the first step, as is `recipe`."""
+    recipe: Recipe
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor | dict[str, Tensor]:
