@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import torch
 
 from benchmark.data import Dataset, Sample
-from datasets.minihazards import classes, scene
+from datasets.minihazards import scene
+from datasets.minihazards.classes import NAMES, PALETTE
 
 
 class MiniHazards(Dataset):
@@ -27,8 +28,8 @@ class MiniHazards(Dataset):
     """
 
     title: ClassVar[str] = "MiniHazards (rendered rehearsal set)"
-    classes = classes.NAMES
-    palette = classes.PALETTE
+    classes = NAMES
+    palette = PALETTE
     note: ClassVar[str] = (
         "A rehearsal stage rendered by this project's own code, not a publication benchmark; "
         "its numbers are not comparable with StreetHazards."

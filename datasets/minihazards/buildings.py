@@ -1,6 +1,6 @@
 """Houses, fences and walls of the right-hand side of a street; the left-hand side is mirrored.
 
-Every builder puts its street front at x = 0, looking towards -x, from z = 0 to z = length.
+Every builder puts its street front at x = 0, looking towards -x, from z = 0 to z = LENGTH.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from datasets.minihazards.classes import Label
 from datasets.minihazards.mesh import Array, Mesh, ball, box, join, panels, surface
 from datasets.minihazards.towns import Town
 
+LENGTH = 12.0
+"""Metres along the street of every model; whoever places it stretches it to the lot."""
 _STOREY = 3.1
 _HOUSE = Label.BUILDING
 
@@ -23,7 +25,7 @@ def _spans(length: float, size: float, gap: float) -> Array:
     return np.stack([middle - half, middle + half], -1).astype(np.float32)
 
 
-def _windows(face: Array, town: Town, rng: np.random.Generator, floors: int, low: float, lit: float, fine: bool) -> Mesh:
+def _windows(face: Array, town: Town, rng: np.random.Generator, floors: int, low: float, fine: bool) -> Mesh:
     """Frames and panes of all floors of a face, whose height is `low` + floors storeys."""
     length = float(np.linalg.norm(face[1] - face[0]))
     height = low + floors * _STOREY
@@ -34,7 +36,7 @@ def _windows(face: Array, town: Town, rng: np.random.Generator, floors: int, low
     count = len(us) * len(vs)
     sky = np.array((92, 108, 124)) * rng.uniform(0.7, 1.2)
     panes = np.clip(sky * rng.uniform(0.6, 1.25, (count, 1)) + rng.uniform(-6, 6, (count, 3)), 10, 240)
-    glow = np.where(rng.random(count) < lit, rng.uniform(0.5, 0.9, count), 0.0)
+    glow = np.where(rng.random(count) < town.weather.lamps, rng.uniform(0.5, 0.9, count), 0.0)
     panes[glow > 0] = (252, 218, 150)
     glass = panels(face, us, vs, panes, _HOUSE, 3, glow)
     if not fine:
@@ -91,13 +93,15 @@ def _roof(town: Town, rng: np.random.Generator, length: float, depth: float, hei
         gable[:, :, 0] = np.where(gable[:, :, 1] > height, depth / 2, gable[:, :, 0])
         body = surface(gable, np.stack([wall, wall, colour, colour, colour]), _HOUSE, 5)
     rows = panels(body.quads[2], (0, 1), [(i / 7, i / 7 + 0.045) for i in range(7)], colour * 0.82, _HOUSE, 6)
-    chimney = box((1.5, height, length * 0.3), (2.3, height + rise + 0.9, length * 0.3 + 0.8), wall * 0.8, _HOUSE, layer=4)
+    chimney = box(
+        (1.5, height, length * 0.3), (2.3, height + rise + 0.9, length * 0.3 + 0.8), wall * 0.8, _HOUSE, layer=4
+    )
     return join(chimney, body, rows)
 
 
-def building(town: Town, rng: np.random.Generator, length: float, lamps: float, fine: bool) -> Mesh:
+def building(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A house of the town; `fine` adds window frames, which nobody sees from afar."""
-    floors = int(rng.integers(town.floors[0], town.floors[1] + 1))
+    length, floors = LENGTH, int(rng.integers(town.floors[0], town.floors[1] + 1))
     depth, base = rng.uniform(8, 11), 0.35
     height = base + floors * _STOREY
     wall = np.array(town.facades[rng.integers(len(town.facades))]) * rng.uniform(0.88, 1.1) * rng.uniform(0.95, 1.05, 3)
@@ -115,7 +119,7 @@ def building(town: Town, rng: np.random.Generator, length: float, lamps: float, 
             rows = floors
         if rows:
             low = 0.0 if rows < floors else base
-            parts.append(_windows(grid, town, rng, rows, low, lamps, fine))
+            parts.append(_windows(grid, town, rng, rows, low, fine))
         bands = (base + _STOREY * np.arange(1, floors)) / height
         parts.append(panels(face, (0, 1), (0, base / height), wall * 0.62, _HOUSE, 1))
         if fine and len(bands):
@@ -126,9 +130,9 @@ def building(town: Town, rng: np.random.Generator, length: float, lamps: float, 
     return join(*parts, _roof(town, rng, length, depth, height, wall))
 
 
-def fence(town: Town, rng: np.random.Generator, length: float, fine: bool) -> Mesh:
+def fence(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """Posts and pales; what is seen between the pales is drawn as a darker pale of the same label."""
-    label, height = Label.FENCE, rng.uniform(1.1, 1.5)
+    length, label, height = LENGTH, Label.FENCE, rng.uniform(1.1, 1.5)
     colour = np.array(town.fence_colour) * rng.uniform(0.85, 1.1)
     gap = np.array(town.lawn) * 0.55
     body = box((0, 0, 0), (0.08, height, length), gap if town.fence != "board" else colour, label)
@@ -151,9 +155,9 @@ def fence(town: Town, rng: np.random.Generator, length: float, fine: bool) -> Me
     return join(body, rails, pales, *posts)
 
 
-def wall(town: Town, rng: np.random.Generator, length: float, fine: bool) -> Mesh:
+def wall(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A garden wall of courses with a coping."""
-    label, height = Label.WALL, rng.uniform(1.5, 2.4)
+    length, label, height = LENGTH, Label.WALL, rng.uniform(1.5, 2.4)
     colour = np.array(town.wall) * rng.uniform(0.85, 1.1)
     body = box((0, 0, 0), (0.3, height, length), colour, label)
     coping = box((-0.07, height, -0.05), (0.37, height + 0.14, length + 0.05), colour * 1.12, label, layer=3)
@@ -189,6 +193,8 @@ def skyline(town: Town, rng: np.random.Generator, z: float) -> Mesh:
             parts += [block, panels(block.quads[0], grid, rows, tone * 0.65, _HOUSE, 1)]
         else:
             green = np.array(town.leaf[rng.integers(len(town.leaf))]) * rng.uniform(0.85, 1.1)
-            parts.append(ball((x + width / 2, 1.5, z - 4), (width * 0.6, rng.uniform(4, 8), 4), green, Label.VEGETATION))
+            parts.append(
+                ball((x + width / 2, 1.5, z - 4), (width * 0.6, rng.uniform(4, 8), 4), green, Label.VEGETATION)
+            )
         x += width * rng.uniform(0.75, 1.0)
     return join(*parts)

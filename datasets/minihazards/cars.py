@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import itertools
 
 import numpy as np
 
 from datasets.minihazards.classes import Label
 from datasets.minihazards.mesh import Array, Mesh, box, join, panels, surface, tube
+from datasets.minihazards.towns import Town
 
 _CAR = Label.CAR
 _GLASS = (58, 70, 82)
@@ -46,14 +47,13 @@ def _loft(sections: list[tuple[float, float, float, float]], colour: tuple[int, 
         [[(-w, low, z), (w, low, z), (w, high, z), (-w, high, z)] for z, w, low, high in sections], np.float32
     )
     quads: list[Array] = [rings[0], rings[-1][[1, 0, 3, 2]]]
-    for near, far in zip(rings, rings[1:]):
+    for near, far in itertools.pairwise(rings):
         quads.append(np.stack([near[1], far[1], far[2], near[2]]))
         quads.append(np.stack([far[0], near[0], near[3], far[3]]))
         quads.append(np.stack([near[3], near[2], far[2], far[3]]))
     return surface(np.stack(quads), colour, _CAR)
 
 
-@lru_cache(maxsize=8)
 def _body(kind: str) -> tuple[Mesh, Mesh]:
     """Painted parts in white, to be tinted, and all the rest. The car looks along +z."""
     length, width, belt, roof, rear, front, slope = _BODIES[kind]
@@ -93,7 +93,7 @@ def _body(kind: str) -> tuple[Mesh, Mesh]:
     return join(shell, cabin), join(*parts)
 
 
-def car(rng: np.random.Generator) -> Mesh:
+def car(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A car on the ground at the origin, looking along +z."""
     paint, rest = _body(list(_BODIES)[rng.choice(4, p=(0.32, 0.32, 0.22, 0.14))])
     colour = np.clip(PAINTS[rng.integers(len(PAINTS))] * rng.uniform(0.85, 1.1) + rng.uniform(-12, 12, 3), 8, 245)

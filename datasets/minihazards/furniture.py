@@ -11,7 +11,7 @@ from datasets.minihazards.towns import Town
 _RED, _BLUE, _WHITE, _YELLOW, _BLACK = (198, 32, 38), (30, 84, 168), (240, 240, 236), (240, 196, 40), (34, 34, 36)
 
 
-def lamp_post(town: Town, rng: np.random.Generator) -> Mesh:
+def lamp_post(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A street lamp whose arm reaches towards -x."""
     height, reach, pole = rng.uniform(5.0, 6.5), rng.uniform(0.9, 1.6), Label.POLE
     parts = [
@@ -23,7 +23,7 @@ def lamp_post(town: Town, rng: np.random.Generator) -> Mesh:
     return join(*parts)
 
 
-def traffic_light(town: Town, rng: np.random.Generator) -> Mesh:
+def traffic_light(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A traffic light on a post; lamps look along -z. As in CARLA's older labels it counts as pole."""
     pole, lit = Label.POLE, rng.integers(3)
     head = box((-0.2, 2.5, -0.2), (0.2, 3.55, 0.12), _BLACK, pole)
@@ -35,7 +35,9 @@ def traffic_light(town: Town, rng: np.random.Generator) -> Mesh:
     return join(*parts)
 
 
-def _disc(radius: float, corners: int, turn: float, colour: tuple[int, int, int], layer: int, y: float, z: float) -> Mesh:
+def _disc(
+    radius: float, corners: int, turn: float, colour: tuple[int, int, int], layer: int, y: float, z: float
+) -> Mesh:
     """Regular polygon that looks along -z."""
     angle = np.arange(corners + 1) * (2 * np.pi / corners) + turn
     rim = np.stack([radius * np.cos(angle), y + radius * np.sin(angle), np.full(corners + 1, z)], -1)
@@ -43,7 +45,7 @@ def _disc(radius: float, corners: int, turn: float, colour: tuple[int, int, int]
     return surface(np.stack([middle, middle, rim[:-1], rim[1:]], 1), colour, Label.TRAFFIC_SIGN, layer, 0.15)
 
 
-def traffic_sign(town: Town, rng: np.random.Generator) -> Mesh:
+def traffic_sign(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A sign on its post (the post is `pole`); it looks along -z."""
     y, size = rng.uniform(2.2, 2.7), rng.uniform(0.42, 0.56)
     post = tube((0, 0, 0), (0, y + size * 0.8, 0.05), 0.065, (150, 152, 152), Label.POLE)
@@ -68,7 +70,7 @@ def traffic_sign(town: Town, rng: np.random.Generator) -> Mesh:
     return join(post, back, *faces)
 
 
-def bench(rng: np.random.Generator) -> Mesh:
+def bench(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     other, wood = Label.OTHER, rng.uniform(0.8, 1.1) * np.array((150, 104, 66))
     seat = box((-0.25, 0.42, -0.9), (0.25, 0.5, 0.9), wood, other)
     back = box((0.2, 0.5, -0.9), (0.28, 0.95, 0.9), wood, other)
@@ -77,32 +79,34 @@ def bench(rng: np.random.Generator) -> Mesh:
     return join(*legs, seat, back, slats)
 
 
-def bin_(rng: np.random.Generator) -> Mesh:
+def bin_(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     colour = ((58, 92, 70), (90, 92, 96), (176, 96, 44), (70, 84, 110))[rng.integers(4)]
     body = lathe([(0.26, 0), (0.33, 0.85), (0.35, 0.9), (0.3, 1.0), (0, 1.04)], 8, colour, Label.OTHER)
     return join(body, tube((0, 0.6, 0), (0, 0.68, 0), 0.335, np.array(colour) * 0.6, Label.OTHER, sides=8, layer=1))
 
 
-def hydrant(rng: np.random.Generator) -> Mesh:
+def hydrant(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     colour = ((196, 44, 36), (214, 168, 40))[rng.integers(2)]
-    body = lathe([(0.2, 0), (0.2, 0.08), (0.14, 0.1), (0.14, 0.62), (0.18, 0.66), (0.1, 0.84), (0, 0.88)], 8, colour, Label.OTHER)
+    body = lathe(
+        [(0.2, 0), (0.2, 0.08), (0.14, 0.1), (0.14, 0.62), (0.18, 0.66), (0.1, 0.84), (0, 0.88)], 8, colour, Label.OTHER
+    )
     return join(body, tube((-0.24, 0.48, 0), (0.24, 0.48, 0), 0.075, colour, Label.OTHER))
 
 
-def mailbox(rng: np.random.Generator) -> Mesh:
+def mailbox(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     colour = ((226, 180, 40), (186, 44, 40), (44, 80, 150))[rng.integers(3)]
     body = box((-0.3, 0.35, -0.25), (0.3, 1.35, 0.25), colour, Label.OTHER, taper=(0.8, 1.0))
     slot = panels(body.quads[2], (0.2, 0.8), (0.72, 0.8), _BLACK, Label.OTHER)
     return join(box((-0.2, 0, -0.2), (0.2, 0.35, 0.2), (70, 70, 72), Label.OTHER), body, slot)
 
 
-def cabinet(rng: np.random.Generator) -> Mesh:
+def cabinet(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     colour = np.array((150, 152, 140)) * rng.uniform(0.7, 1.15)
     body = box((-0.25, 0, -0.6), (0.25, 1.25, 0.6), colour, Label.OTHER)
     return join(body, panels(body.quads[2], ((0.06, 0.47), (0.53, 0.94)), (0.1, 0.92), colour * 0.85, Label.OTHER))
 
 
-def bus_stop(rng: np.random.Generator) -> Mesh:
+def bus_stop(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A shelter open towards -x."""
     other, steel, pane = Label.OTHER, (96, 102, 108), (156, 178, 186)
     roof = box((-0.75, 2.3, -1.7), (0.75, 2.45, 1.7), steel, other, layer=1)
@@ -115,11 +119,13 @@ def bus_stop(rng: np.random.Generator) -> Mesh:
     return join(back, frames, side, seat, poster, stripe, roof)
 
 
-def planter(rng: np.random.Generator) -> Mesh:
+def planter(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     tub = box((-0.4, 0, -0.8), (0.4, 0.55, 0.8), np.array((166, 140, 116)) * rng.uniform(0.7, 1.1), Label.OTHER)
     bloom = np.clip(rng.uniform(60, 240, 3), 0, 240)
-    heads = [ball((0.15 * (i % 2) - 0.1, 0.68, -0.6 + 0.3 * i), (0.22, 0.2, 0.2), c, Label.VEGETATION, 4, 6) for i, c in
-             enumerate([(86, 120, 60), bloom, (96, 130, 64), bloom, (90, 124, 60)])]
+    heads = [
+        ball((0.15 * (i % 2) - 0.1, 0.68, -0.6 + 0.3 * i), (0.22, 0.2, 0.2), colour, Label.VEGETATION, 4, 6)
+        for i, colour in enumerate([(86, 120, 60), bloom, (96, 130, 64), bloom, (90, 124, 60)])
+    ]
     return join(tub, *heads)
 
 

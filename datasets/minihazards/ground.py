@@ -83,7 +83,9 @@ def ground(street: Profile, town: Town, light: Light, rng: np.random.Generator) 
     parts = [(0.0, END)] if street.gap is None else [(street.gap[1], END), (0.0, street.gap[0])]
     if street.gap is not None:
         for side in (-1, 1):
-            meshes.append(_strip(*sorted((side * half, side * 150)), np.array(street.gap, np.float32), 0, road, Label.ROAD))
+            meshes.append(
+                _strip(*sorted((side * half, side * 150)), np.array(street.gap, np.float32), 0, road, Label.ROAD)
+            )
     for start, stop in parts:
         meshes += _sidewalks(street, _pieces(start, stop), walk)
     if street.gap is not None:
@@ -103,12 +105,16 @@ def _sidewalks(street: Profile, z: Array, colour: Array) -> list[Mesh]:
         across = np.arange(max(z[0], 3.0), min(z[-1], 34.0), 1.35, dtype=np.float32)
         inner, outer = sorted((side * half, side * (half + street.walk)))
         if len(across):
-            quads = [[(inner, KERB, a), (outer, KERB, a), (outer, KERB, a + 0.05), (inner, KERB, a + 0.05)] for a in across]
+            quads = [
+                [(inner, KERB, a), (outer, KERB, a), (outer, KERB, a + 0.05), (inner, KERB, a + 0.05)] for a in across
+            ]
             meshes.append(surface(quads, colour * 0.86, Label.SIDEWALK))
         meshes.append(_strip(*sorted((side * half, side * (half + 0.16))), z, KERB, pale, Label.SIDEWALK))
         near, far = z[:-1], z[1:]
         flat = np.full_like(near, side * half)
-        face = [np.stack([flat, np.full_like(near, y), s], -1) for y, s in ((0, near), (0, far), (KERB, far), (KERB, near))]
+        face = [
+            np.stack([flat, np.full_like(near, y), s], -1) for y, s in ((0, near), (0, far), (KERB, far), (KERB, near))
+        ]
         face = face if side > 0 else [face[1], face[0], face[3], face[2]]
         # Seen from the road: on the right the far end is on the left.
         quads = np.stack([face[1], face[0], face[3], face[2]], 1)
@@ -149,7 +155,9 @@ def _markings(street: Profile, paint: Array, rng: np.random.Generator) -> list[M
                 meshes.append(_dashes(x, width, start + rng.uniform(0, 3), stop, 3.0, 4.0, colour))
         if edges:
             x = street.lanes * LANE - (0.35 if not street.parking else 0.0)
-            meshes += [_strip(side * x - width / 2, side * x + width / 2, z, 0, colour, Label.ROAD_LINE) for side in (-1, 1)]
+            meshes += [
+                _strip(side * x - width / 2, side * x + width / 2, z, 0, colour, Label.ROAD_LINE) for side in (-1, 1)
+            ]
         if street.parking:
             bays = np.arange(start + 2, stop, 6.0, dtype=np.float32)
             for side in (-1, 1):

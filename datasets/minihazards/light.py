@@ -29,7 +29,6 @@ class Light:
     reach: float
     wet: float
     clouds: float
-    lamps: float
 
     @classmethod
     def draw(cls, weather: Weather, rng: np.random.Generator) -> Light:
@@ -50,7 +49,6 @@ class Light:
             reach=weather.fog * rng.uniform(0.75, 1.4),
             wet=weather.wet * rng.uniform(0.5, 1.3),
             clouds=weather.clouds * rng.uniform(0.6, 1.1),
-            lamps=weather.lamps,
         )
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from datasets.minihazards.classes import Label
 
 Array = NDArray[np.float32]
+
+_AZIMUTH = np.arange(8) * (np.pi / 4)
+_DIRECTIONS = np.array(
+    [
+        (np.cos(a) * np.cos(e), np.sin(e), np.sin(a) * np.cos(e))
+        for e in (0.0, 0.6, -0.6, 1.1)
+        for a in _AZIMUTH + 0.35 * (e != 0)
+    ],
+    np.float32,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,19 @@ class Mesh:
     colours: Array
     labels: NDArray[np.uint8]
     layers: NDArray[np.uint8]
+
+    @cached_property
+    def outline(self) -> Array:
+        """Corners (32, 3) that lie furthest out in as many directions: stands for the body where its hull will do."""
+        points = self.quads.reshape(-1, 3)
+        return points[(points @ _DIRECTIONS.T).argmax(0)]
+
+    @cached_property
+    def footprint(self) -> Array:
+        """The same for what lies within half a metre of the lowest corner."""
+        points = self.quads.reshape(-1, 3)
+        points = points[points[:, 1] < points[:, 1].min() + 0.5]
+        return points[(points @ _DIRECTIONS[:8].T).argmax(0)]
 
     def at(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, scale: ArrayLike = 1.0) -> Mesh:
         """Scaled, turned about the vertical axis (radians, from z towards x), then moved."""
@@ -58,9 +82,6 @@ class Mesh:
         colours = self.colours.copy()
         colours[:, :3] *= np.asarray(colour, np.float32) / 255
         return replace(self, colours=colours)
-
-    def labelled(self, label: Label) -> Mesh:
-        return replace(self, labels=np.full(len(self.labels), label, np.uint8))
 
 
 def join(*meshes: Mesh) -> Mesh:

@@ -6,12 +6,13 @@ import numpy as np
 
 from datasets.minihazards.classes import Label
 from datasets.minihazards.mesh import Mesh, ball, box, join, tube
+from datasets.minihazards.towns import Town
 
 _SKIN = np.array([(232, 190, 160), (198, 150, 116), (140, 98, 72), (96, 66, 50)], np.float32)
 _HAIR = np.array([(40, 32, 28), (92, 64, 42), (160, 124, 76), (150, 150, 148)], np.float32)
 
 
-def pedestrian(rng: np.random.Generator) -> Mesh:
+def pedestrian(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """Somebody walking along +z, feet at the origin, 1.5 to 1.9 m tall."""
     who = Label.PEDESTRIAN
     skin, hair = _SKIN[rng.integers(4)], _HAIR[rng.integers(4)]
@@ -23,7 +24,9 @@ def pedestrian(rng: np.random.Generator) -> Mesh:
     for side, step in ((-1, stride), (1, -stride)):
         hip, foot = (side * 0.1, 0.88, 0), (side * 0.12, 0.06, step)
         parts.append(tube(foot, hip, 0.085, trousers, who, end_radius=0.11))
-        parts.append(box((side * 0.12 - 0.06, 0, step - 0.1), (side * 0.12 + 0.06, 0.1, step + 0.17), (44, 38, 36), who))
+        parts.append(
+            box((side * 0.12 - 0.06, 0, step - 0.1), (side * 0.12 + 0.06, 0.1, step + 0.17), (44, 38, 36), who)
+        )
         hand, shoulder = (side * 0.29, 0.84, -step * swing / stride), (side * 0.22, 1.4, 0)
         parts.append(tube(hand, shoulder, 0.055, coat * 0.92, who, end_radius=0.075, layer=1))
     long = rng.random() < 0.35

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from datasets.minihazards.classes import Label
@@ -38,51 +36,59 @@ def _blob(rng: np.random.Generator, centre: list[float], radii: list[float], cou
     return join(core, _leaves(rng, c, r, count, size))
 
 
-@lru_cache(maxsize=64)
-def _template(kind: str, variant: int) -> tuple[Mesh, Mesh | None]:
+def _crown(kind: str, rng: np.random.Generator, fine: bool) -> tuple[Mesh, Mesh | None]:
     """Crown in shades of white, to be tinted, and trunk; about as tall as in nature, in metres."""
-    rng = np.random.default_rng([variant, *kind.encode()])
     bark = (96, 78, 62)
+    # Far away fewer and larger leaves make the same crown.
+    many, wide = (1.0, 1.0) if fine else (0.3, 1.7)
     if kind == "bush":
-        return _blob(rng, [0, 0.5, 0], [0.8, 0.6, 0.8], 40, 0.16), None
+        return _blob(rng, [0, 0.5, 0], [0.8, 0.6, 0.8], int(40 * many), 0.16 * wide), None
     if kind == "cone":
-        tiers = [
-            _blob(rng, [0, 1.2 + 1.15 * i, 0], [1.5 - 0.32 * i, 0.95, 1.5 - 0.32 * i], 40 - 5 * i, 0.3) for i in range(5)
-        ]
+        tiers = []
+        for i in range(5):
+            girth = 1.5 - 0.32 * i
+            leaves = int((38 - 5 * i) * many)
+            tiers.append(_blob(rng, [0, 1.2 + 1.15 * i, 0], [girth, 0.95, girth], leaves, 0.3 * wide))
         return join(*tiers), tube([0, 0, 0], [0, 1, 0], 0.16, bark, _GREEN)
     if kind == "tall":
-        tiers = [_blob(rng, [0, 2.6 + 1.5 * i, 0], [0.95 - 0.12 * i, 1.2, 0.95 - 0.12 * i], 34, 0.26) for i in range(4)]
+        tiers = []
+        for i in range(4):
+            girth = 0.95 - 0.12 * i
+            tiers.append(_blob(rng, [0, 2.6 + 1.5 * i, 0], [girth, 1.2, girth], int(32 * many), 0.26 * wide))
         return join(*tiers), tube([0, 0, 0], [0, 2, 0], 0.14, bark, _GREEN)
     if kind == "palm":
-        trunk = tube([0, 0, 0], [0.3, 5.2, 0], 0.2, bark, _GREEN, end_radius=0.12)
-        fronds = []
-        for angle in np.arange(11) * (2 * np.pi / 11) + rng.uniform(0, 1):
-            c, s, droop = np.cos(angle), np.sin(angle), rng.uniform(0.2, 1.1)
-            root, mid, tip = [0.3, 5.2, 0], [0.3 + 1.1 * c, 5.8, 1.1 * s], [0.3 + 2.2 * c, 5.7 - droop, 2.2 * s]
-            w = np.array([-s, 0, c]) * 0.3
-            blades = [[root, root, mid + w, mid - w], [mid - w, mid + w, tip, tip]]
-            blades += [quad[::-1] for quad in blades]
-            fronds.append(surface(np.array(blades), np.full(3, 255 * rng.uniform(0.75, 1.1)), _GREEN, layer=1))
-        return join(*fronds), trunk
-    crown = [_blob(rng, [0, 4.2, 0], [1.6, 1.5, 1.6], 60, 0.3)]
+        return _fronds(rng), tube([0, 0, 0], [0.3, 5.2, 0], 0.2, bark, _GREEN, end_radius=0.12)
+    crown = [_blob(rng, [0, 4.2, 0], [1.6, 1.5, 1.6], int(50 * many), 0.3 * wide)]
     for angle in np.arange(4) * 1.6 + rng.uniform(0, 1.5):
-        reach, lift = rng.uniform(0.7, 1.2), rng.uniform(-0.6, 0.5)
-        size = rng.uniform(0.8, 1.2)
-        crown.append(
-            _blob(rng, [reach * np.cos(angle), 4.2 + lift, reach * np.sin(angle)], [size, size * 0.9, size], 30, 0.28)
-        )
+        reach, lift, size = rng.uniform(0.7, 1.2), rng.uniform(-0.6, 0.5), rng.uniform(0.8, 1.2)
+        at = [reach * np.cos(angle), 4.2 + lift, reach * np.sin(angle)]
+        crown.append(_blob(rng, at, [size, size * 0.9, size], int(26 * many), 0.28 * wide))
     return join(*crown), tube([0, 0, 0], [0, 3.4, 0], 0.2, bark, _GREEN, end_radius=0.12)
 
 
-def plant(kind: str, town: Town, rng: np.random.Generator, scale: float = 1.0) -> Mesh:
-    """A plant of a kind in a green of the town, standing at the origin."""
-    crown, trunk = _template(kind, int(rng.integers(4)))
+def _fronds(rng: np.random.Generator) -> Mesh:
+    fronds = []
+    for angle in np.arange(11) * (2 * np.pi / 11) + rng.uniform(0, 1):
+        c, s, droop = np.cos(angle), np.sin(angle), rng.uniform(0.2, 1.1)
+        root, mid, tip = [0.3, 5.2, 0], [0.3 + 1.1 * c, 5.8, 1.1 * s], [0.3 + 2.2 * c, 5.7 - droop, 2.2 * s]
+        across = np.array([-s, 0, c]) * 0.3
+        blades = [[root, root, mid + across, mid - across], [mid - across, mid + across, tip, tip]]
+        blades += [quad[::-1] for quad in blades]
+        fronds.append(surface(np.array(blades), np.full(3, 255 * rng.uniform(0.75, 1.1)), _GREEN, layer=1))
+    return join(*fronds)
+
+
+def _plant(kind: str, town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     green = np.array(town.leaf[rng.integers(len(town.leaf))]) * rng.uniform(0.9, 1.25) * rng.uniform(0.92, 1.08, 3)
+    crown, trunk = _crown(kind, rng, fine)
     crown = crown.tinted(green)
-    whole = crown if trunk is None else join(trunk, crown)
-    width = scale * rng.uniform(0.85, 1.15)
-    return whole.at(yaw=rng.uniform(0, 6.28), scale=(width, scale * rng.uniform(0.9, 1.1), width))
+    return crown if trunk is None else join(trunk, crown)
 
 
-def tree(town: Town, rng: np.random.Generator, scale: float = 1.0) -> Mesh:
-    return plant(town.trees[rng.integers(len(town.trees))], town, rng, scale * rng.uniform(0.8, 1.25))
+def tree(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
+    """A tree of a kind that grows in the town."""
+    return _plant(town.trees[rng.integers(len(town.trees))], town, rng, fine)
+
+
+def bush(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
+    return _plant("bush", town, rng, fine)

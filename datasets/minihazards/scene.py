@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.minihazards import raster
+from datasets.minihazards import raster, surroundings
 from datasets.minihazards.camera import Camera
-from datasets.minihazards.classes import Label
 from datasets.minihazards.develop import develop
 from datasets.minihazards.ground import Profile, ground
 from datasets.minihazards.light import Light
 from datasets.minihazards.mesh import Mesh
-from datasets.minihazards.raster import Placed
+from datasets.minihazards.placing import Placed
 from datasets.minihazards.street import Street
 from datasets.minihazards.towns import SPLIT_TOWNS, TOWNS, Town
 
@@ -45,10 +44,10 @@ class Scene:
         large = replace(camera, size=(size[0] * raster.SUPERSAMPLING, size[1] * raster.SUPERSAMPLING))
         canvas = np.empty((large.size[1], large.size[0], 4), np.uint8)
         at = tuple(int(v) for v in rng.integers(0, 512, 2))
-        raster.paint_sky(canvas, camera, self.light, at)
-        raster.paint_flat(canvas, self.ground, large, self.light)
-        raster.roughen_ground(canvas, camera, self.light, at)
-        raster.cast_shadows(canvas, self.objects, large, self.light)
+        surroundings.paint_sky(canvas, large, self.light, at)
+        raster.paint_ground(canvas, self.ground, large, self.light)
+        surroundings.roughen_ground(canvas, large, at)
+        surroundings.cast_shadows(canvas, self.objects, large, self.light)
         raster.paint_objects(canvas, self.objects, large, self.light)
         return develop(canvas, rng)
 
@@ -78,7 +77,7 @@ def _draw_street(town: Town, rng: np.random.Generator) -> tuple[Camera, Light, S
         climb=rng.uniform(-0.0001, 0.0005),
     )
     light = Light.draw(town.weather, rng)
-    street = Street(profile, town, light.lamps, rng)
+    street = Street(profile, town, rng)
     street.furnish()
     return camera, light, street
 
