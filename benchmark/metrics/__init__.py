@@ -11,7 +11,7 @@ from typing import Any
 
 _HOME = {
     "evaluate": ("evaluate_scores",),
-    "protocol": (
+    "protocols": (
         "PROTOCOLS",
         "FPR_RULES",
         "Protocol",
@@ -27,10 +27,10 @@ _HOME = {
     "bootstrap": ("Comparison", "Interval", "bootstrap_interval", "paired_bootstrap"),
     "segmentation": ("SegmentationEvaluator", "SegmentationResult"),
     "components": ("ComponentEvaluator", "ComponentResult"),
-    "openset": ("OpenSetEvaluator", "OpenSetResult"),
+    "openset": ("cross_thresholds", "OpenSetEvaluator", "OpenSetResult"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
-__all__ = sorted(_MODULE)  # noqa: PLE0605
+__all__ = sorted(_MODULE)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.pixel import PixelEvaluator
-from benchmark.metrics.protocol import PixelProtocol
+from benchmark.metrics.protocols import PixelProtocol
 from benchmark.metrics.result import PixelResult
 
 _END = object()

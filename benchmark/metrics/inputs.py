@@ -17,15 +17,15 @@ def as_maps(scores: Any, labels: Any, prediction: Any, where: str) -> tuple[Any,
     Raises:
         BenchmarkError: not (H, W), sizes that differ, labels that are not uint8, scores outside the range of float32.
     """
-    on_device = _on_device(scores)
-    if not on_device:
-        scores, labels = _array(scores), _array(labels)
-        prediction = None if prediction is None else _array(prediction)
+    device = on_device(scores)
+    if not device:
+        scores, labels = to_array(scores), to_array(labels)
+        prediction = None if prediction is None else to_array(prediction)
     elif not hasattr(labels, "device") or labels.device != scores.device:
         import torch
 
         labels = torch.as_tensor(labels, device=scores.device)
-    if on_device and prediction is not None:
+    if device and prediction is not None:
         prediction = prediction.to(scores.device)
     if len(scores.shape) != 2:
         raise BenchmarkError(f"{where}: scores must be (H, W), not {tuple(scores.shape)}.")
@@ -34,14 +34,16 @@ def as_maps(scores: Any, labels: Any, prediction: Any, where: str) -> tuple[Any,
             raise BenchmarkError(f"{where}: scores are {tuple(scores.shape)}, {name} {tuple(other.shape)} (H, W).")
     if str(labels.dtype).removeprefix("torch.") != "uint8":
         raise BenchmarkError(f"{where}: labels must be uint8 (254 anomaly, 255 ignore), not {labels.dtype}.")
-    return (scores.float() if on_device else _as_float32(scores, where)), labels, prediction
+    return (scores.float() if device else _as_float32(scores, where)), labels, prediction
 
 
-def _on_device(value: Any) -> bool:
+def on_device(value: Any) -> bool:
+    """Whether a value is a tensor that lives on an accelerator."""
     return hasattr(value, "device") and getattr(value.device, "type", "cpu") not in ("cpu", "meta")
 
 
-def _array(value: Any) -> np.ndarray:
+def to_array(value: Any) -> np.ndarray:
+    """An array, or a tensor of any device as one."""
     if hasattr(value, "detach"):
         value = value.detach()
         if str(value.dtype) == "torch.bfloat16":

@@ -14,13 +14,13 @@ from benchmark.metrics.image import SortedImage, failures
 from benchmark.metrics.inputs import as_maps
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.pooled import PooledHistogram, PooledKeys
-from benchmark.metrics.protocol import FPR_RULES, PixelProtocol, pixel_protocol
+from benchmark.metrics.protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
 from benchmark.metrics.rows import Rows, join_equal
 from benchmark.metrics.strata import Strata
 
-DEFAULT_PROTOCOLS = ("streethazards", "densehybrid", "pooled")
+DEFAULT_PROTOCOLS = ("per-image", "pooled")
 
 
 class PixelEvaluator:

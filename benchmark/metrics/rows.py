@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.protocol import FPR_RULES, PixelProtocol, pixel_protocol
+from benchmark.metrics.protocols import FPR_RULES, PixelProtocol, pixel_protocol
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -99,10 +99,9 @@ def write_rows(path: str | Path, rows: Rows) -> None:
     cells = [[_cell(value, kind) for value in rows[key]] for key, kind in COLUMNS.items()]
     writer.writerows(zip(*cells))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    with os.fdopen(handle, "wb") as file:
-        # Neither the time nor the temporary name may enter the header, or nothing would ever compare equal.
-        with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
-            packed.write(text.getvalue().encode())
+    # Neither the time nor the temporary name may enter the header, or nothing would ever compare equal.
+    with os.fdopen(handle, "wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        packed.write(text.getvalue().encode())
     os.chmod(temporary, 0o644)
     os.replace(temporary, path)
 

@@ -115,8 +115,21 @@ class OpenSetProtocol(Protocol):
     target_tpr: float = TARGET_TPR
     ignored_classes: tuple[str, ...] = ()
 
+    @property
+    def calibration(self) -> PixelProtocol:
+        """The pixel protocol whose pooled ranking the thresholds are taken from."""
+        return PixelProtocol(
+            f"{self.name}-calibration",
+            self.version,
+            self.source,
+            "pooled",
+            "first_gt",
+            ignored_classes=self.ignored_classes,
+        )
+
 
 _PROTOCOLS: tuple[Protocol, ...] = (
+    PixelProtocol("per-image", 1, "as streethazards, with void ignored", "per-image", "nearest"),
     PixelProtocol(
         "streethazards", 1, "hendrycks/anomaly-seg and the StreetHazards papers", "per-image", "nearest", "negative"
     ),
