@@ -16,9 +16,9 @@ from benchmark.errors import BenchmarkError
 
 
 def dumps(value: Any) -> str:
-    """JSON text of a dataclass: fields in their order, mappings sorted, a list of plain values on one line.
+    """JSON text of a dataclass: fields and keys in their order, a list of plain values on one line.
 
-    Equal values give equal text. A float that is not finite becomes null; NumPy and torch scalars become numbers.
+    A float that is not finite becomes null; NumPy and torch scalars become numbers.
     """
     text = json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     # A raw newline never stands inside a JSON string, so only the layout is touched.
@@ -34,7 +34,7 @@ def to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(k): to_plain(value[k]) for k in sorted(value, key=str)}
+        return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(v) for v in value]
     if isinstance(value, float):

@@ -77,12 +77,12 @@ class Measurement:
     """What one evaluation protocol says. A value that is not finite becomes null and `missing` says why."""
 
     version: int  # of the protocol
-    aggregate: str  # "image": mean over images; "pooled": over all pixels at once
-    auroc: float | None  # 0..1
-    aupr: float | None  # average precision, 0..1
-    fpr95: float | None  # false-positive rate at 95 % true-positive rate, 0..1
-    constant_aupr: float | None  # what a constant score gets as AUPR under this protocol, 0..1
+    aggregation: str  # "per-image": mean over images; "pooled": over all pixels at once; else the protocol's family
     images: int  # images that count
+    auroc: float | None = None  # 0..1
+    aupr: float | None = None  # average precision, 0..1
+    fpr95: float | None = None  # false-positive rate at 95 % true-positive rate, 0..1
+    constant_aupr: float | None = None  # what a constant score gets as AUPR under this protocol, 0..1
     skipped: int = 0  # images left out because they hold only one kind of pixel
     intervals: dict[str, list[float]] = field(default_factory=dict)  # metric -> [low, high], 95 %, 0..1
     extra: dict[str, float | None] = field(default_factory=dict)  # further metrics of the protocol (efpr, cfpr, ...)
@@ -130,7 +130,7 @@ class Record:
     dataset: DatasetPart
     network: NetworkPart
     method: MethodPart
-    metrics: dict[str, Measurement]  # protocol name -> values
+    metrics: dict[str, Measurement]  # protocol name -> values; of an aggregation the first is the one in the tables
     segmentation: Segmentation | None = None  # null where the dataset has no labels of known classes
     cost: Cost = field(default_factory=Cost)
     provenance: Provenance = field(default_factory=Provenance)
