@@ -16,13 +16,12 @@ from benchmark.training.schedule import steps_per_epoch
 from benchmark.training.settings import Settings
 
 
-def forward_flops(network: nn.Module, size: tuple[int, int]) -> float:
-    """Floating-point operations (2 per multiply-add) of one forward of one image of (H, W) pixels.
+def forward_flops(network: nn.Module, size: tuple[int, int], stride: int = 8) -> float:
+    """Floating-point operations (2 per multiply-add) of one forward of one image of (H, W) pixels, padded to the stride.
 
     Nothing is computed: a copy of the network runs on meta tensors.
     """
     shadow = copy.deepcopy(network).to("meta").eval()
-    stride = getattr(network, "stride", 8)
     height, width = (-(-side // stride) * stride for side in size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         shadow(torch.empty(1, 3, height, width, device="meta"))

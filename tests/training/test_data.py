@@ -1,0 +1,157 @@
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from training_toys import Blobs, Tiny
+
+from benchmark.errors import BenchmarkError
+from benchmark.recipe import Recipe
+from benchmark.training import (
+    FitData,
+    Segmentation,
+    Settings,
+    cached,
+    estimate_seconds,
+    forward_flops,
+    native_batches,
+    seeded,
+)
+from benchmark.training.estimate import training_size
+from benchmark.training.loader import training_batches
+
+CPU = Settings(torch.device("cpu"), progress=False)
+THREADS = Settings(torch.device("cpu"), workers=3, progress=False)
+
+
+def test_a_split_that_fits_is_read_once_and_stays_the_same():
+    plain = Blobs(images=5)
+    kept = cached(plain, CPU)
+    plain.read = 0
+    for _ in range(2):
+        for index in range(5):
+            one, two = kept[index], Blobs(images=5)[index]
+            assert one.id == two.id and torch.equal(one.image, two.image) and torch.equal(one.labels, two.labels)
+    assert plain.read == 0
+    assert (kept.classes, kept.name, kept.split, kept.fingerprint()) == (
+        plain.classes,
+        plain.name,
+        plain.split,
+        plain.fingerprint(),
+    )
+    assert cached(kept, CPU) is kept
+
+
+def test_a_split_over_the_budget_is_left_on_disk():
+    plain = Blobs(images=5)
+    assert cached(plain, CPU, budget=5 * 4 * 30 * 42 - 1) is plain
+    assert cached(plain, CPU, budget=5 * 4 * 30 * 42) is not plain
+
+
+def test_threads_give_the_same_batches_in_the_same_order():
+    recipe = Recipe(batch_size=4, scales=(16, 24), colour=0.2)
+    alone = list(training_batches(Blobs(), recipe, CPU, 3, 12))
+    threaded = list(training_batches(Blobs(), recipe, THREADS, 3, 12))
+    assert [b.ids for b in alone] == [b.ids for b in threaded] and len(alone) == 9
+    assert all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in zip(alone, threaded))
+
+
+def test_every_image_is_seen_equally_often():
+    recipe = Recipe(batch_size=4)
+    ids = [name for batch in training_batches(Blobs(images=6), recipe, CPU, 0, 9) for name in batch.ids]
+    assert {ids.count(name) for name in ids} == {6}
+
+
+@pytest.mark.parametrize("settings", [CPU, THREADS])
+def test_native_batches_keep_order_and_size(settings):
+    data = Blobs(images=7, sizes=[(16, 24), (16, 24), (20, 24)])
+    batches = list(native_batches(data, settings, 3))
+    assert [name for b in batches for name in b.ids] == [f"train/{i}" for i in range(7)]
+    assert all(len(b) <= 3 for b in batches)
+    assert torch.equal(batches[1].images[0], data[2].image)
+    assert [name for b in native_batches(data, settings, 3, limit=6, start=4) for name in b.ids] == [
+        "train/4",
+        "train/5",
+    ]
+
+
+@pytest.mark.parametrize("settings", [CPU, THREADS])
+def test_an_unreadable_image_stops_the_loader_with_its_own_sentence(settings):
+    class Broken(Blobs):
+        def __getitem__(self, index):
+            if index == 5:
+                raise BenchmarkError("5.png is truncated")
+            return super().__getitem__(index)
+
+    with pytest.raises(BenchmarkError, match=r"5\.png is truncated"):
+        list(native_batches(Broken(), settings, 2))
+
+
+def fit_data(folder, **recipes):
+    return FitData(Blobs(), Blobs("val", 3), CPU, recipes, folder / "fits" / "method+a=1.5", "method")
+
+
+def build(recipe):
+    with seeded(recipe):
+        return Segmentation(Tiny(), Blobs.classes)
+
+
+def test_a_fit_trains_goes_on_and_clears_up(tmp_path, recipe):
+    data = fit_data(tmp_path, segmentation=recipe)
+    first, second = build(recipe), build(recipe)
+    report = data.train(first, data.recipes["segmentation"])
+    data.train(second, recipe.changed({"lr": 0.01}))
+    assert len(data.reports) == 2 and data.reports[0] == report
+
+    again = fit_data(tmp_path, segmentation=recipe)
+    restored = build(recipe)
+    assert again.train(restored, recipe) == report
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), restored.state_dict().values()))
+
+    other = tmp_path / "fits" / "method+a=1.safetensors"
+    other.write_bytes(b"")
+    data.clean()
+    assert list((tmp_path / "fits").iterdir()) == [other]
+
+
+def test_statistics_see_every_image_once_and_untouched(tmp_path):
+    data = fit_data(tmp_path)
+    batches = list(data.batches(batch_size=5))
+    assert [len(b) for b in batches] == [5, 5, 2] and batches[0].size == (30, 42)
+    assert torch.equal(batches[0].images[1], Blobs()[1].image)
+    assert sum(len(b) for b in data.batches(limit=7)) == 7
+
+
+def test_counted_operations_are_those_of_the_padded_image():
+    network = nn.Conv2d(3, 5, 3, padding=1)
+    assert forward_flops(network, (30, 42)) == 2 * 32 * 48 * 5 * 27
+    assert next(network.parameters()).device.type == "cpu"
+
+
+def test_the_estimate_scales_with_the_work(monkeypatch):
+    monkeypatch.setattr("benchmark.training.estimate._throughput", lambda *_: 1e9)
+    recipe = Recipe(epochs=2, steps_per_epoch=10, batch_size=4)
+    assert estimate_seconds(1e9, (720, 1280), recipe, 99, CPU) == pytest.approx(240)
+    assert estimate_seconds(1e9, (720, 1280), recipe, 99, CPU, frozen_flops=1e9) == pytest.approx(320)
+    half = recipe.changed({"scales": (360,)})
+    assert estimate_seconds(1e9, (720, 1280), half, 99, CPU) == pytest.approx(60)
+    assert training_size(recipe.changed({"crop": (10, 20), "scales": (360,)}), (720, 1280)) == 200
+
+
+def test_a_training_step_costs_three_forwards():
+    network = Tiny()
+    network.stem = nn.Sequential(nn.Conv2d(3, 64, 8, 8), nn.Conv2d(64, 8, 3, padding=1))
+    inputs = torch.rand(1, 3, 32, 48, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        network(inputs)["logits"].sum().backward()
+    assert counter.get_total_flops() == pytest.approx(3 * forward_flops(network, (32, 48)), rel=0.1)
+    assert estimate_seconds(forward_flops(network, (32, 48)), (32, 48), Recipe(), 1, CPU) > 0
+
+
+def test_settings_fill_in_what_the_machine_has():
+    settings = Settings.choose()
+    assert settings.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert settings.precision in ("fp32", "bf16")
+    assert Settings.choose("cpu", workers=2).workers == 2 and Settings.choose("cpu").workers == 0
+    for wrong in ({"device": "abacus"}, {"precision": "fp8"}):
+        with pytest.raises(BenchmarkError, match=next(iter(wrong.values()))):
+            Settings.choose(**wrong)

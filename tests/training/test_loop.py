@@ -1,0 +1,265 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from training_toys import Blobs, Tiny
+
+from benchmark.data import Subset
+from benchmark.errors import BenchmarkError
+from benchmark.training import Segmentation, Settings, Task, seeded, train
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Mortal(Segmentation):
+    """Dies after the steps it is told to, and tracks its weights as TRADI does."""
+
+    def __init__(self, network, classes, deaths=()):
+        super().__init__(network, classes)
+        self.deaths = list(deaths)
+        self.register_buffer("mean", torch.zeros_like(network.last.weight))
+        self.rates = []
+
+    def after_step(self, step, lr):
+        self.rates.append(lr)
+        self.mean.mul_(0.9).add_(self.network.last.weight, alpha=0.1).sub_(self.network.last.weight.grad, alpha=lr)
+        if step in self.deaths:
+            raise Killed
+
+
+def fresh(recipe, kind=Mortal, **keywords):
+    with seeded(recipe):
+        return kind(Tiny(), Blobs.classes, **keywords)
+
+
+def run(task, recipe, settings, folder, images=12):
+    return train(task, recipe, Blobs(images=images), Blobs("val", 4), settings, folder / "a.state", "blobs")
+
+
+def same(first, second):
+    a, b = first.state_dict(), second.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_it_learns(recipe, settings, tmp_path):
+    recipe = recipe.changed({"epochs": 8, "scales": (32,), "max_size": 64})
+    task = fresh(recipe)
+    report = run(task, recipe, settings, tmp_path)
+    first, last = report.history[0], report.history[-1]
+    assert last["loss"] < 0.5 * first["loss"] and last["aux"] < 0.5 * first["aux"]
+    assert report.validation["mIoU"] > 0.7 > first["validation"]["mIoU"]
+    assert next(iter(report.validation)) == "mIoU"
+    assert (report.steps, report.epochs, len(report.history), report.resumed) == (40, 8, 8, 0)
+    assert not task.training
+    assert task.rates[0] == recipe.lr and task.rates[-1] == pytest.approx(recipe.lr * (1 / 40) ** 0.9)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
+def test_killed_anywhere_it_ends_as_if_it_had_run_through(recipe, tmp_path, optimiser):
+    recipe = recipe.changed({"optimiser": optimiser, "lr": 0.01, "scales": (16, 24, 32)})
+    always = Settings(torch.device("cpu"), progress=False, save_every=-1)
+    whole = fresh(recipe)
+    expected = run(whole, recipe, Settings(torch.device("cpu"), progress=False), tmp_path / "whole")
+    for deaths in ((0,), (4,), (3, 9, 14), tuple(range(15))):
+        folder, last = tmp_path / f"{deaths[0]}-{len(deaths)}", None
+        for death in (*deaths, None):
+            task = fresh(recipe, deaths=[] if death is None else [death])
+            try:
+                last = run(task, recipe, always, folder)
+                break
+            except Killed:
+                torch.rand(3)  # whatever the next session has drawn before
+        assert same(task, whole)
+        assert last.history == expected.history
+        assert (last.loss, last.validation) == (expected.loss, expected.validation)
+
+
+def test_a_death_between_two_states_loses_steps_but_not_the_result(recipe, settings, tmp_path):
+    class Sometimes(Mortal):
+        def after_step(self, step, lr):
+            # A state is written after a step during which the interval has run out: here the sixth and the twelfth.
+            if step in (5, 11):
+                self.settings_clock[0] += 1e9
+            super().after_step(step, lr)
+
+    clock = [0.0]
+    real = time.perf_counter
+    whole = fresh(recipe)
+    run(whole, recipe, settings, tmp_path / "whole")
+    patch = pytest.MonkeyPatch()
+    patch.setattr("benchmark.training.loop.time.perf_counter", lambda: real() + clock[0])
+    try:
+        for death in (2, 8, 13, None):
+            task = fresh(recipe, Sometimes, deaths=[] if death is None else [death])
+            task.settings_clock = clock
+            if death is None:
+                report = run(task, recipe, settings, tmp_path)
+            else:
+                with pytest.raises(Killed):
+                    run(task, recipe, settings, tmp_path)
+    finally:
+        patch.undo()
+    assert same(task, whole)
+    assert report.resumed == 2
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+import torch
+from benchmark.recipe import Recipe
+from benchmark.training import Segmentation, Settings, seeded, train
+from training_toys import Blobs, Tiny
+
+class Slow(Segmentation):
+    def after_step(self, step, lr):
+        time.sleep(float(sys.argv[2]))
+
+torch.set_num_threads(1)
+recipe = Recipe(epochs=4, steps_per_epoch=5, batch_size=3, lr=0.05, seed=7, colour=0.2)
+with seeded(recipe):
+    task = Slow(Tiny(), Blobs.classes)
+folder = Path(sys.argv[1])
+settings = Settings(torch.device("cpu"), progress=False, save_every=-1)
+report = train(task, recipe, Blobs(), Blobs("val", 4), settings, folder / "a.state", "blobs")
+torch.save([task.state_dict(), report.history, report.resumed], folder / "end.pt")
+"""
+
+
+def test_after_kill_9_the_next_process_ends_bit_for_bit_the_same(tmp_path):
+    def start(folder, pause):
+        folder.mkdir(exist_ok=True)
+        home = str(Path(__file__).parents[2])
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([home, str(Path(__file__).parent)])}
+        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(pause)], cwd=home, env=environment)
+
+    whole = start(tmp_path / "whole", 0)
+    victim = start(tmp_path / "killed", 0.1)
+    state = tmp_path / "killed" / "a.state"
+    deadline = time.monotonic() + 60
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    victim.send_signal(signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "end.pt").exists()
+    assert start(tmp_path / "killed", 0).wait() == 0 and whole.wait() == 0
+    weights, history, resumed = torch.load(tmp_path / "killed" / "end.pt", weights_only=True)
+    expected, expected_history, _ = torch.load(tmp_path / "whole" / "end.pt", weights_only=True)
+    assert resumed == 1
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+    assert history == expected_history
+
+
+def test_a_finished_training_is_not_repeated(recipe, settings, tmp_path):
+    first = fresh(recipe)
+    report = run(first, recipe, settings, tmp_path)
+    second = fresh(recipe, deaths=range(100))
+    assert run(second, recipe, settings, tmp_path) == report
+    assert same(first, second)
+
+
+def test_members_are_other_networks(recipe, settings, tmp_path):
+    tasks = []
+    for number, changes in enumerate(({"member": 2}, {"seed": recipe.seed + 2}, {})):
+        changed = recipe.changed(changes)
+        tasks.append(fresh(changed))
+        run(tasks[-1], changed, settings, tmp_path / str(number))
+    assert same(tasks[0], tasks[1])
+    assert not same(tasks[0], tasks[2])
+
+
+@pytest.mark.parametrize("what", ["recipe", "data", "truncated", "rubbish"])
+def test_a_state_that_does_not_fit_is_refused_in_a_sentence(recipe, tmp_path, what, capsys):
+    talkative = Settings(torch.device("cpu"), progress=True, save_every=-1)
+    with pytest.raises(Killed):
+        run(fresh(recipe, deaths=[7]), recipe, talkative, tmp_path)
+    state = tmp_path / "a.state"
+    images = 12
+    if what == "recipe":
+        recipe = recipe.changed({"lr": 0.02})
+    elif what == "data":
+        images = 11
+    elif what == "truncated":
+        state.write_bytes(state.read_bytes()[:-500])
+    else:
+        state.write_bytes(b"rubbish")
+    capsys.readouterr()
+    task, anew = fresh(recipe), fresh(recipe)
+    report = run(task, recipe, talkative, tmp_path, images)
+    text = capsys.readouterr().err
+    assert "a.state" in text and "starts anew" in text
+    run(anew, recipe, talkative, tmp_path / "anew", images)
+    assert report.resumed == 0 and same(task, anew)
+
+
+def test_a_log_gets_a_line_per_tenth(recipe, tmp_path, capsys):
+    run(fresh(recipe), recipe.changed({"epochs": 20}), Settings(torch.device("cpu")), tmp_path)
+    lines = [line for line in capsys.readouterr().err.splitlines() if " %" in line]
+    assert len(lines) == 10
+    assert "blobs: 50 %, epoch 11/20, loss" in lines[4] and "mIoU" in lines[4] and "left" in lines[4]
+
+
+def test_a_loss_that_is_no_number_names_training_step_and_mend(recipe, settings, tmp_path):
+    class Explodes(Mortal):
+        def loss(self, batch):
+            losses = super().loss(batch)
+            return {**losses, "loss": losses["loss"] * (float("nan") if len(self.rates) == 6 else 1)}
+
+    with pytest.raises(BenchmarkError, match=r"^blobs: the loss became nan in step 7 of 15; lower 'lr'"):
+        run(fresh(recipe, Explodes), recipe, settings, tmp_path)
+    assert not (tmp_path / "a.state").exists()
+
+
+def test_two_optimisers_keep_their_ratio_under_the_schedule(recipe, settings, tmp_path):
+    class Gan(Task):
+        def __init__(self):
+            super().__init__()
+            self.fake, self.judge = nn.Linear(1, 1), nn.Linear(1, 1)
+            self.seen = []
+
+        def optimisers(self, recipe):
+            return [
+                torch.optim.Adam(self.fake.parameters(), recipe.lr),
+                torch.optim.Adam(self.judge.parameters(), 4 * recipe.lr),
+            ]
+
+        def loss(self, batch):
+            raise AssertionError("step is overridden")
+
+        def step(self, batch, optimisers):
+            self.seen.append([o.param_groups[0]["lr"] for o in optimisers])
+            losses = []
+            for optimiser, sign in zip(optimisers, (1, -1)):
+                optimiser.zero_grad()
+                loss = sign * self.judge(self.fake(torch.rand(4, 1))).mean()
+                loss.backward()
+                optimiser.step()
+                losses.append(loss.detach())
+            return {"loss": losses[0], "judge": losses[1]}
+
+    task = Gan()
+    report = train(task, recipe, Blobs(), None, settings, tmp_path / "gan.state", "gan")
+    assert all(judge == pytest.approx(4 * fake) for fake, judge in task.seen)
+    assert task.seen[-1][0] < task.seen[0][0] == recipe.lr
+    assert "judge" in report.history[0] and report.validation == {}
+
+
+def test_long_trainings_are_validated_about_twenty_times_and_at_the_end(recipe, settings, tmp_path):
+    recipe = recipe.changed({"epochs": 50, "steps_per_epoch": 1})
+    report = run(fresh(recipe), recipe, settings, tmp_path)
+    validated = [entry["epoch"] for entry in report.history if "validation" in entry]
+    assert validated == [*range(3, 50, 3), 50]
+
+
+def test_no_images_is_an_error(recipe, settings, tmp_path):
+    with pytest.raises(BenchmarkError, match="no images"):
+        train(fresh(recipe), recipe, Subset(Blobs(), 0), None, settings, tmp_path / "a.state", "blobs")
