@@ -32,7 +32,7 @@ class Exported:
 
 
 def export(
-    factory: Callable[[str], Dataset],
+    factory: Callable[..., Dataset],
     destination: Path,
     *,
     splits: Iterable[str] = SPLITS,
@@ -47,7 +47,7 @@ def export(
     id of every image written. A file has its name only once it is complete.
 
     Args:
-        factory: makes the dataset of a split; picklable where `workers` is not 0.
+        factory: makes the dataset of a split when called with ``split=``; picklable where `workers` is not 0.
         destination: folder to write into.
         splits: the splits to write.
         limit: images per split at most; None is all.
@@ -60,7 +60,7 @@ def export(
     """
     done: dict[str, Exported] = {}
     for split in splits:
-        data = factory(split)
+        data = factory(split=split)
         if len(data.classes) != CLASSES:
             raise BenchmarkError(
                 f"{data.name} has {len(data.classes)} classes and cannot be exported: the StreetHazards layout has "
@@ -139,7 +139,7 @@ def _atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _run(
-    factory: Callable[[str], Dataset], data: Dataset, chunks: list[list[int]], target: Target, workers: int
+    factory: Callable[..., Dataset], data: Dataset, chunks: list[list[int]], target: Target, workers: int
 ) -> Iterator[list[tuple[int, str]]]:
     """Write chunk by chunk; index and id of what was written."""
     if workers <= 0:
@@ -162,9 +162,9 @@ def _write(data: Dataset, chunk: list[int], target: Target) -> list[tuple[int, s
 _worker: tuple[Dataset, Target]
 
 
-def _open(factory: Callable[[str], Dataset], target: Target) -> None:
+def _open(factory: Callable[..., Dataset], target: Target) -> None:
     global _worker
-    _worker = factory(target.split), target
+    _worker = factory(split=target.split), target
 
 
 def _write_opened(chunk: list[int]) -> list[tuple[int, str]]:

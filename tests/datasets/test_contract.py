@@ -1,0 +1,87 @@
+"""What every registered dataset must keep, on whatever of it is found under ANOMALY_DATA."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.data import ANOMALY, IGNORE, SPLITS
+from benchmark.errors import BenchmarkError
+from benchmark.registry import DATASETS
+
+ROOT = Path(os.environ.get("ANOMALY_DATA") or "data")
+EVERY = pytest.mark.parametrize("name", DATASETS.names())
+
+
+@EVERY
+def test_metadata_is_complete(name):
+    cls = DATASETS.get(name)
+    assert cls.name == name and cls.title and cls.license and cls.citation
+    assert len(cls.palette) == len(cls.classes) == len(set(cls.classes)) <= ANOMALY
+    assert len(set(cls.palette)) == len(cls.palette)
+    assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in cls.palette)
+    assert set(cls.sizes) <= set(SPLITS) and cls.network
+
+
+@EVERY
+def test_an_unknown_split_is_an_error(name):
+    with pytest.raises(BenchmarkError, match="split"):
+        DATASETS.create(name, split="probe", root=ROOT)
+
+
+@pytest.fixture(scope="module", params=DATASETS.names())
+def splits(request):
+    """Per split of a dataset that is at hand, the dataset and its first, middle and last sample.
+
+    Evaluation-only sets have "test" alone.
+    """
+    cls = DATASETS.get(request.param)
+    if not cls.available(ROOT):
+        pytest.skip(f"{request.param} is not found under {ROOT.absolute()} (set ANOMALY_DATA)")
+    opened = {}
+    for split in SPLITS if not cls.trained_on else ("test",):
+        data = DATASETS.create(request.param, split=split, root=ROOT)
+        opened[split] = data, {i: data[i] for i in sorted({0, len(data) // 2, len(data) - 1})}
+    return opened
+
+
+def test_lengths_are_the_published_ones(splits):
+    for split, (data, _) in splits.items():
+        assert data.split == split and len(data) > 0
+        assert len(data) == data.sizes.get(split, len(data))
+
+
+def test_samples_keep_their_form_and_have_ids_of_their_own(splits):
+    for data, samples in splits.values():
+        assert len({s.id for s in samples.values()}) == len(samples)
+        for sample in samples.values():
+            assert sample.id and not Path(sample.id).is_absolute() and ".." not in sample.id
+            sample.checked(len(data.classes))
+        with pytest.raises(IndexError):
+            data[len(data)]
+
+
+def test_a_second_reading_gives_the_same(splits):
+    for split, (data, samples) in splits.items():
+        again = DATASETS.create(data.label, split=split, root=ROOT)
+        assert again.fingerprint() == data.fingerprint()
+        index, sample = list(samples.items())[-1]
+        assert again[index].id == sample.id
+        assert torch.equal(again[index].image, sample.image) and torch.equal(again[index].labels, sample.labels)
+
+
+def test_every_split_has_a_fingerprint_of_its_own(splits):
+    prints = [data.fingerprint() for data, _ in splits.values()]
+    assert all(prints) and len(set(prints)) == len(prints)
+
+
+def test_anomalies_are_in_the_test_split_only(splits):
+    for split, (_, samples) in splits.items():
+        assert any(bool((s.labels == ANOMALY).any()) for s in samples.values()) == (split == "test")
+
+
+def test_labels_say_classes_where_the_dataset_says_so(splits):
+    for data, samples in splits.values():
+        values = set(torch.cat([s.labels.unique() for s in samples.values()]).tolist())
+        assert len(values - {ANOMALY, IGNORE}) > 3 if data.class_labels else values <= {0, ANOMALY, IGNORE}
