@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from datasets.minihazards.classes import Label
-from datasets.minihazards.mesh import Array, Mesh, box, join, panels, surface, tube
+from datasets.minihazards.mesh import Array, Mesh, box, disc, join, panels, surface, tube
 from datasets.minihazards.towns import Town
 
 _CAR = Label.CAR
@@ -82,9 +82,10 @@ def _body(kind: str) -> tuple[Mesh, Mesh]:
     ]
     for side in (-1, 1):
         for z in (back + 0.19 * length, nose - 0.19 * length):
-            outer, inner = side * (w + 0.02), side * (w - 0.22)
-            parts.append(tube((inner, 0.33, z), (outer, 0.33, z), 0.34, _DARK, _CAR, sides=10, layer=2))
-            parts.append(tube((inner, 0.33, z), (outer + side * 0.01, 0.33, z), 0.19, (150, 152, 154), _CAR, layer=3))
+            parts.append(tube((side * (w - 0.22), 0.33, z), (side * w, 0.33, z), 0.33, _DARK, _CAR, sides=8))
+            for layer, radius, colour in ((2, 0.34, _DARK), (3, 0.2, (150, 152, 154))):
+                wheel = disc(radius, 9, colour, _CAR, layer=layer)
+                parts.append(wheel.at(side * (w + 0.02), 0.33, z, -side * np.pi / 2))
     tail, face = shell.quads[0], shell.quads[1]
     parts.append(panels(tail, ((0.02, 0.2), (0.8, 0.98)), (0.5, 0.88), (196, 34, 30), _CAR, 2, 0.25))
     parts.append(panels(tail, (0.36, 0.64), (0.28, 0.6), (232, 230, 216), _CAR, 2))

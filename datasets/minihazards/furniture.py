@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from datasets.minihazards.classes import Label
-from datasets.minihazards.mesh import Mesh, ball, box, join, lathe, panels, surface, tube
+from datasets.minihazards.mesh import Mesh, ball, box, disc, join, lathe, panels, tube
 from datasets.minihazards.towns import Town
 
 _RED, _BLUE, _WHITE, _YELLOW, _BLACK = (198, 32, 38), (30, 84, 168), (240, 240, 236), (240, 196, 40), (34, 34, 36)
@@ -35,16 +35,6 @@ def traffic_light(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     return join(*parts)
 
 
-def _disc(
-    radius: float, corners: int, turn: float, colour: tuple[int, int, int], layer: int, y: float, z: float
-) -> Mesh:
-    """Regular polygon that looks along -z."""
-    angle = np.arange(corners + 1) * (2 * np.pi / corners) + turn
-    rim = np.stack([radius * np.cos(angle), y + radius * np.sin(angle), np.full(corners + 1, z)], -1)
-    middle = np.broadcast_to(np.array([0, y, z]), (corners, 3))
-    return surface(np.stack([middle, middle, rim[:-1], rim[1:]], 1), colour, Label.TRAFFIC_SIGN, layer, 0.15)
-
-
 def traffic_sign(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A sign on its post (the post is `pole`); it looks along -z."""
     y, size = rng.uniform(2.2, 2.7), rng.uniform(0.42, 0.56)
@@ -64,9 +54,10 @@ def traffic_sign(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
         layers = [(size, 8, np.pi / 8, _WHITE), (size * 0.93, 8, np.pi / 8, _RED), (size * 0.3, 4, flat, _WHITE)]
     else:
         layers = [(size * 1.1, 4, flat, _WHITE), (size * 1.02, 4, flat, _BLUE), (size * 0.5, 4, flat, _WHITE)]
-    faces = [_disc(r, n, turn, colour, 2 + i, y, -0.03) for i, (r, n, turn, colour) in enumerate(layers)]
-    back = _disc(layers[0][0], layers[0][1], layers[0][2], (140, 142, 144), 1, y, -0.02)
-    back = Mesh(back.quads[:, ::-1], back.colours, back.labels, back.layers)
+    sign = Label.TRAFFIC_SIGN
+    faces = [disc(r, n, colour, sign, turn, 2 + i).at(0, y, -0.03) for i, (r, n, turn, colour) in enumerate(layers)]
+    radius, corners, turn, _ = layers[0]
+    back = disc(radius, corners, (140, 142, 144), sign, -turn, 1).at(0, y, -0.02, yaw=np.pi)
     return join(post, back, *faces)
 
 

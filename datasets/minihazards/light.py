@@ -36,7 +36,7 @@ class Light:
         azimuth = rng.uniform(0.15, 0.85) * np.pi * rng.choice([-1, 1])
         elevation = np.radians(weather.elevation * rng.uniform(0.8, 1.25))
         strength = weather.sun * rng.uniform(0.7, 1.15)
-        exposure = rng.uniform(0.9, 1.1)
+        exposure = rng.uniform(0.98, 1.2)
         tint = 1 + rng.uniform(-0.03, 0.03, 3)
         level = np.cos(elevation)
         sun = np.array([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level], np.float32)
@@ -67,7 +67,7 @@ class Light:
             normals: (N, 3) unit vectors.
             heights: (N,) metres over the ground; close to it the sky is partly hidden.
         """
-        sky = 0.8 + 0.2 * normals[:, 1] - 0.18 * np.exp(-np.maximum(heights, 0) / 0.5)
+        sky = 0.8 + 0.2 * normals[:, 1] - 0.18 * (1 - np.abs(normals[:, 1])) * np.exp(-np.maximum(heights, 0) / 0.5)
         facing = np.maximum(normals @ self.sun, 0)
         lit = sky[:, None] * self.ambient + facing[:, None] * self.direct
         glow = colours[:, 3:]

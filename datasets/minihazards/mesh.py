@@ -200,6 +200,14 @@ def tube(
     return replace(body, quads=body.quads @ frame + a)
 
 
+def disc(radius: float, corners: int, colour: ArrayLike, label: Label, turn: float = 0.0, layer: int = 0) -> Mesh:
+    """Regular polygon around the origin that looks along -z; `turn` is the angle of its first corner."""
+    angle = np.arange(corners + 1) * (2 * np.pi / corners) + turn
+    rim = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(corners + 1)], -1)
+    middle = np.zeros((corners, 3))
+    return surface(np.stack([middle, middle, rim[:-1], rim[1:]], 1), colour, label, layer)
+
+
 def torus(radius: float, thickness: float, colour: ArrayLike, label: Label, sides: int = 14, around: int = 7) -> Mesh:
     """Ring about the y axis, centred at the origin."""
     angle = np.linspace(0, 2 * np.pi, around + 1)

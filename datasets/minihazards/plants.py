@@ -32,7 +32,7 @@ def _leaves(rng: np.random.Generator, centre: np.ndarray, radii: np.ndarray, cou
 
 def _blob(rng: np.random.Generator, centre: list[float], radii: list[float], count: int, size: float) -> Mesh:
     c, r = np.array(centre), np.array(radii)
-    core = ball(centre, r * 0.92, (178, 184, 170), _GREEN, rings=5, sides=8)
+    core = ball(centre, r * 0.92, (178, 184, 170), _GREEN, rings=4, sides=7)
     return join(core, _leaves(rng, c, r, count, size))
 
 
@@ -40,7 +40,7 @@ def _crown(kind: str, rng: np.random.Generator, fine: bool) -> tuple[Mesh, Mesh 
     """Crown in shades of white, to be tinted, and trunk; about as tall as in nature, in metres."""
     bark = (96, 78, 62)
     # Far away fewer and larger leaves make the same crown.
-    many, wide = (1.0, 1.0) if fine else (0.3, 1.7)
+    many, wide = (0.8, 1.1) if fine else (0.22, 1.9)
     if kind == "bush":
         return _blob(rng, [0, 0.5, 0], [0.8, 0.6, 0.8], int(40 * many), 0.16 * wide), None
     if kind == "cone":

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.minihazards import raster, surroundings
+from datasets.minihazards.anomalies import add_anomalies
 from datasets.minihazards.camera import Camera
+from datasets.minihazards.classes import Label
 from datasets.minihazards.develop import develop
 from datasets.minihazards.ground import Profile, ground
 from datasets.minihazards.light import Light
@@ -20,6 +22,13 @@ from datasets.minihazards.towns import SPLIT_TOWNS, TOWNS, Town
 
 VERSION = "1"
 """Changes whenever a pixel changes; part of the seed and of the fingerprint."""
+
+
+REFERENCE = (320, 180)
+"""Size at which a test image is checked for anomalies that can be seen."""
+FEWEST, MOST = 30, 6000
+"""Anomaly pixels at that size."""
+ATTEMPTS = 20
 
 
 def town_of(split: str, index: int) -> Town:
@@ -83,13 +92,28 @@ def _draw_street(town: Town, rng: np.random.Generator) -> tuple[Camera, Light, S
 
 
 def compose(split: str, index: int, attempt: int = 0) -> Scene:
+    """The world of one image, without a size yet."""
     seed = _seed(split, index, attempt)
     rng = np.random.default_rng(seed)
     town = town_of(split, index)
     camera, light, street = _draw_street(town, rng)
+    if split == "test":
+        add_anomalies(street, camera, REFERENCE[1] / REFERENCE[0], rng)
     return Scene(camera, light, ground(street.profile, town, light, rng), street.objects, seed)
 
 
 def render(split: str, index: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Image uint8 (H, W, 3) and labels uint8 (H, W) of one sample."""
-    return compose(split, index).render(size)
+    """Image uint8 (H, W, 3) and labels uint8 (H, W) of one sample.
+
+    Of the worlds that the seed offers for a test image, the first is taken whose anomalies are neither hidden nor
+    overwhelming at the reference size, whatever the size asked for.
+    """
+    if split != "test":
+        return compose(split, index).render(size)
+    for attempt in range(ATTEMPTS):
+        scene = compose(split, index, attempt)
+        image, labels = scene.render(REFERENCE)
+        pixels = int((labels == Label.ANOMALY).sum())
+        if FEWEST <= pixels <= MOST:
+            return (image, labels) if size == REFERENCE else scene.render(size)
+    raise AssertionError(f"{ATTEMPTS} worlds for test image {index} and no anomaly in sight")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+
 import numpy as np
 
 from datasets.minihazards import buildings, cars, furniture, people, plants
@@ -32,7 +34,7 @@ class Street:
         if profile.gap is not None:
             low, high = profile.gap
             bounds = [b for b in bounds if b < low - 6] + [low, high] + [b for b in bounds if b > high + 6]
-        self.bounds = np.array(bounds)
+        self.bounds = bounds
 
     def stand(
         self,
@@ -55,13 +57,12 @@ class Street:
         height = (KERB if abs(x) > profile.half else 0.0) if y is None else y
         if layer is None:
             edge = profile.half + profile.walk
-            layer = int(
-                np.searchsorted([profile.half - profile.parking, profile.half, edge - 1.2, edge, edge + 1], abs(x))
-            )
-        block = int(np.searchsorted(self.bounds, z, side="right"))
-        colour = (1 + self._rng.uniform(-tint, tint)) * (1 + self._rng.uniform(-tint, tint, 3) / 3)
+            layer = bisect([profile.half - profile.parking, profile.half, edge - 1.2, edge, edge + 1], abs(x))
+        block = bisect(self.bounds, z)
+        grey, *hue = (2 * tint * self._rng.random(4) - tint).tolist()
+        red, green, blue = ((1 + grey) * (1 + shift / 3) for shift in hue)
         position = (float(x), height, float(z))
-        self.objects.append(Placed(mesh, (block, layer, z), position, yaw, scale, tuple(colour.tolist())))
+        self.objects.append(Placed(mesh, (block, layer, z), position, yaw, scale, (red, green, blue)))
 
     def add(
         self,
@@ -131,7 +132,7 @@ class Street:
         kerb, back = side * (half + 0.45), side * (half + walk - 0.6)
         kinds: list[Builder] = [furniture.lamp_post, furniture.traffic_sign, plants.tree, furniture.traffic_sign]
         z, deck = rng.uniform(5.5, 11), []
-        while z < 75:
+        while z < 65:
             if self._free(z):
                 deck = deck or [kinds[i] for i in rng.permutation(len(kinds))]
                 build = deck.pop()
@@ -153,7 +154,7 @@ class Street:
         if street.parking:
             for side in (-1, 1):
                 z = rng.uniform(5, 12)
-                while z < 80:
+                while z < 65:
                     if self._free(z) and rng.random() < 0.62:
                         yaw = (0.0 if side > 0 or rng.random() < 0.3 else np.pi) + rng.uniform(-0.03, 0.03)
                         self.add(cars.car, side * (street.half - 1.05), z, yaw, one_sided=False)
@@ -161,7 +162,7 @@ class Street:
         for lane in range(-street.lanes, street.lanes):
             x = (lane + 0.5) * LANE
             z = rng.uniform(9, 40) if x > 0 else rng.uniform(8, 30)
-            while z < 90:
+            while z < 80:
                 if self._free(z):
                     self.add(cars.car, x + rng.uniform(-0.3, 0.3), z, 0.0 if x > 0 else np.pi, one_sided=False)
                 z += rng.uniform(12, 40)

@@ -84,7 +84,7 @@ def roughen_ground(canvas: NDArray[np.uint8], camera: Camera, at: tuple[int, int
     below = canvas[top:]
     size = (below.shape[1] // 2, below.shape[0] // 2)
     start = np.array([[1, 0, 0], [0, 1, top // 2], [0, 0, 1]])
-    factor = np.full(size[::-1], 232, np.float32)
+    factor = np.full(size[::-1], 242, np.float32)
     for field, per_metre, strength in (
         (noise.tile(1, (128, 256)), 24.0, 0.26),
         (noise.tile(2, (8, 16, 32, 64, 128)), 9.0, 0.3),
