@@ -96,7 +96,7 @@ def _board(name: str, records: Sequence[Record], published: Published) -> Board:
         blocks=blocks,
         further=[p for p in rows if not p.comparable],
         sources=_sources(beside),
-        remarks=[f"{partial} partial measurement{'s' * (partial > 1)} (`--limit`) not shown."] if partial else [],
+        remarks=[f"{partial} partial measurement{'s' * (partial > 1)} (--limit) not shown."] if partial else [],
     )
 
 

@@ -11,7 +11,7 @@ from benchmark.jsonfile import write_atomic
 from benchmark.pages import html, tex
 from benchmark.published import PublishedRow, read_published
 from benchmark.record import Record, read_all
-from benchmark.tables import csv_text, markdown, markdown_further, terminal
+from benchmark.tables import FURTHER_TITLE, csv_text, markdown, markdown_further, terminal
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 LEGEND = (
@@ -52,23 +52,23 @@ def render_readme(results: Path, text: str, name: str = "README.md") -> str:
     return f"{before}{BEGIN}{body}{END}{rest.split(END)[1]}"
 
 
-def write(results: Path, readme: Path | None = None) -> list[str]:
-    """Write every generated file (and the README's block); return sentences about records that could not be read.
+def write(results: Path, readme: Path | None = None) -> list[Path]:
+    """Write every generated file (and the README's block), remove tables of datasets that are gone.
 
-    A table of a dataset that is gone is removed.
+    Returns:
+        The files that changed. Records that cannot be read are left out; ``read_all(results)[1]`` names them.
     """
     results = Path(results)
-    for path, text in render(results).items():
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_atomic(path, text)
-    for path in _orphans(results):
-        path.unlink()
+    texts = render(results)
     if readme is not None:
-        old = _read(readme)
-        new = render_readme(results, old, readme.name)
-        if new != old:
-            write_atomic(readme, new)
-    return read_all(results)[1]
+        texts[readme] = render_readme(results, _read(readme), readme.name)
+    changed = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    for path in changed:
+        write_atomic(path, texts[path])
+    gone = _orphans(results)
+    for path in gone:
+        path.unlink()
+    return changed + gone
 
 
 def check(results: Path, readme: Path | None = None) -> list[str]:
@@ -118,7 +118,7 @@ def _section(board: Board, compact: bool = False) -> str:
         parts += [markdown(made, compact)] if made.rows or made.auxiliary else []
         parts += [_list(made.remarks)] if made.remarks else []
     if board.further and not compact:
-        parts += ["Published elsewhere (* saw outlier images in training):", markdown_further(board)]
+        parts += [f"{FURTHER_TITLE}:", markdown_further(board)]
     parts += [f"Published values: {'; '.join(board.sources)}."] if board.sources else []
     parts += [_list(board.remarks)] if board.remarks else []
     return "\n\n".join(parts)

@@ -221,9 +221,15 @@ def read_all(results: Path) -> tuple[list[Record], list[str]]:
     records, problems = [], []
     for path in sorted((Path(results) / "records").rglob("*.json")):
         try:
-            records.append(read(path))
+            record = read(path)
         except BenchmarkError as error:
             problems.append(str(error))
+            continue
+        home = record.path(results)
+        if path == home:
+            records.append(record)
+        else:
+            problems.append(f"{path} is the record of {home}; move it there or delete it.")
     return records, problems
 
 

@@ -48,7 +48,7 @@ def columns(block: Block, compact: bool = False) -> list[Column]:
         found += [Column(f"{group}.{m}", GROUPS[group], NAMES[m], better.get(m, 0)) for m in shown]
     if not compact:
         found.append(Column("miou", "network", "mIoU"))
-    found.append(Column("cost", "ms/image", "network + method"))
+    found.append(Column("cost", "ms/image", "net + method"))
     if any(row.seeds > 1 for row in (*block.rows, *block.auxiliary)) or not compact:
         found.append(Column("seeds", "", "Seeds"))
     return found
@@ -121,6 +121,8 @@ def _pipe(texts: Iterable[str]) -> str:
 FURTHER = ("Method", "Images", "AUPR", "FPR95", "AUROC", "Protocol", "Source")
 """Headings of the table of what was published on other images or by methods that are not here."""
 
+FURTHER_TITLE = "Published elsewhere (* saw outlier images in training)"
+
 
 def further(board: Board) -> list[list[str]]:
     """The rows of that table, as text."""
@@ -181,7 +183,7 @@ def terminal(block: Block, width: int = 120) -> str:
         [*(c.main.replace(" ± ", "±") for c in row[1:])] for _, rows in sections(block) for row in cells(rows, shown)
     ]
     rows = [row for _, rows in sections(block) for row in rows]
-    heads = [f"{c.title}\n{c.group}" if c.key != "cost" else "network + method\nms/image" for c in shown]
+    heads = [f"{c.title}\n{c.group}" if c.key != "cost" else "net + method\nms/image" for c in shown]
 
     def draw(title_width: int) -> str:
         titles = [(r.title + " *" * r.auxiliary)[:title_width] for r in rows]
