@@ -17,7 +17,7 @@ from benchmark.training.settings import Settings
 
 
 def forward_flops(network: nn.Module, size: tuple[int, int], stride: int = 8) -> float:
-    """Floating-point operations (2 per multiply-add) of one forward of one image of (H, W) pixels, padded to the stride.
+    """Floating-point operations (2 per multiply-add) of a forward of one image of (H, W) pixels, padded to the stride.
 
     Nothing is computed: a copy of the network runs on meta tensors.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from training_toys import Blobs, Tiny
+from training_toys import Blobs, Tiny, slow_training
 
 from benchmark.data import Subset
 from benchmark.errors import BenchmarkError
@@ -111,52 +111,27 @@ def test_a_death_between_two_states_loses_steps_but_not_the_result(recipe, setti
     assert report.resumed == 2
 
 
-SCRIPT = """
-import sys, time
-from pathlib import Path
-import torch
-from benchmark.recipe import Recipe
-from benchmark.training import Segmentation, Settings, seeded, train
-from training_toys import Blobs, Tiny
-
-class Slow(Segmentation):
-    def after_step(self, step, lr):
-        time.sleep(float(sys.argv[2]))
-
-torch.set_num_threads(1)
-recipe = Recipe(epochs=4, steps_per_epoch=5, batch_size=3, lr=0.05, seed=7, colour=0.2)
-with seeded(recipe):
-    task = Slow(Tiny(), Blobs.classes)
-folder = Path(sys.argv[1])
-settings = Settings(torch.device("cpu"), progress=False, save_every=-1)
-report = train(task, recipe, Blobs(), Blobs("val", 4), settings, folder / "a.state", "blobs")
-torch.save([task.state_dict(), report.history, report.resumed], folder / "end.pt")
-"""
-
-
 def test_after_kill_9_the_next_process_ends_bit_for_bit_the_same(tmp_path):
-    def start(folder, pause):
-        folder.mkdir(exist_ok=True)
-        home = str(Path(__file__).parents[2])
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([home, str(Path(__file__).parent)])}
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(pause)], cwd=home, env=environment)
-
-    whole = start(tmp_path / "whole", 0)
-    victim = start(tmp_path / "killed", 0.1)
-    state = tmp_path / "killed" / "a.state"
-    deadline = time.monotonic() + 60
+    script = "import sys, pathlib, training_toys; training_toys.slow_training(pathlib.Path(sys.argv[1]), 0.5)"
+    home = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(home.parents[1]), str(home)])}
+    victim = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=environment)
+    state, deadline = tmp_path / "a.state", time.monotonic() + 90
     while not state.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(0.8)
     victim.send_signal(signal.SIGKILL)
     assert victim.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "end.pt").exists()
-    assert start(tmp_path / "killed", 0).wait() == 0 and whole.wait() == 0
-    weights, history, resumed = torch.load(tmp_path / "killed" / "end.pt", weights_only=True)
-    expected, expected_history, _ = torch.load(tmp_path / "whole" / "end.pt", weights_only=True)
-    assert resumed == 1
-    assert all(torch.equal(weights[key], expected[key]) for key in expected)
-    assert history == expected_history
+
+    threads = torch.get_num_threads()
+    try:
+        survivor, report = slow_training(tmp_path, 0)
+        whole, expected = slow_training(tmp_path / "whole", 0)
+    finally:
+        torch.set_num_threads(threads)
+    assert (report.resumed, expected.resumed) == (1, 0)
+    assert same(survivor, whole)
+    assert report.history == expected.history
 
 
 def test_a_finished_training_is_not_repeated(recipe, settings, tmp_path):

@@ -1,10 +1,14 @@
 """A tiny dataset and network that learn in seconds."""
 
+import time
+
 import torch
 from torch import nn
 
 from benchmark.data import Dataset, Sample
 from benchmark.network import Network
+from benchmark.recipe import Recipe
+from benchmark.training import Report, Segmentation, Settings, seeded, train
 
 
 class Blobs(Dataset):
@@ -55,3 +59,24 @@ class Tiny(Network):
         if self.training:
             outputs["aux"] = self.deep(features)
         return outputs
+
+
+class Slow(Segmentation):
+    """Pauses after every step, to leave time for a kill."""
+
+    def __init__(self, pause):
+        super().__init__(Tiny(), Blobs.classes)
+        self.pause = pause
+
+    def after_step(self, step, lr):
+        time.sleep(self.pause)
+
+
+def slow_training(folder, pause) -> tuple[Slow, Report]:
+    """Twenty steps on one thread with a state after each."""
+    torch.set_num_threads(1)
+    recipe = Recipe(epochs=4, steps_per_epoch=5, batch_size=3, lr=0.05, seed=7, colour=0.2)
+    with seeded(recipe):
+        task = Slow(pause)
+    settings = Settings(torch.device("cpu"), progress=False, save_every=-1)
+    return task, train(task, recipe, Blobs(), Blobs("val", 4), settings, folder / "a.state", "slow")
