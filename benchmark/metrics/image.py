@@ -13,6 +13,7 @@ import numpy as np
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.keys import keys_of
 from benchmark.metrics.ranking import rank, run_starts
+from benchmark.metrics.resolution import Resolution
 from benchmark.metrics.strata import ANOMALY, Strata
 
 
@@ -66,18 +67,16 @@ class SortedImage:
         """Sorted keys, uint32, of the anomalous pixels (None) or of a stratum."""
         return self.anomalous if row is None else self.normal[row]
 
-    def runs(self, row: int | None, shift: int) -> tuple[np.ndarray, np.ndarray]:
-        """Occupied bins key >> shift in ascending order, and the number of pixels in each, both int64.
+    def runs(self, row: int | None, fineness: Resolution) -> tuple[np.ndarray, np.ndarray]:
+        """Occupied bins (keys of their lower ends, ascending, uint32) and the number of pixels in each.
 
         Args:
             row: None for the anomalous pixels, else a stratum.
-            shift: number of low bits dropped.
+            fineness: of the bins.
         """
-        bins = self.sorted_keys(row)
-        if shift:
-            bins = bins >> np.uint32(shift)
+        bins = fineness.floor(self.sorted_keys(row))
         starts = run_starts(bins)
-        return bins[starts].astype(np.int64), np.diff(starts, append=len(bins))
+        return bins[starts], np.diff(starts, append=len(bins))
 
 
 def failures(

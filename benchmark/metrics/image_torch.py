@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.ranking import EMPTY
+from benchmark.metrics.resolution import Resolution
 from benchmark.metrics.strata import ANOMALY, Strata
 
 OFFSET = 1 << 31
@@ -55,8 +56,7 @@ class TorchImage:
             return np.zeros(0, np.uint32), EMPTY, none, none
         below = torch.stack([torch.searchsorted(ordered, keys) for ordered in self.normal])
         upto = torch.stack([torch.searchsorted(ordered, keys, right=True) for ordered in self.normal])
-        unsigned = (keys.long() + OFFSET).cpu().numpy().astype(np.uint32)
-        return unsigned, anomalies.cpu().numpy(), below.cpu().numpy(), upto.cpu().numpy()
+        return _unsigned(keys), anomalies.cpu().numpy(), below.cpu().numpy(), upto.cpu().numpy()
 
     def normal_key(self, row: int, index: int) -> int | None:
         """Key of the normal pixel of a stratum at a position of its order, None beyond the last."""
@@ -65,11 +65,20 @@ class TorchImage:
     def sorted_keys(self, row: int | None) -> np.ndarray:
         """Sorted keys, uint32, of the anomalous pixels (None) or of a stratum."""
         keys = self.anomalous if row is None else self.normal[row]
-        return (keys.long() + OFFSET).cpu().numpy().astype(np.uint32)
+        return _unsigned(keys)
 
-    def runs(self, row: int | None, shift: int) -> tuple[np.ndarray, np.ndarray]:
-        """Occupied bins key >> shift in ascending order, and the number of pixels in each, both int64."""
+    def runs(self, row: int | None, fineness: Resolution) -> tuple[np.ndarray, np.ndarray]:
+        """Occupied bins (keys of their lower ends, ascending, uint32) and the number of pixels in each."""
         keys = self.anomalous if row is None else self.normal[row]
-        # An arithmetic shift of the signed key and of the offset is the logical shift of the unsigned one.
-        bins, lengths = torch.unique_consecutive(keys >> shift, return_counts=True)
-        return bins.cpu().numpy().astype(np.int64) + (OFFSET >> shift), lengths.cpu().numpy()
+        if not fineness.exact:
+            starts = torch.from_numpy(fineness.starts.astype(np.int64) - OFFSET).to(keys)
+            masks = torch.from_numpy(fineness.masks.view(np.int32)).to(keys.device)
+            # The masks keep the sign bit, which is all in which device keys differ from unsigned ones.
+            keys = keys & masks[torch.bucketize(keys, starts, right=True) - 1]
+        bins, lengths = torch.unique_consecutive(keys, return_counts=True)
+        return _unsigned(bins), lengths.cpu().numpy()
+
+
+def _unsigned(keys: Tensor) -> np.ndarray:
+    """Device keys as those of ``keys_of``."""
+    return keys.cpu().numpy().view(np.uint32) ^ np.uint32(OFFSET)

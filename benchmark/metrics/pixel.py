@@ -126,7 +126,7 @@ class PixelEvaluator:
             return per_image_result(chosen, self.rows())
         pure = sum(anomalous == 0 for _, anomalous, *_ in self._tables[0])
         skipped = pure if chosen.pure_images == "excluded" else 0
-        return pooled_result(chosen, self.ranking(chosen), len(self._ids) - skipped, skipped, self._pooled.shift)
+        return pooled_result(chosen, self.ranking(chosen), len(self._ids) - skipped, skipped, self._pooled.exact)
 
     def ranking(self, protocol: str | PixelProtocol) -> Ranking:
         """The pooled ranking under one of the evaluator's pooled protocols."""

@@ -1,11 +1,10 @@
 """Accumulators of all pixels of all images.
 
 :class:`PooledHistogram` keeps integer counts per leading bits of the key, in bounded memory. How many bits follows
-from the data: the 2^16 possible *pages* (sign, exponent and seven bits of mantissa) that hold a score are counted, and
-every occupied page is divided into as many bins as fit. Scores in a narrow range are thereby resolved finely wherever
-that range lies, and never with fewer than 20 bits. The resolution is a function of the set of occupied pages, and
-merging only ever drops bits of counts that are exact integers: any order of images, workers and shards gives the same
-counts bit for bit.
+from the data: the finest resolution at which all pages that hold a score fit. Scores in a narrow range are thereby
+resolved finely wherever that range lies, and never with fewer than 20 bits. The resolution is a function of the set of
+occupied pages, and merging only ever drops bits of counts that are exact integers: any order of images, workers and
+shards gives the same counts bit for bit.
 
 :class:`PooledKeys` keeps every key (4 bytes a pixel) and is exact.
 """
@@ -18,53 +17,44 @@ from typing import Protocol as Interface
 import numpy as np
 
 from benchmark.metrics.ranking import EMPTY, Ranking, rank, run_starts
+from benchmark.metrics.resolution import COARSEST, FINEST, PAGE_BITS, Resolution, resolution
 
-PAGE_BITS = 16
 BINS = 1 << 19
 """Bins aimed at per row; 4 MiB of counts."""
-MIN_BITS = 20
 
 
 class Sorted(Interface):
     """The part of a sorted image that accumulators use."""
 
-    def runs(self, row: int | None, shift: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def runs(self, row: int | None, fineness: Resolution) -> tuple[np.ndarray, np.ndarray]: ...
 
     def sorted_keys(self, row: int | None) -> np.ndarray: ...
 
 
-class _Row:
-    """Counts of one set of pixels in the occupied pages."""
-
-    def __init__(self) -> None:
-        self.counts = np.zeros(BINS, np.int64)  # the system commits a page of memory when it is first written
-
-    def grow(self, size: int) -> None:
-        if size > len(self.counts):
-            self.counts = np.concatenate((self.counts, np.zeros(size - len(self.counts), np.int64)))
-
-
 class PooledHistogram:
     """Counts per bin for the anomalous pixels and for several sets of normal pixels.
+
+    Bins are named by the key of their lower end.
 
     Args:
         rows: number of sets of normal pixels.
     """
 
     def __init__(self, rows: int) -> None:
-        self.bits = 32
-        self.pages = EMPTY  # ids in the order of their slots
-        self._slot = np.full(1 << PAGE_BITS, -1, np.int32)
-        self._rows = [_Row() for _ in range(1 + rows)]
+        self.resolution = resolution(FINEST)
+        self._pages = EMPTY  # occupied ones, in the order of their bins in memory
+        self._first = np.full(1 << PAGE_BITS, -1, np.int64)  # per page, the position of its first bin
+        # The system commits memory when it is first written, so that unused bins cost nothing.
+        self._counts = [np.zeros(BINS, np.int64) for _ in range(1 + rows)]
 
     @property
-    def shift(self) -> int:
-        """Low bits of a key that are dropped; 0 while the histogram is exact."""
-        return 32 - self.bits
+    def exact(self) -> bool:
+        """Whether every score has a bin of its own."""
+        return self.resolution.exact
 
     @property
     def nbytes(self) -> int:
-        return self._slot.nbytes + self.pages.nbytes + sum(row.counts.nbytes for row in self._rows)
+        return self._first.nbytes + self._pages.nbytes + sum(counts.nbytes for counts in self._counts)
 
     def add(self, image: Sorted, rows: Sequence[tuple[int, int]]) -> None:
         """Add an image.
@@ -73,22 +63,26 @@ class PooledHistogram:
             image: with its scores sorted.
             rows: (stratum of the image, row it is counted in).
         """
-        self._add(0, self.bits, *image.runs(None, self.shift))
-        for stratum, row in rows:
-            self._add(1 + row, self.bits, *image.runs(stratum, self.shift))
+        for stratum, row in ((None, 0), *((stratum, 1 + row) for stratum, row in rows)):
+            fineness = self.resolution
+            self._add(row, fineness.bits, *image.runs(stratum, fineness))
 
     def merge(self, other: PooledHistogram) -> None:
         """Add the counts of another histogram with the same rows."""
-        for row in range(len(self._rows)):
-            self._add(row, other.bits, *other.occupied(row))
+        for row in range(len(self._counts)):
+            self._add(row, other.resolution.bits, *other.occupied(row))
 
     def occupied(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Bins in use, ascending, and their counts; row 0 holds the anomalous pixels."""
-        width = 1 << (self.bits - PAGE_BITS)
-        order = np.argsort(self.pages)
-        counts = self._rows[row].counts[: len(self.pages) * width].reshape(-1, width)[order].reshape(-1)
-        at = np.flatnonzero(counts)
-        return (self.pages[order][at // width] << (self.bits - PAGE_BITS)) + at % width, counts[at]
+        """Bins in use, ascending uint32, and their counts; row 0 holds the anomalous pixels."""
+        pages = np.sort(self._pages)
+        bins = self.resolution.bins(pages)
+        inner = np.arange(bins.sum()) - np.repeat(bins.cumsum() - bins, bins)
+        counts = self._counts[row][np.repeat(self._first[pages], bins) + inner]
+        used = np.flatnonzero(counts)
+        ends = np.repeat(pages << PAGE_BITS, bins)[used] + (
+            inner[used] << np.repeat(self.resolution.low[pages], bins)[used]
+        )
+        return ends.astype(np.uint32), counts[used]
 
     def ranking(self, rows: Sequence[int]) -> Ranking:
         """The ranking of the anomalous pixels among the union of some rows; scores in one bin count as equal."""
@@ -100,56 +94,66 @@ class PooledHistogram:
             below += total[np.searchsorted(normal_bins, bins)]
             at_or_below += total[np.searchsorted(normal_bins, bins, side="right")]
             normal += int(total[-1])
-        return Ranking(bins << self.shift, anomalies, below, at_or_below, normal)
+        return Ranking(bins, anomalies, below, at_or_below, normal)
 
     def state(self) -> dict[str, np.ndarray]:
         """Plain arrays, the same for the same counts."""
-        state = {"bits": np.array(self.bits)}
-        for row in range(len(self._rows)):
+        state = {"bits": np.array(self.resolution.bits)}
+        for row in range(len(self._counts)):
             bins, counts = self.occupied(row)
-            state |= {f"bins{row}": bins.astype(np.uint32), f"counts{row}": counts}
+            state |= {f"bins{row}": bins, f"counts{row}": counts}
         return state
 
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray]) -> PooledHistogram:
         histogram = cls(sum(key.startswith("bins") for key in state) - 1)
-        for row in range(len(histogram._rows)):
-            histogram._add(row, int(state["bits"]), state[f"bins{row}"].astype(np.int64), state[f"counts{row}"])
+        for row in range(len(histogram._counts)):
+            histogram._add(row, int(state["bits"]), state[f"bins{row}"], state[f"counts{row}"])
         return histogram
 
     def _add(self, row: int, bits: int, bins: np.ndarray, counts: np.ndarray) -> None:
-        """Add counts of ascending bins of a resolution at least as fine, or coarsen to theirs."""
-        pages = bins >> (bits - PAGE_BITS)
+        """Add counts of ascending bins that were made at a resolution of so many bits."""
+        pages = bins >> np.uint32(PAGE_BITS)
         starts = run_starts(pages)
-        self._open(pages[starts], bits)
-        if bits > self.bits:
-            bins = bins >> (bits - self.bits)
+        self._open(pages[starts].astype(np.int64), bits)
+        if bits > self.resolution.bits and len(bins):
+            bins = self.resolution.floor(bins)
             firsts = run_starts(bins)
-            bins, counts = bins[firsts], np.add.reduceat(counts, firsts) if len(firsts) else counts
-            pages = bins >> (self.bits - PAGE_BITS)
+            bins, counts = bins[firsts], np.add.reduceat(counts, firsts)
+            pages = bins >> np.uint32(PAGE_BITS)
             starts = run_starts(pages)
-        offsets = self._slot[pages[starts]].astype(np.int64) - pages[starts] << (self.bits - PAGE_BITS)
-        bins = bins + np.repeat(offsets, np.diff(starts, append=len(bins)))
-        self._rows[row].counts[bins] += counts
+        occupied, lengths = pages[starts], np.diff(starts, append=len(bins))
+        inner = (bins & np.uint32(0xFFFF)) >> np.repeat(self.resolution.low[occupied].astype(np.uint32), lengths)
+        self._counts[row][np.repeat(self._first[occupied], lengths) + inner] += counts
 
     def _open(self, pages: np.ndarray, bits: int) -> None:
-        """Make room for pages, dropping bits where they no longer fit or where the source has fewer."""
-        new = pages[self._slot[pages] < 0]
-        if len(new):
-            self._slot[new] = np.arange(len(self.pages), len(self.pages) + len(new))
-            self.pages = np.concatenate((self.pages, new))
-        fitting = PAGE_BITS + (BINS // max(len(self.pages), 1)).bit_length() - 1
-        wanted = min(bits, self.bits, max(fitting, MIN_BITS))
-        if wanted < self.bits:
-            old = len(self.pages) - len(new)
-            for row in self._rows:
-                used = row.counts[: old << (self.bits - PAGE_BITS)]
-                summed = used.reshape(-1, 1 << (self.bits - wanted)).sum(1)
-                row.counts[: len(summed)] = summed
-                row.counts[len(summed) : len(used)] = 0
-            self.bits = wanted
-        for row in self._rows:
-            row.grow(len(self.pages) << (self.bits - PAGE_BITS))
+        """Make room for pages, dropping bits where they would not fit or where the source has fewer."""
+        new = pages[self._first[pages] < 0]
+        everything = np.concatenate((self._pages, new))
+        bits = min(bits, self.resolution.bits)
+        while bits > COARSEST and resolution(bits).bins(everything).sum() > BINS:
+            bits -= 1
+        if bits < self.resolution.bits:
+            before = self.resolution.bits
+            kept = [self.occupied(row) for row in range(len(self._counts))]
+            self.resolution, self._pages = resolution(bits), EMPTY
+            self._first[:] = -1
+            self._place(everything)
+            for row, (bins, counts) in enumerate(kept):
+                self._counts[row][:] = 0
+                self._add(row, before, bins, counts)
+        elif len(new):
+            self._place(new)
+
+    def _place(self, pages: np.ndarray) -> None:
+        """Give pages their bins, after those in use."""
+        used = int(self.resolution.bins(self._pages).sum())
+        bins = self.resolution.bins(pages)
+        self._first[pages] = used + bins.cumsum() - bins
+        self._pages = np.concatenate((self._pages, pages))
+        missing = used + int(bins.sum()) - len(self._counts[0])
+        if missing > 0:
+            self._counts = [np.concatenate((counts, np.zeros(missing, np.int64))) for counts in self._counts]
 
 
 class PooledKeys:
@@ -159,7 +163,7 @@ class PooledKeys:
         rows: number of sets of normal pixels.
     """
 
-    shift = 0
+    exact = True
 
     def __init__(self, rows: int) -> None:
         self._rows: list[list[np.ndarray]] = [[] for _ in range(1 + rows)]
@@ -190,7 +194,7 @@ class PooledKeys:
         normal = [self._all(1 + row) for row in rows]
         keys, anomalies, below, at_or_below = rank(self._all(0), normal)
         count = sum(len(keys) for keys in normal)
-        return Ranking(keys.astype(np.int64), anomalies, below.sum(0), at_or_below.sum(0), count)
+        return Ranking(keys, anomalies, below.sum(0), at_or_below.sum(0), count)
 
     def state(self) -> dict[str, np.ndarray]:
         """Plain arrays."""

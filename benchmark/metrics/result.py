@@ -86,7 +86,7 @@ def per_image_result(protocol: PixelProtocol, table: Rows) -> PixelResult:
     )
 
 
-def pooled_result(protocol: PixelProtocol, ranking: Ranking, images: int, skipped: int, shift: int) -> PixelResult:
+def pooled_result(protocol: PixelProtocol, ranking: Ranking, images: int, skipped: int, exact: bool) -> PixelResult:
     """Metrics of all pixels at once.
 
     Args:
@@ -94,7 +94,7 @@ def pooled_result(protocol: PixelProtocol, ranking: Ranking, images: int, skippe
         ranking: of the pooled pixels.
         images: that were pooled.
         skipped: that the protocol left out.
-        shift: low bits of the keys that the ranking dropped.
+        exact: whether the ranking tells all scores apart.
     """
     if not ranking.defined:
         return PixelResult(protocol.label, NAN, NAN, NAN, images, skipped, NAN)
@@ -108,7 +108,7 @@ def pooled_result(protocol: PixelProtocol, ranking: Ranking, images: int, skippe
         skipped=skipped,
         prevalence=ranking.anomalous / (ranking.anomalous + ranking.normal),
         threshold=float(scores_of(ranking.keys[ranking.cut(rule)])),
-        quantisation=_bounds(ranking, protocol) if shift else Quantisation(0.0, 0.0, 0.0),
+        quantisation=Quantisation(0.0, 0.0, 0.0) if exact else _bounds(ranking, protocol),
     )
 
 

@@ -1,0 +1,73 @@
+"""How finely the pooled histogram divides the range of floats.
+
+A *page* is the set of scores that share the upper 16 bits of their key: sign, exponent and seven bits of mantissa,
+128 pages an octave. At resolution `bits` a page holds 2^(bits - 16) bins of equal width, so that the width follows the
+magnitude of the score. Probabilities crowd where magnitude does not help, next to +-1 (a confident softmax), so the
+pages of the octave below 1 get more bins the closer they are to 1: up to 2^7 times as many, as if the distance to 1
+had been binned. No page has more than 2^16 bins, one for every float.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+PAGE_BITS = 16
+FINEST = 32
+COARSEST = 20
+
+
+class Resolution:
+    """The bins at a number of leading bits.
+
+    Attributes:
+        bits: leading bits of the key that tell bins apart.
+        low: per page, the number of low bits of the key that a bin drops, int64 (65536,).
+        starts: first keys of the ranges of constant `low`, uint32.
+        masks: per range, the mask that turns a key into the lower end of its bin, uint32.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.low = PAGE_BITS - np.minimum(bits - PAGE_BITS + _extra_bits(), PAGE_BITS)
+        firsts = np.concatenate(([0], np.flatnonzero(np.diff(self.low)) + 1))
+        self.starts = (firsts << PAGE_BITS).astype(np.uint32)
+        self.masks = ((0xFFFFFFFF << self.low[firsts]) & 0xFFFFFFFF).astype(np.uint32)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every float has a bin of its own."""
+        return self.bits == FINEST
+
+    def bins(self, pages: np.ndarray) -> np.ndarray:
+        """Number of bins of each page."""
+        return 1 << (PAGE_BITS - self.low[pages])
+
+    def floor(self, keys: np.ndarray) -> np.ndarray:
+        """The lower ends of the bins of ascending uint32 keys, as keys."""
+        if self.exact:
+            return keys
+        ends = np.empty_like(keys)
+        cuts = [*np.searchsorted(keys, self.starts), len(keys)]
+        for mask, start, stop in zip(self.masks, cuts[:-1], cuts[1:], strict=True):
+            if stop > start:
+                np.bitwise_and(keys[start:stop], mask, out=ends[start:stop])
+        return ends
+
+
+@lru_cache(maxsize=FINEST)
+def resolution(bits: int) -> Resolution:
+    """The resolution at a number of leading bits, 20 to 32."""
+    return Resolution(bits)
+
+
+def _extra_bits() -> np.ndarray:
+    """Per page, floor(log2(1 / relative distance to 1)) within the octave below 1 of either sign, else 0."""
+    extra = np.zeros(1 << PAGE_BITS, np.int64)
+    distance = np.arange(128, 0, -1)  # of the 128 pages from 1/2 up to 1
+    finer = 7 - np.floor(np.log2(distance)).astype(np.int64)
+    first = np.float32(0.5).view(np.uint32) >> PAGE_BITS
+    extra[0x8000 + first : 0x8000 + first + 128] = finer
+    extra[0x8000 - first - 128 : 0x8000 - first] = finer[::-1]
+    return extra
