@@ -147,6 +147,8 @@ class Dataset(ABC):
     """Network that ``run`` takes where ``--network`` is not given."""
     scales: ClassVar[tuple[int, ...]] = ()
     """Test scales (short sides in pixels) where ``--scales`` is not given; empty is the native size."""
+    protocols: ClassVar[tuple[str, ...]] = ("per-image", "pooled")
+    """Evaluation protocols recorded by ``run``; the first per-image and the first pooled one stand in the table."""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Per training task, the fields of its recipe that differ on this dataset from the authors' values."""
 

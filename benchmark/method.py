@@ -49,6 +49,9 @@ class Method(nn.Module, ABC):
     label: str
     """Set by the registry: the name with the keywords that differ from their defaults."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
         """The networks by role. The default is the shared segmentation network under the role "base".
 

@@ -15,8 +15,8 @@ class MSP(Method):
     scales, ``p`` is their mean softmax.
 
     Args:
-        double_softmax: apply the softmax a second time, to the probabilities, as the released evaluation of StreetHazards
-            does: ``s = 1 - max_c softmax(p)_c``. It depends on all probabilities and ranks slightly otherwise.
+        double_softmax: apply the softmax a second time, to the probabilities, as the released evaluation of
+            StreetHazards does: ``s = 1 - max_c softmax(p)_c``. It depends on all probabilities, not only the largest.
 
     Source: Hendrycks and Gimpel, ICLR 2017; for pixels: Hendrycks et al., ICML 2022 (StreetHazards).
     """

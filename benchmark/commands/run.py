@@ -1,0 +1,129 @@
+"""``run`` and ``train``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmark.config import Options, Setup, choose_dataset, make_setup, parse_recipe
+from benchmark.errors import BenchmarkError
+from benchmark.leaderboard import print_table
+from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
+from benchmark.recording import make_record
+from benchmark.runner import evaluate
+from benchmark.workshop import Workshop
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan, train, fit, evaluate, record, print the table."""
+    workshop, steps = _begin(arguments)
+    todo = [step for step in steps if not step.current]
+    _print_plan(workshop, steps, todo, evaluates=True)
+    if arguments.dry_run:
+        return 0
+    if todo:
+        _retrain(workshop, todo, arguments.retrain)
+        workshop.prepare([step.entry for step in todo])
+        ready = [step for step in todo if not step.entry.error]
+        if ready:
+            tally = evaluate(workshop, ready)
+            for step in ready:
+                if not step.entry.error:
+                    step.record = make_record(workshop, step, tally, workshop.setup.options.out)
+                    step.reasons = []
+    records = [step.record for step in steps if step.current]
+    if records:
+        print()
+        print(print_table(records))
+        print(f"\nRecords: {_folder(workshop.setup)}")
+    return _report([step for step in steps if step.entry.error])
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train the networks and fit the methods."""
+    workshop, steps = _begin(arguments)
+    _print_plan(workshop, steps, steps, evaluates=False)
+    _retrain(workshop, steps, arguments.retrain)
+    workshop.prepare([step.entry for step in steps])
+    for step in steps:
+        for spec in step.entry.specs:
+            if workshop.store.has(spec.key):
+                _say(f"{step.entry.label}: {workshop.store.path(spec.key)}")
+    return _report([step for step in steps if step.entry.error])
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """The command line as :class:`Options`."""
+    scales = getattr(arguments, "scales", None)
+    if scales is not None:
+        try:
+            scales = () if scales == "native" else tuple(int(s) for s in scales.split(","))
+        except ValueError:
+            raise BenchmarkError(f"--scales {scales}: write short sides as in 300,450,600, or 'native'.") from None
+    return Options(
+        methods=tuple(split_calls(arguments.methods)),
+        dataset=arguments.dataset,
+        data=arguments.data,
+        network=arguments.network,
+        scales=scales,
+        max_size=arguments.max_size,
+        recipe=parse_recipe(arguments.recipe),
+        repetition=arguments.repetition,
+        out=arguments.out,
+        device=arguments.device,
+        precision=arguments.precision,
+        workers=arguments.workers,
+        batch_size=getattr(arguments, "batch_size", 0),
+        limit=getattr(arguments, "limit", 0),
+        force=getattr(arguments, "force", False),
+        retrain=arguments.retrain,
+        progress=not arguments.quiet,
+    )
+
+
+def _begin(arguments: argparse.Namespace) -> tuple[Workshop, list[Step]]:
+    options = options_of(arguments)
+    _say(choose_dataset(options.dataset, options.root)[1])
+    workshop = Workshop(make_setup(options), _say)
+    return workshop, make_steps(workshop, options.methods)
+
+
+def _print_plan(workshop: Workshop, steps: Sequence[Step], todo: Sequence[Step], evaluates: bool) -> None:
+    setup = workshop.setup
+    size = "native size" if not setup.base.scales else "scales " + ", ".join(map(str, setup.base.scales))
+    _say(f"Network {network_name(setup)}, {size}, on {setup.settings.device}.")
+    for step in steps:
+        if step.current:
+            _say(f"  {step.entry.label}: current, {step.path}")
+        elif evaluates:
+            why = "; ".join(step.reasons) or "not measured yet"
+            _say(f"  {step.entry.label}: {why}")
+    networks, fits = to_train(workshop, todo), to_fit(workshop, todo)
+    seconds = workshop.estimate(networks, fits)
+    for spec in networks:
+        _say(f"  train {spec.arch} member {spec.recipe.member} on {spec.dataset}, {seconds[spec.key]}")
+    for entry in fits:
+        _say(f"  fit {entry.label}, {seconds[entry.fit_key]}")
+    if todo and evaluates:
+        _say(f"  evaluate {len(todo)} method{'s' * (len(todo) > 1)} on {len(setup.test)} images")
+
+
+def _retrain(workshop: Workshop, steps: Sequence[Step], wanted: bool) -> None:
+    if wanted:
+        for key in {s.key for step in steps for s in step.entry.specs} | {s.entry.fit_key for s in steps} - {""}:
+            workshop.store.delete(key)
+
+
+def _folder(setup: Setup) -> str:
+    return str(setup.options.out / "records" / setup.dataset / network_name(setup))
+
+
+def _report(failed: Sequence[Step]) -> int:
+    for step in failed:
+        print(f"failed: {step.entry.label}: {step.entry.error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

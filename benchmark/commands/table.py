@@ -1,0 +1,46 @@
+"""``table``."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from benchmark import leaderboard
+from benchmark.errors import BenchmarkError
+from benchmark.record import read_all
+
+
+def table(arguments: argparse.Namespace) -> int:
+    """Regenerate the leaderboards, or check that they are what the records say."""
+    readme = None if arguments.no_readme else arguments.readme
+    if arguments.adopt and not arguments.check:
+        _adopt(arguments)
+    if arguments.check:
+        problems = leaderboard.check(arguments.results, readme)
+        for problem in problems:
+            print(f"stale: {problem}", file=sys.stderr)
+        if problems:
+            print("Run `python -m benchmark table` and commit what it changes.", file=sys.stderr)
+            return 1
+        print("Every table is what the records say.")
+        return 0
+    for path in leaderboard.write(arguments.results, readme):
+        print(path)
+    return 0
+
+
+def _adopt(arguments: argparse.Namespace) -> None:
+    """Copy the complete records of a run folder, and their rows, into the results."""
+    records, problems = read_all(arguments.adopt)
+    if problems:
+        raise BenchmarkError(problems[0])
+    whole = [r for r in records if r.dataset.limit is None]
+    if not whole:
+        raise BenchmarkError(f"{arguments.adopt} holds no complete record; `python -m benchmark run` makes some.")
+    for record in whole:
+        source, target = record.path(arguments.adopt), record.path(arguments.results)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for name in filter(None, (source.name, record.rows)):
+            shutil.copyfile(source.parent / name, target.parent / name)
+        print(f"adopted {target}")

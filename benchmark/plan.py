@@ -1,0 +1,114 @@
+"""What a run will do: which records are current, what must be trained, fitted and evaluated, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark.config import Setup
+from benchmark.errors import BenchmarkError
+from benchmark.identity import Identity
+from benchmark.metrics import protocol
+from benchmark.network import NetworkSpec
+from benchmark.record import Record, network_label, read, record_path
+from benchmark.registry import METHODS
+from benchmark.workshop import Entry, Workshop
+
+
+@dataclass
+class Step:
+    """One method of the plan."""
+
+    entry: Entry
+    path: Path
+    record: Record | None = None  # the one on disk, current or stale
+    reasons: list[str] = field(default_factory=list)  # why it is not current
+
+    @property
+    def current(self) -> bool:
+        """Whether the record on disk already answers."""
+        return self.record is not None and not self.reasons
+
+
+def split_calls(text: str) -> list[str]:
+    """``"a,b:k=1"`` to its method calls; "all" is every registered method that can be imported."""
+    calls: list[str] = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        if part != "all":
+            calls.append(part)
+            continue
+        broken = METHODS.unavailable()
+        calls += [name for name in METHODS.names() if name not in broken]
+    if not calls:
+        raise BenchmarkError("--methods names no method; `python -m benchmark list methods` shows them.")
+    return list(dict.fromkeys(calls))
+
+
+def network_name(setup: Setup) -> str:
+    """The shared network as paths and tables call it."""
+    base = setup.base
+    return network_label(base.arch, dict(base.options), base.scales, base.max_size, setup.test.scales)
+
+
+def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
+    """Resolve the methods and compare each with its record."""
+    setup = workshop.setup
+    steps = []
+    for call in calls:
+        method = METHODS.create(call)
+        entry = workshop.entry(method)
+        path = record_path(
+            setup.options.out, setup.dataset, network_name(setup), method.label, setup.options.repetition
+        )
+        step = Step(entry, path)
+        if path.exists():
+            try:
+                step.record = read(path)
+                step.reasons = step.record.stale(expected_identity(workshop, entry))
+            except BenchmarkError as error:
+                step.reasons = [str(error)]
+        if setup.options.force and step.current:
+            step.reasons = ["--force"]
+        steps.append(step)
+    return steps
+
+
+def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
+    """What a record made now would be made of; digests of what is not on this machine are None."""
+    setup, base = workshop.setup, workshop.setup.base
+    return Identity(
+        fingerprint=setup.test.fingerprint(),
+        limit=setup.options.limit or None,
+        network=base.key,
+        options=dict(base.options),
+        scales=base.scales,
+        max_size=base.max_size,
+        weights=weights_digest(workshop, base),
+        others={role: (s.key, weights_digest(workshop, s)) for role, s in other_networks(base, entry).items()},
+        config=dict(entry.method.config),
+        version=entry.method.version,
+        fit=(entry.fit_key, workshop.store.digest(entry.fit_key)) if entry.fit_key else None,
+        protocols={name: protocol(name).version for name in setup.test.protocols},
+    )
+
+
+def weights_digest(workshop: Workshop, spec: NetworkSpec) -> str | None:
+    """SHA-256 of a network's weights, None where they are not on this machine."""
+    return workshop.store.digest(spec.key)
+
+
+def other_networks(base: NetworkSpec, entry: Entry) -> dict[str, NetworkSpec]:
+    """The networks of a method that are not the shared one, by role."""
+    return {role: n.network for role, n in entry.needs.items() if n.network.checkpoint != base.checkpoint}
+
+
+def to_train(workshop: Workshop, steps: Sequence[Step]) -> list[NetworkSpec]:
+    """Networks that the steps need and that are not in the store."""
+    specs = dict.fromkeys(spec.checkpoint for step in steps for spec in step.entry.specs)
+    return [spec for spec in specs if not workshop.store.has(spec.key)]
+
+
+def to_fit(workshop: Workshop, steps: Sequence[Step]) -> list[Entry]:
+    """Methods whose fit is not in the store."""
+    return [s.entry for s in steps if s.entry.fit_key and not workshop.store.has(s.entry.fit_key)]

@@ -1,0 +1,181 @@
+"""The runner: one pass over the test images for all methods, then one record each."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.data import Batch
+from benchmark.errors import BenchmarkError
+from benchmark.journal import Journal
+from benchmark.metrics import PixelEvaluator, PixelProtocol, SegmentationEvaluator, protocol
+from benchmark.network import NetworkSpec
+from benchmark.plan import Step, expected_identity
+from benchmark.recipe import digest
+from benchmark.training import Progress, native_batches
+from benchmark.workshop import Entry, Workshop
+
+BATCH_PIXELS = 1 << 19
+"""Pixels of a batch where --batch-size is not given: 8 images of 320x180, 1 of 1280x720."""
+SAVE_EVERY = 30.0
+"""Seconds between two states of a running evaluation."""
+
+
+@dataclass
+class Tally:
+    """What the pass has gathered so far; all of it survives a kill."""
+
+    pixels: dict[str, PixelEvaluator]  # method label -> its metrics
+    segmentation: SegmentationEvaluator | None
+    done: int = 0  # images evaluated
+    timed: int = 0  # images whose cost was measured
+    seconds: dict[str, float] = field(default_factory=dict)  # "method label" or "network key" -> seconds
+    anomalous: int = 0  # pixels
+    valid: int = 0  # pixels that are not void
+
+    def state(self) -> dict[str, Any]:
+        """Plain arrays and numbers for the journal."""
+        numbers = {k: getattr(self, k) for k in ("done", "timed", "seconds", "anomalous", "valid")}
+        parts: dict[str, Any] = {f"pixels/{label}": e.state() for label, e in self.pixels.items()}
+        if self.segmentation is not None:
+            parts["segmentation"] = self.segmentation.state()
+        return {"numbers": numbers, **parts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        for key, value in state["numbers"].items():
+            setattr(self, key, value)
+        self.pixels = {label: PixelEvaluator.from_state(state[f"pixels/{label}"]) for label in self.pixels}
+        if self.segmentation is not None:
+            self.segmentation = SegmentationEvaluator.from_state(state["segmentation"])
+
+
+def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
+    """Score every test image with every method that has not failed, and keep the metrics.
+
+    A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped; the
+    others go on. A kill loses at most the last half minute; a file that cannot be read loses nothing.
+    """
+    setup = workshop.setup
+    entries = [s.entry for s in steps if not s.entry.error]
+    tally = _new_tally(workshop, entries)
+    journal = Journal(_journal_path(workshop, steps))
+    state = journal.read()
+    if state is not None:
+        tally.restore(state)
+        workshop.say(f"Evaluation goes on after {tally.done} of {len(setup.test)} images.")
+    batch_size = setup.options.batch_size or _batch_size(setup.test)
+    progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.settings)
+    saved = time.monotonic()
+    try:
+        for batch in native_batches(setup.test, setup.settings, batch_size, start=tally.done):
+            _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally)
+            progress.update(tally.done, "")
+            # A failed method starts anew in the next run, and with it the pass.
+            if time.monotonic() - saved > SAVE_EVERY and not any(e.error for e in entries):
+                journal.write(tally.state())
+                saved = time.monotonic()
+    except BaseException:
+        if not any(e.error for e in entries):
+            journal.write(tally.state())
+        raise
+    finally:
+        progress.close()
+        workshop.pool.forget()
+    journal.delete()
+    return tally
+
+
+def _new_tally(workshop: Workshop, entries: Sequence[Entry]) -> Tally:
+    setup = workshop.setup
+    chosen = [p for p in map(protocol, setup.test.protocols) if isinstance(p, PixelProtocol)]
+    pixels = {e.label: PixelEvaluator(chosen, classes=setup.test.classes, method=e.label) for e in entries}
+    return Tally(pixels, SegmentationEvaluator(setup.test.classes) if setup.test.class_labels else None)
+
+
+def _journal_path(workshop: Workshop, steps: Sequence[Step]) -> Path:
+    parts = [dataclasses.asdict(expected_identity(workshop, s.entry)) | {"label": s.entry.label} for s in steps]
+    return workshop.setup.options.out / "partial" / f"{workshop.setup.dataset}-{digest(parts)}.npz"
+
+
+def _batch_size(dataset: Any) -> int:
+    sample = dataset[0]
+    return max(1, BATCH_PIXELS // sample.labels.numel())
+
+
+def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally) -> None:
+    pool, setup = workshop.pool, workshop.setup
+    before = {spec: clock.seconds for spec, clock in pool.clocks.items()}
+    timed = tally.done > 0 or tally.timed > 0  # the first batch warms caches and is not timed
+    for entry in entries:
+        try:
+            scores, seconds = _score(workshop, entry, batch)
+            prediction = None
+            if tally.segmentation is not None:
+                prediction = pool.outputs(setup.base, batch).prediction()
+            for index, image_id in enumerate(batch.ids):
+                tally.pixels[entry.label].update(
+                    image_id, scores[index], batch.labels[index], None if prediction is None else prediction[index]
+                )
+        except Exception as error:
+            # Whatever a plugin raises must not take the others down; the sentence names it and the images.
+            sentence = str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
+            entry.error = sentence if entry.label in sentence else f"{entry.label}: {sentence}"
+            if not any(image_id in entry.error for image_id in batch.ids):
+                entry.error += f" (images {', '.join(batch.ids)})" if len(batch) > 1 else f" (image {batch.ids[0]})"
+            workshop.say(entry.error)
+            continue
+        if timed:
+            tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
+    if tally.segmentation is not None:
+        prediction = pool.outputs(setup.base, batch).prediction()
+        for index in range(len(batch)):
+            tally.segmentation.update(prediction[index], batch.labels[index])
+    if timed:
+        for spec, clock in pool.clocks.items():
+            name = network_cost(spec)
+            tally.seconds[name] = tally.seconds.get(name, 0.0) + clock.seconds - before.get(spec, 0.0)
+        tally.timed += len(batch)
+    tally.done += len(batch)
+    tally.anomalous += int((batch.labels == 254).sum())
+    tally.valid += int((batch.labels != 255).sum())
+
+
+def network_cost(spec: NetworkSpec) -> str:
+    """Under which name the seconds of a network are kept."""
+    return f"network {spec.key} {spec.scales} {spec.max_size}"
+
+
+def _score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float]:
+    """The scores of a method and the seconds that it spent itself, its networks' forwards excluded."""
+    pool = workshop.pool
+    for spec in entry.specs:
+        pool.outputs(spec, batch)
+    clock = next(iter(pool.clocks.values()))
+    shared, start = pool.seconds(), clock.now()
+    with torch.no_grad(), torch.autocast(pool.device.type, torch.bfloat16, enabled=pool.precision == "bf16"):
+        scores = entry.method.score(batch, entry.networks)
+    seconds = clock.now() - start - (pool.seconds() - shared)
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != tuple(batch.labels.shape):
+        found = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise BenchmarkError(
+            f"score() must return one value per pixel, {tuple(batch.labels.shape)}; it returned {found}."
+        )
+    return scores.float(), seconds
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Largest memory in use so far: of the device on CUDA, of the process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (2**20 if sys.platform == "darwin" else 2**10)
