@@ -96,7 +96,9 @@ def _roof(town: Town, rng: np.random.Generator, length: float, depth: float, hei
     chimney = box(
         (1.5, height, length * 0.3), (2.3, height + rise + 0.9, length * 0.3 + 0.8), wall * 0.8, _HOUSE, layer=4
     )
-    return join(chimney, body, rows)
+    x0, x1, z0, z1 = -0.4, depth + 0.4, -0.3, length + 0.3
+    eaves = [(x0, height, z1), (x1, height, z1), (x1, height, z0), (x0, height, z0)]
+    return join(chimney, surface(eaves, wall * 0.6, _HOUSE, 5), body, rows)
 
 
 def building(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
@@ -132,7 +134,7 @@ def building(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
 
 def fence(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """Posts and pales; what is seen between the pales is drawn as a darker pale of the same label."""
-    length, label, height = LENGTH, Label.FENCE, rng.uniform(1.1, 1.5)
+    length, label, height = LENGTH, Label.FENCE, rng.uniform(1.25, 1.7)
     colour = np.array(town.fence_colour) * rng.uniform(0.85, 1.1)
     gap = np.array(town.lawn) * 0.55
     body = box((0, 0, 0), (0.08, height, length), gap if town.fence != "board" else colour, label)

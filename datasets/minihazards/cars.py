@@ -77,8 +77,8 @@ def _body(kind: str) -> tuple[Mesh, Mesh]:
         panels(rear_window, (0.1, 0.9), (0.2, 0.85), _GLASS, _CAR, 2),
         panels(left, doors, pane, _GLASS, _CAR, 2),
         panels(right, doors, pane, _GLASS, _CAR, 2),
-        box((-w * 0.92, 0.3, back - 0.06), (w * 0.92, 0.5, back + 0.1), (84, 84, 86), _CAR, layer=1),
-        box((-w * 0.86, 0.28, nose - 0.1), (w * 0.86, 0.46, nose + 0.05), (84, 84, 86), _CAR, layer=1),
+        box((-w * 0.92, 0.3, back - 0.06), (w * 0.92, 0.5, back + 0.1), (84, 84, 86), _CAR),
+        box((-w * 0.86, 0.28, nose - 0.1), (w * 0.86, 0.46, nose + 0.05), (84, 84, 86), _CAR),
     ]
     for side in (-1, 1):
         for z in (back + 0.19 * length, nose - 0.19 * length):

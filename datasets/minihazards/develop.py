@@ -49,7 +49,7 @@ def develop(canvas: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArra
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
     texture *= 1 - np.float32(vignette) * (0.6 * np.square(x) + 0.4 * np.square(y))
     light = image * texture[..., None]
-    light = cv2.GaussianBlur(light, (0, 0), blur * width / 320)
+    light = cv2.GaussianBlur(light, (0, 0), blur * np.sqrt(width / 320))
     speckle = noise.cut(noise.tile(5, (512,)), width, height, (int(shift[2]), int(shift[3])))
     light += ((speckle.astype(np.float32) - 128) * np.float32(grain / 46))[..., None]
     tone = (np.power(np.arange(256) / 255, gamma) * 255).astype(np.uint8)

@@ -100,12 +100,12 @@ def cabinet(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
 def bus_stop(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:
     """A shelter open towards -x."""
     other, steel, pane = Label.OTHER, (96, 102, 108), (156, 178, 186)
-    roof = box((-0.75, 2.3, -1.7), (0.75, 2.45, 1.7), steel, other, layer=1)
+    roof = box((-0.75, 2.3, -1.7), (0.75, 2.45, 1.7), steel, other, layer=4)
     back = box((0.6, 0.2, -1.6), (0.66, 2.3, 1.6), pane, other)
     frames = panels(back.quads[2], ((0.0, 0.04), (0.31, 0.35), (0.65, 0.69), (0.96, 1.0)), (0.0, 1.0), steel, other)
     side = box((-0.5, 0.2, 1.55), (0.6, 2.3, 1.62), pane, other)
-    poster = box((-0.5, 0.3, -1.64), (0.6, 2.2, -1.56), rng.uniform(60, 230, 3), other)
-    stripe = panels(poster.quads[0], (0.15, 0.85), ((0.15, 0.3), (0.5, 0.85)), rng.uniform(60, 240, 3), other)
+    poster = box((-0.5, 0.3, -1.64), (0.6, 2.2, -1.56), rng.uniform(60, 230, 3), other, layer=2)
+    stripe = panels(poster.quads[0], (0.15, 0.85), ((0.15, 0.3), (0.5, 0.85)), rng.uniform(60, 240, 3), other, 3)
     seat = box((0.15, 0.5, -1.0), (0.5, 0.58, 1.0), (150, 110, 70), other)
     return join(back, frames, side, seat, poster, stripe, roof)
 

@@ -48,14 +48,15 @@ class Profile:
 
 def _strip(x0: float, x1: float, z: Array, y: float, colour: Array, label: Label) -> Mesh:
     """A flat strip along the street, in pieces short enough to follow its bend."""
-    corners = [(x0, z[:-1]), (x1, z[:-1]), (x1, z[1:]), (x0, z[1:])]
-    quads = np.stack([np.stack([np.full_like(s, x), np.full_like(s, y), s], -1) for x, s in corners], 1)
+    quads = np.empty((len(z) - 1, 4, 3), np.float32)
+    quads[:, 0::3, 0], quads[:, 1:3, 0], quads[..., 1] = x0, x1, y
+    quads[:, :2, 2], quads[:, 2:, 2] = z[:-1, None], z[1:, None]
     return surface(quads, colour, label)
 
 
 def _pieces(start: float, stop: float) -> Array:
     """Distances from start to stop, denser where the camera is near."""
-    count = max(int(8 * np.log((stop + 6) / (start + 6))), 1)
+    count = max(int(6 * np.log((stop + 6) / (start + 6))), 1)
     return np.geomspace(start + 6, stop + 6, count + 1).astype(np.float32) - 6
 
 
@@ -110,15 +111,11 @@ def _sidewalks(street: Profile, z: Array, colour: Array) -> list[Mesh]:
             ]
             meshes.append(surface(quads, colour * 0.86, Label.SIDEWALK))
         meshes.append(_strip(*sorted((side * half, side * (half + 0.16))), z, KERB, pale, Label.SIDEWALK))
-        near, far = z[:-1], z[1:]
-        flat = np.full_like(near, side * half)
-        face = [
-            np.stack([flat, np.full_like(near, y), s], -1) for y, s in ((0, near), (0, far), (KERB, far), (KERB, near))
-        ]
-        face = face if side > 0 else [face[1], face[0], face[3], face[2]]
-        # Seen from the road: on the right the far end is on the left.
-        quads = np.stack([face[1], face[0], face[3], face[2]], 1)
-        meshes.append(surface(quads, colour * 0.72, Label.SIDEWALK))
+        stone = np.empty((len(z) - 1, 4, 3), np.float32)
+        near, far = (z[:-1, None], z[1:, None]) if side < 0 else (z[1:, None], z[:-1, None])
+        stone[..., 0], stone[:, :2, 1], stone[:, 2:, 1] = side * half, 0, KERB
+        stone[:, 0::3, 2], stone[:, 1:3, 2] = near, far
+        meshes.append(surface(stone, colour * 0.72, Label.SIDEWALK))
     return meshes
 
 

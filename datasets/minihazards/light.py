@@ -33,7 +33,8 @@ class Light:
     @classmethod
     def draw(cls, weather: Weather, rng: np.random.Generator) -> Light:
         """The weather of the town with the sun somewhere and everything a little different."""
-        azimuth = rng.uniform(0.15, 0.85) * np.pi * rng.choice([-1, 1])
+        # More along the street than across it: else the houses would keep all of it in the shade.
+        azimuth = rng.choice([0, np.pi]) + rng.uniform(0.06, 0.27) * np.pi * rng.choice([-1, 1])
         elevation = np.radians(weather.elevation * rng.uniform(0.8, 1.25))
         strength = weather.sun * rng.uniform(0.7, 1.15)
         exposure = rng.uniform(0.98, 1.2)

@@ -40,7 +40,7 @@ def _crown(kind: str, rng: np.random.Generator, fine: bool) -> tuple[Mesh, Mesh 
     """Crown in shades of white, to be tinted, and trunk; about as tall as in nature, in metres."""
     bark = (96, 78, 62)
     # Far away fewer and larger leaves make the same crown.
-    many, wide = (0.8, 1.1) if fine else (0.22, 1.9)
+    many, wide = (0.62, 1.25) if fine else (0.18, 2.0)
     if kind == "bush":
         return _blob(rng, [0, 0.5, 0], [0.8, 0.6, 0.8], int(40 * many), 0.16 * wide), None
     if kind == "cone":

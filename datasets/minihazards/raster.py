@@ -29,6 +29,12 @@ def _cross(a: Array, b: Array) -> Array:
     return out
 
 
+def _in_view(u: Array, v: Array, depths: Array, width: int, height: int) -> NDArray[np.bool_]:
+    """Of (N, k) points, whether the box around each row touches the picture."""
+    across = (u > 0).any(1) & (u < width).any(1)
+    return across & (v > 0).any(1) & (v < height).any(1) & (depths > NEAR).any(1)
+
+
 def fixed_point(pixels: Array) -> NDArray[np.int32]:
     """Pixel coordinates as OpenCV's fixed-point numbers, kept within its range."""
     return np.rint(np.clip(pixels, -16000, 16000) * (1 << SUBPIXEL_BITS)).astype(np.int32)
@@ -42,21 +48,20 @@ def _strokes(canvas: NDArray[np.uint8], mesh: Mesh, camera: Camera, light: Light
     a, b = pixels[:, 2] - pixels[:, 0], pixels[:, 3] - pixels[:, 1]
     facing = a[:, 1] * b[:, 0] - a[:, 0] * b[:, 1] > 2 * SMALLEST * (width / 640) ** 2
     u, v = pixels[..., 0], pixels[..., 1]
-    inside = (u.max(1) > 0) & (v.max(1) > 0) & (u.min(1) < width) & (v.min(1) < height)
-    keep = np.flatnonzero(facing & inside & (depths.max(1) > NEAR))
+    keep = np.flatnonzero(facing & _in_view(u, v, depths, width, height))
     quads, depth = mesh.quads[keep], depths[keep].mean(1)
     normals = _cross(quads[:, 3] - quads[:, 1], quads[:, 2] - quads[:, 0])
     normals /= np.sqrt(np.square(normals).sum(1, keepdims=True)) + np.float32(1e-9)
     colours = light.shade(mesh.colours[keep], normals, quads[:, :, 1].mean(1))
-    strokes = np.empty((len(keep), 4), np.float32)
+    strokes = np.empty((len(keep), 4), np.uint8)
     strokes[:, :3] = np.clip(light.fade(colours, depth), 0, 255)
     strokes[:, 3] = mesh.labels[keep]
-    return keep, fixed_point(pixels[keep]), np.rint(strokes), depth
+    return keep, fixed_point(pixels[keep]), strokes, depth
 
 
-def _paint(canvas: NDArray[np.uint8], points: NDArray[np.int32], strokes: Array) -> None:
+def _paint(canvas: NDArray[np.uint8], points: NDArray[np.int32], strokes: NDArray[np.uint8]) -> None:
     fill = cv2.fillConvexPoly
-    for polygon, stroke in zip(points, strokes.tolist()):
+    for polygon, stroke in zip(points, zip(*strokes.T.tolist())):
         fill(canvas, polygon, stroke, cv2.LINE_8, SUBPIXEL_BITS)
 
 
@@ -71,7 +76,7 @@ def paint_objects(canvas: NDArray[np.uint8], objects: Sequence[Placed], camera: 
     height, width = canvas.shape[:2]
     pixels, depths = camera.project(outlines(objects))
     u, v = pixels[..., 0], pixels[..., 1]
-    seen = (u.max(1) > 0) & (v.max(1) > 0) & (u.min(1) < width) & (v.min(1) < height) & (depths.max(1) > NEAR)
+    seen = _in_view(u, v, depths, width, height)
     objects = [placed for placed, visible in zip(objects, seen) if visible]
     objects.sort(key=lambda placed: placed.order, reverse=True)
     mesh, owner = place(objects)

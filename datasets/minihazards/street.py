@@ -13,7 +13,7 @@ from datasets.minihazards.mesh import Mesh
 from datasets.minihazards.placing import Placed
 from datasets.minihazards.towns import Town
 
-FINE = 28.0
+FINE = 24.0
 """Metres up to which details are drawn."""
 
 
@@ -106,7 +106,8 @@ class Street:
                     build = (buildings.fence, buildings.wall)[turn % 2]
                     turn += 1
                     self.add(build, side * (edge + 0.15), low, length=length - 0.2, layer=5)
-                    self._plants(side, edge, low, high, 14.0 if park else depth)
+                    if low < 75:
+                        self._plants(side, edge, low, high, 14.0 if park else depth)
                 if not park:
                     length -= rng.choice([0.0, 0.0, 2.0, 3.5])
                     self.add(buildings.building, side * (edge + depth), low, length=length, layer=7, tint=0.12)

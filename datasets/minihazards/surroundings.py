@@ -26,7 +26,7 @@ def paint_sky(canvas: NDArray[np.uint8], camera: Camera, light: Light, at: tuple
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height
     up = np.clip(1 - rows / max(horizon, 0.1), 0, 1)[:, None, None]
     sky = light.horizon * (1 - up**0.7) + light.zenith * up**0.7
-    field = noise.cut(noise.tile(3, (4, 8, 16, 32, 64)), 320, 120, at)
+    field = noise.cut(noise.tile(3, (8, 16, 32, 64, 128)), 320, 120, at)
     view = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
     cover = np.clip((view.astype(np.float32) - 168 + 100 * light.clouds) / 70, 0, 1)[..., None]
     white = light.horizon * 0.35 + 160
@@ -46,8 +46,8 @@ def cast_shadows(canvas: NDArray[np.uint8], objects: Sequence[Placed], camera: C
     standing = [p for p in near if p.position[1] < 0.5]
     slope = -light.sun / max(float(light.sun[1]), 0.25)
     cast = _hulls(outlines(near), slope, camera, (width, height), light.shadow)
-    contact = _hulls(footprints(standing), np.zeros(3, np.float32), camera, (width, height), 0.42 - 0.2 * light.shadow)
-    mask = np.maximum(cv2.GaussianBlur(cast, (0, 0), 0.8 * width / 320), 0)
+    contact = _hulls(footprints(standing), np.zeros(3, np.float32), camera, (width, height), 0.5 - 0.2 * light.shadow)
+    mask = cv2.GaussianBlur(cast, (0, 0), 0.8 * width / 320)
     mask = np.maximum(mask, cv2.GaussianBlur(contact, (0, 0), 1.6 * width / 320))
     large = cv2.resize(mask, (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_LINEAR)
     _darken(canvas, 255 - large)
