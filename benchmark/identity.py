@@ -25,7 +25,7 @@ class Identity:
     others: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)  # role -> (key, SHA-256 of weights)
     config: Mapping[str, Any] = field(default_factory=dict)  # the method's constructor keywords
     version: int = 1  # of the method
-    fit: str | None = None  # digest of what fit() made
+    fit: tuple[str, str | None] | None = None  # (key, SHA-256) of what fit() made; None for a method without fit
     protocols: Mapping[str, int] = field(default_factory=dict)  # protocol name -> version
 
     def differences(self, expected: Identity) -> list[str]:
@@ -47,8 +47,10 @@ class Identity:
             words += _network(role, self.others.get(role), expected.others.get(role))
         words += _options("the method", self.config, expected.config)
         compare("the method's version", self.version, expected.version)
-        if _known_and_different(self.fit, expected.fit):
-            compare("what the method was fitted to", self.fit, expected.fit)
+        if (self.fit or ("",))[0] != (expected.fit or ("",))[0]:
+            words.append("what the method is fitted with changed (networks, data, recipe or configuration)")
+        elif self.fit and expected.fit and _known_and_different(self.fit[1], expected.fit[1]):
+            compare("the method's fitted weights", self.fit[1], expected.fit[1])
         for name, version in sorted(expected.protocols.items()):
             if name not in self.protocols:
                 words.append(f"the protocol {name} is not measured yet")

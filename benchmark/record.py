@@ -68,7 +68,8 @@ class MethodPart:
     config: dict[str, Any]  # every constructor keyword
     version: int  # of the plugin's computation
     auxiliary_data: bool = False  # whether outlier images were seen in training
-    fit_sha256: str | None = None  # digest of what fit() made; null for a method without fit
+    fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
+    fit_sha256: str | None = None  # of that file; null for a method without fit
     fit: dict[str, Any] | None = None  # brief report of the fit: seconds, steps, losses, ...
 
 
@@ -155,7 +156,7 @@ class Record:
             others={role: (n.key, n.weights_sha256) for role, n in self.other_networks.items()},
             config=self.method.config,
             version=self.method.version,
-            fit=self.method.fit_sha256,
+            fit=(self.method.fit_key, self.method.fit_sha256) if self.method.fit_key else None,
             protocols={name: m.version for name, m in self.metrics.items()},
         )
 

@@ -21,7 +21,8 @@ from benchmark.metrics import PixelEvaluator, PixelProtocol, SegmentationEvaluat
 from benchmark.network import NetworkSpec
 from benchmark.plan import Step, expected_identity
 from benchmark.recipe import digest
-from benchmark.training import Progress, native_batches
+from benchmark.training import native_batches
+from benchmark.training.progress import Progress
 from benchmark.workshop import Entry, Workshop
 
 BATCH_PIXELS = 1 << 19
@@ -36,6 +37,7 @@ class Tally:
 
     pixels: dict[str, PixelEvaluator]  # method label -> its metrics
     segmentation: SegmentationEvaluator | None
+    batch_size: int  # images per forward
     done: int = 0  # images evaluated
     timed: int = 0  # images whose cost was measured
     seconds: dict[str, float] = field(default_factory=dict)  # "method label" or "network key" -> seconds
@@ -62,18 +64,18 @@ class Tally:
 def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """Score every test image with every method that has not failed, and keep the metrics.
 
-    A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped; the
-    others go on. A kill loses at most the last half minute; a file that cannot be read loses nothing.
+    A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped;
+    the others go on. A kill loses at most the last half minute; a file that cannot be read loses nothing.
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
-    tally = _new_tally(workshop, entries)
+    batch_size = setup.options.batch_size or _batch_size(setup.test)
+    tally = _new_tally(workshop, entries, batch_size)
     journal = Journal(_journal_path(workshop, steps))
     state = journal.read()
     if state is not None:
         tally.restore(state)
         workshop.say(f"Evaluation goes on after {tally.done} of {len(setup.test)} images.")
-    batch_size = setup.options.batch_size or _batch_size(setup.test)
     progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.settings)
     saved = time.monotonic()
     try:
@@ -95,11 +97,12 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     return tally
 
 
-def _new_tally(workshop: Workshop, entries: Sequence[Entry]) -> Tally:
+def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int) -> Tally:
     setup = workshop.setup
     chosen = [p for p in map(protocol, setup.test.protocols) if isinstance(p, PixelProtocol)]
     pixels = {e.label: PixelEvaluator(chosen, classes=setup.test.classes, method=e.label) for e in entries}
-    return Tally(pixels, SegmentationEvaluator(setup.test.classes) if setup.test.class_labels else None)
+    segmentation = SegmentationEvaluator(setup.test.classes) if setup.test.class_labels else None
+    return Tally(pixels, segmentation, batch_size)
 
 
 def _journal_path(workshop: Workshop, steps: Sequence[Step]) -> Path:

@@ -52,6 +52,15 @@ class WeightsStore:
         """Whether the key was saved. The sidecar is written last, so both files are whole."""
         return self.path(key).is_file() and self._sidecar_path(key).is_file()
 
+    def digest(self, key: str) -> str | None:
+        """SHA-256 that the sidecar states, None where the key was not saved."""
+        return self.sidecar(key)["sha256"] if self.has(key) else None
+
+    def delete(self, key: str) -> None:
+        """Forget a key; the sidecar goes first, so that nothing half deleted counts as saved."""
+        self._sidecar_path(key).unlink(missing_ok=True)
+        self.path(key).unlink(missing_ok=True)
+
     def save(self, key: str, state: Mapping[str, Tensor], sidecar: Mapping[str, Any]) -> str:
         """Write tensors and sidecar; a crash or a full disk leaves what was there before, or nothing.
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmark.config import Options, Setup, choose_dataset, make_setup, parse_recipe
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import print_table
 from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
+from benchmark.published import read_published
 from benchmark.recording import make_record
 from benchmark.runner import evaluate
 from benchmark.workshop import Workshop
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "results"
+"""Published numbers stand beside measured ones; they come with this project."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     records = [step.record for step in steps if step.current]
     if records:
         print()
-        print(print_table(records))
+        print(print_table(records, read_published(PUBLISHED).rows))
         print(f"\nRecords: {_folder(workshop.setup)}")
     return _report([step for step in steps if step.entry.error])
 

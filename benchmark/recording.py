@@ -1,0 +1,164 @@
+"""From what a pass gathered to the record of one method."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from benchmark.metrics import PixelEvaluator, PixelProtocol, bootstrap_interval, write_rows
+from benchmark.network import NetworkSpec
+from benchmark.plan import Step, network_name, other_networks
+from benchmark.provenance import gather
+from benchmark.record import (
+    Cost,
+    DatasetPart,
+    Measurement,
+    MethodPart,
+    NetworkPart,
+    OtherNetwork,
+    Record,
+    Segmentation,
+)
+from benchmark.runner import Tally, network_cost, peak_memory_mib
+from benchmark.workshop import Entry, Workshop
+
+INTERVALS = ("auroc", "aupr", "fpr95")
+
+
+def make_record(workshop: Workshop, step: Step, tally: Tally, results: Path) -> Record:
+    """Write the record of a method and its per-image rows.
+
+    Args:
+        workshop: that trained and loaded everything.
+        step: the method.
+        tally: of the pass, in which it did not fail.
+        results: folder that holds ``records/``.
+    """
+    setup, entry = workshop.setup, step.entry
+    evaluator = tally.pixels[entry.label]
+    others = other_networks(setup.base, entry)
+    record = Record(
+        dataset=DatasetPart(
+            name=setup.dataset,
+            title=setup.test.title,
+            note=setup.test.note,
+            split=setup.test.split,
+            fingerprint=setup.test.fingerprint(),
+            images=len(setup.test),
+            limit=setup.options.limit or None,
+            anomaly_fraction=tally.anomalous / tally.valid if tally.valid else None,
+        ),
+        network=_network(workshop),
+        method=_method(workshop, entry),
+        metrics={p.name: _measurement(evaluator, p) for p in evaluator.protocols},
+        segmentation=_segmentation(tally),
+        cost=_cost(workshop, entry, tally),
+        provenance=gather(str(setup.settings.device), setup.options.precision),
+        other_networks={role: OtherNetwork(s.key, workshop.store.digest(s.key) or "") for role, s in others.items()},
+        rows=f"{step.path.stem}.rows.csv.gz",
+    )
+    # The rows go first: a record always finds its rows.
+    write_rows(step.path.parent / record.rows, evaluator.rows())
+    record.write(results)
+    return record
+
+
+def _network(workshop: Workshop) -> NetworkPart:
+    setup, base = workshop.setup, workshop.setup.base
+    return NetworkPart(
+        label=network_name(setup),
+        arch=base.arch,
+        options=dict(base.options),
+        key=base.key,
+        scales=list(base.scales),
+        max_size=base.max_size,
+        weights_sha256=workshop.store.digest(base.key) or "",
+        recipe=base.recipe.as_dict(),
+        trained=_brief(workshop, base.key),
+        seed=setup.options.repetition,
+    )
+
+
+def _method(workshop: Workshop, entry: Entry) -> MethodPart:
+    method = entry.method
+    return MethodPart(
+        name=method.name,
+        label=method.label,
+        title=method.title or method.name,
+        paper=method.paper,
+        config=dict(method.config),
+        version=method.version,
+        auxiliary_data=method.auxiliary_data,
+        fit_key=entry.fit_key,
+        fit_sha256=workshop.store.digest(entry.fit_key) if entry.fit_key else None,
+        fit=_brief(workshop, entry.fit_key) if entry.fit_key else None,
+    )
+
+
+def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
+    """The part of a sidecar that a reader of the record wants: length, loss and validation of every training."""
+    if not workshop.store.has(key):
+        return {}
+    sidecar = workshop.store.sidecar(key)
+    kept = ("steps", "epochs", "seconds", "loss", "validation", "resumed")
+    brief = {"reports": [{k: r[k] for k in kept if k in r} for r in sidecar.get("reports", ())]}
+    brief["recipe"] = sidecar.get("recipe")
+    if "seconds" in sidecar:
+        brief["seconds"] = sidecar["seconds"]
+    if "origin" in sidecar:
+        brief["origin"] = sidecar["origin"]
+    return brief
+
+
+def _measurement(evaluator: PixelEvaluator, chosen: PixelProtocol) -> Measurement:
+    result = evaluator.result(chosen)
+    intervals = {}
+    if chosen.aggregation == "per-image" and result.images:
+        rows = evaluator.rows()
+        for metric in INTERVALS:
+            interval = bootstrap_interval(rows, metric, chosen)
+            intervals[metric] = [interval.low, interval.high]
+    extra = {"efpr": result.efpr, "cfpr": result.cfpr}
+    if result.quantisation is not None:
+        extra |= {f"quantisation_{m}": getattr(result.quantisation, m) for m in INTERVALS}
+    return Measurement(
+        version=chosen.version,
+        aggregation=chosen.aggregation,
+        images=result.images,
+        auroc=result.auroc,
+        aupr=result.aupr,
+        fpr95=result.fpr95,
+        constant_aupr=result.prevalence,
+        skipped=result.skipped,
+        intervals=intervals,
+        extra={k: v for k, v in extra.items() if v is not None},
+    )
+
+
+def _segmentation(tally: Tally) -> Segmentation | None:
+    if tally.segmentation is None:
+        return None
+    result = tally.segmentation.result()
+    return Segmentation(
+        miou=result.miou_present,
+        miou_denominator=result.classes_present,
+        miou_all=result.miou_all,
+        pixel_accuracy=result.pixel_accuracy,
+        per_class_iou={k: None if math.isnan(v) else v for k, v in result.iou.items()},
+    )
+
+
+def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
+    def per_image(seconds: float) -> float | None:
+        return 1000 * seconds / tally.timed if tally.timed else None
+
+    specs: list[NetworkSpec] = entry.specs
+    fit = _brief(workshop, entry.fit_key) if entry.fit_key else {}
+    return Cost(
+        network_ms=per_image(sum(tally.seconds.get(network_cost(s), 0.0) for s in specs)),
+        method_ms=per_image(tally.seconds.get(entry.label, 0.0)),
+        peak_memory_mib=peak_memory_mib(workshop.setup.settings.device),
+        batch_size=tally.batch_size,
+        fit_seconds=fit.get("seconds"),
+    )
