@@ -31,8 +31,9 @@ def render(results: Path) -> dict[Path, str]:
     files = {results / "LEADERBOARD.md": _page(made)}
     for board in made:
         stem = results / "tables" / board.name
-        files[stem.with_name(f"{board.name}.csv")] = csv_text(board)
-        files[stem.with_name(f"{board.name}.tex")] = tex(board)
+        if any(one.rows or one.auxiliary for one in board.blocks):
+            files[stem.with_name(f"{board.name}.csv")] = csv_text(board)
+            files[stem.with_name(f"{board.name}.tex")] = tex(board)
         files[stem.with_name(f"{board.name}.html")] = html(board, LEGEND)
     return files
 

@@ -53,6 +53,7 @@ th.first:not(:first-child), td.first:not(:first-child) { padding-left: 1.3rem; }
 td small { display: block; color: var(--soft); font-size: .75rem; }
 td.absent { text-align: left; color: var(--soft); font-style: italic; }
 tr.section td { text-align: left; font-style: italic; color: var(--soft); padding-top: .8rem; }
+.further td:last-child { white-space: normal; }
 .further th:nth-child(n+6), .further td:nth-child(n+6), .further :is(th, td):nth-child(2) { text-align: left; }
 """
 

@@ -15,6 +15,22 @@ from benchmark.record import (
     network_label,
 )
 
+HEAD = "dataset,method,title,backbone,auroc,aupr,fpr95,miou,protocol,source,note,second_hand,auxiliary_data\n"
+PAPER = (
+    "toyset,dicnet,DiCNet,,93.4,16.2,17.6,,per-image mean,The paper,,no,no\n"
+    "toyset,msp,MSP,,87.7,6.6,33.7,,per-image mean,The paper,,yes,no\n"
+    "toyset,tradi,TRADI,,89.2,7.2,25.3,,per-image mean,The paper,,yes,no\n"
+    "toyset (test server),,Other & one,Big_Net,,50.0,,,pooled pixels,Its authors,,no,yes\n"
+)
+
+
+def published(tmp_path):
+    """A results folder in which the toy set is published and nothing is measured."""
+    folder = tmp_path / "results"
+    (folder / "published").mkdir(parents=True)
+    (folder / "published" / "toyset.csv").write_text(HEAD + PAPER)
+    return folder
+
 
 def measurement(aggregation="per-image", auroc=0.9, aupr=0.2, fpr95=0.3, **more) -> Measurement:
     values = {"images": 24, "constant_aupr": 0.012, **more}
