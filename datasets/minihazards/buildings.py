@@ -98,7 +98,7 @@ def _roof(town: Town, rng: np.random.Generator, length: float, depth: float, hei
     )
     x0, x1, z0, z1 = -0.4, depth + 0.4, -0.3, length + 0.3
     eaves = [(x0, height, z1), (x1, height, z1), (x1, height, z0), (x0, height, z0)]
-    return join(chimney, surface(eaves, wall * 0.6, _HOUSE, 5), body, rows)
+    return join(chimney, surface(eaves, wall * 0.6, _HOUSE), body, rows)
 
 
 def building(town: Town, rng: np.random.Generator, fine: bool) -> Mesh:

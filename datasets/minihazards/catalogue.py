@@ -14,7 +14,7 @@ from datasets.minihazards.towns import Town
 Builder = Callable[[Town, np.random.Generator, bool], Mesh]
 """Builds one model of a kind: in the style of a town, from a random source, with or without fine detail."""
 
-VARIANTS = 16
+VARIANTS = 10
 """Different models per kind and town."""
 
 

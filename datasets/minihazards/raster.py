@@ -18,7 +18,7 @@ from datasets.minihazards.placing import Placed, outlines, place
 
 SUPERSAMPLING = 2
 SUBPIXEL_BITS = 4
-SMALLEST = 2.0
+SMALLEST = 3.0
 """Area, in canvas pixels of a 640 pixel wide canvas, below which a quad is not worth a stroke."""
 
 

@@ -114,11 +114,11 @@ class Street:
 
     def _plants(self, side: int, edge: float, low: float, high: float, depth: float) -> None:
         rng = self._rng
-        for _ in range(int(rng.integers(1, 3)) if depth < 8 else int(rng.integers(3, 6))):
+        for _ in range(int(rng.integers(1, 3)) if depth < 8 else int(rng.integers(2, 5))):
             x, z = edge + rng.uniform(1.6, max(depth - 0.8, 2.0)), rng.uniform(max(low, 2) + 1, high - 1)
             size = min(0.75 + 0.03 * depth, 1.2) * rng.uniform(0.8, 1.25)
             self.add(plants.tree, side * x, z, rng.uniform(0, 6.28), size, layer=6, tint=0.15)
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in range(int(rng.integers(1, 3))):
             x, z = edge + rng.uniform(0.9, 1.6), rng.uniform(max(low, 2), high)
             self.add(plants.bush, side * x, z, rng.uniform(0, 6.28), rng.uniform(0.8, 1.5), layer=6, tint=0.15)
 
@@ -133,7 +133,7 @@ class Street:
         kerb, back = side * (half + 0.45), side * (half + walk - 0.6)
         kinds: list[Builder] = [furniture.lamp_post, furniture.traffic_sign, plants.tree, furniture.traffic_sign]
         z, deck = rng.uniform(5.5, 11), []
-        while z < 65:
+        while z < 60:
             if self._free(z):
                 deck = deck or [kinds[i] for i in rng.permutation(len(kinds))]
                 build = deck.pop()
@@ -155,7 +155,7 @@ class Street:
         if street.parking:
             for side in (-1, 1):
                 z = rng.uniform(5, 12)
-                while z < 65:
+                while z < 60:
                     if self._free(z) and rng.random() < 0.62:
                         yaw = (0.0 if side > 0 or rng.random() < 0.3 else np.pi) + rng.uniform(-0.03, 0.03)
                         self.add(cars.car, side * (street.half - 1.05), z, yaw, one_sided=False)

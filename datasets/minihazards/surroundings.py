@@ -20,8 +20,8 @@ SHADOW_REACH = 60.0
 
 
 def paint_sky(canvas: NDArray[np.uint8], camera: Camera, light: Light, at: tuple[int, int]) -> None:
-    """Gradient and clouds, at a quarter of the size of the canvas: both are smooth."""
-    height, width = max(canvas.shape[0] // 4, 1), max(canvas.shape[1] // 4, 1)
+    """Gradient and clouds, at an eighth of the size of the canvas: both are smooth."""
+    height, width = max(canvas.shape[0] // 8, 1), max(canvas.shape[1] // 8, 1)
     horizon = camera.horizon / camera.size[1]
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height
     up = np.clip(1 - rows / max(horizon, 0.1), 0, 1)[:, None, None]

@@ -12,7 +12,7 @@ from datasets.minihazards.street import Street
 GROUND = (*things.GROUND, *creatures.GROUND, *machines.GROUND)
 AIR = (*creatures.AIR, *machines.AIR)
 
-MEDIAN_SHARE = 0.0048
+MEDIAN_SHARE = 0.0040
 """Median share of the image that an anomaly is meant to cover, before others hide part of it."""
 SPREAD = 0.85
 """Standard deviation of the logarithm of that share."""
