@@ -72,7 +72,15 @@ def record(
             seed,
         ),
         MethodPart(
-            method, label or method, method_title or method.upper(), "A paper", {"t": 0.999}, 1, auxiliary, "ab" * 32
+            method,
+            label or method,
+            method_title or method.upper(),
+            "A paper",
+            {"t": 0.999},
+            1,
+            auxiliary,
+            "fits/toy-1",
+            "ab" * 32,
         ),
         metrics
         or {

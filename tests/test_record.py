@@ -145,7 +145,8 @@ STALE = {
     "the weights of the network 'member1' changed from 1 to 2": {"others": {"member1": ("a", "2")}},
     "the method's option t changed from 0.999 to 1": {"config": {"t": 1}},
     "the method's version changed from 1 to 2": {"version": 2},
-    "what the method was fitted to changed": {"fit": "cd" * 32},
+    "what the method is fitted with changed": {"fit": ("fits/toy-2", "ab" * 32)},
+    "the method's fitted weights changed from ababababab to cdcdcdcdcd": {"fit": ("fits/toy-1", "cd" * 32)},
     "the protocol pooled's version changed from 1 to 2": {"protocols": {"pooled": 2}},
     "the protocol densehybrid is not measured yet": {"protocols": {"densehybrid": 1}},
 }
@@ -162,7 +163,7 @@ def test_a_stale_record_says_which_part_changed(words, change):
 def test_a_current_record_is_not_stale(tmp_path):
     made = record(others={"member1": other("a", "1")})
     unknown = dataclasses.replace(
-        made.identity, weights=None, fit=None, others={"member1": ("a", None)}, protocols={"pooled": 1}
+        made.identity, weights=None, fit=("fits/toy-1", None), others={"member1": ("a", None)}, protocols={"pooled": 1}
     )
     assert read(made.write(tmp_path)).stale(unknown) == []
 
