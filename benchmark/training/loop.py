@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmark.data import Dataset
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import Recipe
-from benchmark.training.distributed import rank
+from benchmark.training.distributed import rank, world
 from benchmark.training.loader import cached, native_batches, training_batches
 from benchmark.training.progress import Progress, say
 from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch
@@ -95,6 +95,8 @@ class _Run:
     ) -> None:
         if not len(train_set):
             raise BenchmarkError(f"{title}: the training split of {train_set.name} has no images.")
+        if recipe.batch_size % world():
+            raise BenchmarkError(f"{title}: batch_size {recipe.batch_size} cannot be shared by {world()} processes.")
         self.task, self.recipe, self.settings, self.path, self.title = task, recipe, settings, state, title
         self.per_epoch = steps_per_epoch(recipe, len(train_set))
         self.steps = self.per_epoch * recipe.epochs
