@@ -13,7 +13,7 @@ from datasets.minihazards.anomalies import add_anomalies
 from datasets.minihazards.camera import Camera
 from datasets.minihazards.classes import Label
 from datasets.minihazards.develop import develop
-from datasets.minihazards.ground import Profile, ground
+from datasets.minihazards.ground import LANE, Profile, ground
 from datasets.minihazards.light import Light
 from datasets.minihazards.mesh import Mesh
 from datasets.minihazards.placing import Placed
@@ -76,7 +76,7 @@ def _draw_street(town: Town, rng: np.random.Generator) -> tuple[Camera, Light, S
     )
     camera = Camera(
         size=(0, 0),
-        x=(lanes - 0.5) * 3.3 + rng.uniform(-0.5, 0.3),
+        x=(lanes - 0.5) * LANE + rng.uniform(-0.5, 0.3),
         height=rng.uniform(1.6, 2.1),
         yaw=rng.uniform(-0.1, 0.07),
         pitch=rng.uniform(-0.06, 0.02),
