@@ -193,9 +193,7 @@ class Subset(Dataset):
         self.split = self.base.split
         self.root = self.base.root
         self.limit = min(self.limit, len(self.base))
-        for key in (
-            "name", "title", "classes", "palette", "note", "class_labels", "trained_on", "network", "scales", "recipes"
-        ):  # fmt: skip
+        for key in Dataset.__annotations__:
             setattr(self, key, getattr(self.base, key))
 
     def __len__(self) -> int:

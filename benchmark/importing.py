@@ -103,11 +103,29 @@ def read_student(path: Path, student: nn.Module) -> dict[str, Tensor]:
     return _fit(path, read_checkpoint(path), STUDENT, student.state_dict())
 
 
-def import_csail(encoder: Path, decoder: Path, store: WeightsStore, key: str) -> int:
-    """Store a pair of CSAIL files under a key and return the number of classes."""
-    state, classes = read_csail(encoder, decoder)
-    store.save(key, state, {"network": ARCH, "classes": classes, "imported": _origin("csail", encoder, decoder)})
-    return classes
+def import_csail(encoder: Path, decoder: Path, store: WeightsStore, key: str, classes: int = 0) -> int:
+    """Store a pair of CSAIL files under a key.
+
+    Args:
+        encoder: file of the encoder.
+        decoder: file of the decoder.
+        store: where to.
+        key: under which name.
+        classes: number of classes of the dataset. A larger head (SynthCP trains StreetHazards with the 150 outputs of
+            ADE20K) keeps its first rows; 0 keeps all.
+    Returns:
+        the number of classes in the file.
+    """
+    state, found = read_csail(encoder, decoder)
+    if classes and found < classes:
+        raise BenchmarkError(f"{decoder} has {found} classes, the dataset has {classes}; import another decoder.")
+    kept = classes or found
+    for name in ("conv_last.4", "conv_last_deepsup"):
+        for part in ("weight", "bias"):
+            state[f"{name}.{part}"] = state[f"{name}.{part}"][:kept].clone()
+    imported = _origin("csail", encoder, decoder) | {"classes_in_file": found}
+    store.save(key, state, {"network": ARCH, "classes": kept, "imported": imported})
+    return found
 
 
 def import_student(path: Path, store: WeightsStore, key: str, student: nn.Module, prefix: str = "student.") -> None:

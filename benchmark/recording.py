@@ -106,8 +106,8 @@ def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
     brief["recipe"] = sidecar.get("recipe")
     if "seconds" in sidecar:
         brief["seconds"] = sidecar["seconds"]
-    if "origin" in sidecar:
-        brief["origin"] = sidecar["origin"]
+    if "imported" in sidecar:
+        brief["imported"] = sidecar["imported"]
     return brief
 
 

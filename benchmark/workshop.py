@@ -105,7 +105,7 @@ class Workshop:
                 users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
                 self._guard(users, lambda s=spec: self.train_network(s))
         for entry in entries:
-            self._guard([entry], lambda e=entry: self._connect(e))
+            self._guard([entry], lambda e=entry: self.connect(e))
         missing = [e for e in entries if e.fit_key and not e.error and not self.store.has(e.fit_key)]
         self._observe([e for e in missing if e.method.observes])
         for entry in missing:
@@ -157,7 +157,8 @@ class Workshop:
             words[entry.fit_key] = f"about {duration(seconds)}" if seconds else "one pass over the training images"
         return words
 
-    def _connect(self, entry: Entry) -> None:
+    def connect(self, entry: Entry) -> None:
+        """Give a method its networks and let it build what depends on them."""
         entry.networks = self.pool.view(entry.needs)
         with seeded(next(iter(entry.recipes.values()), self.setup.base.recipe)):
             entry.method.build(entry.networks)
@@ -191,7 +192,7 @@ class Workshop:
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         seconds = sum(r.seconds for r in data.reports) or time.perf_counter() - began
         self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, method=entry.label, seconds=seconds)
-        data.discard_states()
+        data.clean()
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
         sidecar = {

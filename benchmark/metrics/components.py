@@ -23,7 +23,7 @@ import numpy as np
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.inputs import as_maps, to_array
 from benchmark.metrics.protocols import ComponentProtocol, protocol
-from benchmark.metrics.ranking import run_starts
+from benchmark.metrics.ranking import runs_of
 from benchmark.metrics.strata import ANOMALY
 
 VOID = 255
@@ -146,10 +146,8 @@ def match_components(mask: np.ndarray, labels: np.ndarray, rules: ComponentProto
     """
     predicted, area = _components(mask & (labels != VOID))
     area = np.where(area >= rules.min_predicted, area, 0)
-    area[0] = 0
     true, size = _components(labels == ANOMALY)
-    keep_true = size >= rules.min_true
-    keep_true[0] = False
+    keep_true = size >= max(rules.min_true, 1)  # the background has no size
     g, p, overlap = _contingency(true, predicted, len(area))
     # Small true components become void, and void takes its pixels out of the predictions.
     np.subtract.at(area, p[~keep_true[g]], overlap[~keep_true[g]])
@@ -165,20 +163,21 @@ def match_components(mask: np.ndarray, labels: np.ndarray, rules: ComponentProto
 
 
 def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """8-connected components (0 is the background) and their sizes in pixels, int64."""
+    """8-connected components (0 is the background, of size 0) and their sizes in pixels, int64."""
     import cv2
 
-    count, components, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    return components, stats[:count, cv2.CC_STAT_AREA].astype(np.int64)
+    # cv2's own statistics take five times as long as the components; the foreground alone is soon counted.
+    count, components = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return components, np.bincount(components[mask], minlength=count)
 
 
 def _contingency(true: np.ndarray, predicted: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of overlapping components and the number of shared pixels."""
     inside = (true > 0) & (predicted > 0)
     pairs = true[inside].astype(np.int64) * stride + predicted[inside]
-    starts = run_starts(pairs)  # along a row of pixels the pair rarely changes: far fewer runs than pixels
+    starts, lengths = runs_of(pairs)  # along a row of pixels the pair rarely changes: far fewer runs than pixels
     unique, group = np.unique(pairs[starts], return_inverse=True)
-    shared = np.bincount(group, np.diff(starts, append=len(pairs)), len(unique)).astype(np.int64)
+    shared = np.bincount(group, lengths, len(unique)).astype(np.int64)
     return unique // stride, unique % stride, shared
 
 

@@ -16,7 +16,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from benchmark.metrics.ranking import EMPTY, Ranking, rank, run_starts
+from benchmark.metrics.ranking import EMPTY, Ranking, rank, runs_of
 from benchmark.metrics.resolution import COARSEST, FINEST, PAGE_BITS, Resolution, resolution
 
 BINS = 1 << 19
@@ -114,17 +114,18 @@ class PooledHistogram:
     def _add(self, row: int, bits: int, bins: np.ndarray, counts: np.ndarray) -> None:
         """Add counts of ascending bins that were made at a resolution of so many bits."""
         pages = bins >> np.uint32(PAGE_BITS)
-        starts = run_starts(pages)
+        starts, lengths = runs_of(pages)
         self._open(pages[starts].astype(np.int64), bits)
         if bits > self.resolution.bits and len(bins):
             bins = self.resolution.floor(bins)
-            firsts = run_starts(bins)
+            firsts = runs_of(bins)[0]
             bins, counts = bins[firsts], np.add.reduceat(counts, firsts)
             pages = bins >> np.uint32(PAGE_BITS)
-            starts = run_starts(pages)
-        occupied, lengths = pages[starts], np.diff(starts, append=len(bins))
-        inner = (bins & np.uint32(0xFFFF)) >> np.repeat(self.resolution.low[occupied].astype(np.uint32), lengths)
-        self._counts[row][np.repeat(self._first[occupied], lengths) + inner] += counts
+            starts, lengths = runs_of(pages)
+        at = self.resolution.shifted(bins).astype(np.int64)
+        occupied = pages[starts].astype(np.int64)
+        at += np.repeat(self._first[occupied] - (occupied << PAGE_BITS >> self.resolution.low[occupied]), lengths)
+        self._counts[row][at] += counts
 
     def _open(self, pages: np.ndarray, bits: int) -> None:
         """Make room for pages, dropping bits where they would not fit or where the source has fewer."""

@@ -112,7 +112,7 @@ def rank(anomalous: np.ndarray, normal: list[np.ndarray]) -> tuple[np.ndarray, n
     if not len(anomalous):
         none = np.zeros((len(normal), 0), np.int64)
         return anomalous, EMPTY, none, none
-    starts = run_starts(anomalous)
+    starts, anomalies = runs_of(anomalous)
     keys = anomalous[starts]
     below = np.empty((len(normal), len(keys)), np.int64)
     at_or_below = np.empty_like(below)
@@ -122,11 +122,12 @@ def rank(anomalous: np.ndarray, normal: list[np.ndarray]) -> tuple[np.ndarray, n
         if len(ordered):
             tied = np.flatnonzero(ordered[np.minimum(below[row], len(ordered) - 1)] == keys)
             at_or_below[row, tied] = np.searchsorted(ordered, keys[tied], side="right")
-    return keys, np.diff(starts, append=len(anomalous)), below, at_or_below
+    return keys, anomalies, below, at_or_below
 
 
-def run_starts(ordered: np.ndarray) -> np.ndarray:
-    """Index of the first of each run of equal values."""
-    changes = np.flatnonzero(ordered[1:] != ordered[:-1])
-    changes += 1
-    return np.concatenate((np.zeros(min(1, len(ordered)), np.int64), changes))
+def runs_of(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First index and length of each run of equal values, int64."""
+    changes = np.ones(len(ordered) + 1, bool)  # also after the last value
+    np.not_equal(ordered[1:], ordered[:-1], out=changes[1:-1])
+    bounds = np.flatnonzero(changes)
+    return bounds[:-1], bounds[1:] - bounds[:-1]

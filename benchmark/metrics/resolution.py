@@ -33,6 +33,7 @@ class Resolution:
         self.low = PAGE_BITS - np.minimum(bits - PAGE_BITS + _extra_bits(), PAGE_BITS)
         firsts = np.concatenate(([0], np.flatnonzero(np.diff(self.low)) + 1))
         self.starts = (firsts << PAGE_BITS).astype(np.uint32)
+        self._dropped = self.low[firsts].astype(np.uint32)
         self.masks = ((0xFFFFFFFF << self.low[firsts]) & 0xFFFFFFFF).astype(np.uint32)
 
     @property
@@ -46,14 +47,19 @@ class Resolution:
 
     def floor(self, keys: np.ndarray) -> np.ndarray:
         """The lower ends of the bins of ascending uint32 keys, as keys."""
-        if self.exact:
-            return keys
-        ends = np.empty_like(keys)
+        return keys if self.exact else self._by_range(np.bitwise_and, keys, self.masks)
+
+    def shifted(self, keys: np.ndarray) -> np.ndarray:
+        """Ascending uint32 keys without the low bits that their bins drop."""
+        return keys if self.exact else self._by_range(np.right_shift, keys, self._dropped)
+
+    def _by_range(self, operation: np.ufunc, keys: np.ndarray, operands: np.ndarray) -> np.ndarray:
+        result = np.empty_like(keys)
         cuts = [*np.searchsorted(keys, self.starts), len(keys)]
-        for mask, start, stop in zip(self.masks, cuts[:-1], cuts[1:], strict=True):
+        for operand, start, stop in zip(operands, cuts[:-1], cuts[1:], strict=True):
             if stop > start:
-                np.bitwise_and(keys[start:stop], mask, out=ends[start:stop])
-        return ends
+                operation(keys[start:stop], operand, out=result[start:stop])
+        return result
 
 
 @lru_cache(maxsize=FINEST)
