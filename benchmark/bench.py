@@ -66,7 +66,7 @@ def synthetic_image(seed: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray
     labels = np.zeros(size, np.uint8)
     for _ in range(3):
         cy, cx = rng.uniform(0.3, 0.8) * height, rng.uniform(0.1, 0.9) * width
-        labels[((y - cy) / (0.06 * height)) ** 2 + ((x - cx) / (0.06 * width)) ** 2 < 1] = 254
+        labels[((y - cy) / (0.05 * height)) ** 2 + ((x - cx) / (0.05 * width)) ** 2 < 1] = 254
     coarse = rng.normal(0, 3, (13, height // 8, width // 8)).astype(np.float32)
     logits = np.stack([cv2.resize(c, (width, height), interpolation=cv2.INTER_LINEAR) for c in coarse])
     logits[:, labels == 254] *= 0.6

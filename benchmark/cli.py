@@ -114,6 +114,12 @@ def _work(parser: argparse.ArgumentParser) -> None:
         "--network", default="", metavar="NAME", help="network that the methods share (default: the dataset's)"
     )
     parser.add_argument(
+        "--preset",
+        default="common",
+        choices=("common", "paper"),
+        help="one setting for all methods, or each method in its authors' setting (default: %(default)s)",
+    )
+    parser.add_argument(
         "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"
     )
     parser.add_argument(
@@ -157,7 +163,8 @@ run --methods dicnet,msp
 run --methods all --dataset camvid-ood --data ~/data
 run --methods msp,msp:double_softmax=true --limit 20
 run --methods my_method --plugin my_method.py
-run --methods dicnet --recipe distillation.epochs=5 --force""",
+run --methods dicnet --recipe distillation.epochs=5 --force
+run --dataset streethazards --preset paper""",
     )
     _work(parser)
     parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")

@@ -30,6 +30,7 @@ class Options:
     dataset: str = "auto"
     data: Path | None = None
     network: str = ""
+    preset: str = "common"
     scales: tuple[int, ...] | None = None
     max_size: int = 0
     recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -99,6 +100,11 @@ def make_setup(options: Options) -> Setup:
         label = test.label
         test = Subset(test, options.limit)
         test.label = label
+    scales, max_size = test.scales if options.scales is None else options.scales, options.max_size
+    if options.preset == "paper":
+        if options.scales is not None or options.max_size:
+            raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
+        scales, max_size = test.paper_scales, test.paper_max_size
     source = test.trained_on or call
     train = DATASETS.create(source, split="train", root=options.root)
     val = DATASETS.create(source, split="val", root=options.root)
@@ -110,8 +116,8 @@ def make_setup(options: Options) -> Setup:
         recipe=resolve_recipe(Recipe(), train, options),
         data=train.fingerprint(),
         options=tuple(sorted(keywords.items())),
-        scales=test.scales if options.scales is None else options.scales,
-        max_size=options.max_size,
+        scales=scales,
+        max_size=max_size,
     )
     settings = Settings.choose(device=options.device, workers=options.workers, progress=options.progress)
     return Setup(options, test.label, test, train, val, base, settings)

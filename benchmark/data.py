@@ -147,6 +147,10 @@ class Dataset(ABC):
     """Network that ``run`` takes where ``--network`` is not given."""
     scales: ClassVar[tuple[int, ...]] = ()
     """Test scales (short sides in pixels) where ``--scales`` is not given; empty is the native size."""
+    paper_scales: ClassVar[tuple[int, ...]] = ()
+    """Test scales of the papers that report on this dataset, for ``--preset paper``."""
+    paper_max_size: ClassVar[int] = 0
+    """Bound of the long side at those scales, in pixels; 0 is none."""
     protocols: ClassVar[tuple[str, ...]] = ("per-image", "pooled")
     """Evaluation protocols recorded by ``run``; the first per-image and the first pooled one stand in the table."""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

@@ -39,8 +39,13 @@ class Method(nn.Module, ABC):
     """Authors, venue and year of the source."""
     auxiliary_data: ClassVar[bool] = False
     """Whether outlier images were seen in training; such methods stand apart in tables."""
-    recipes: ClassVar[Mapping[str, Recipe]] = {}
-    """What :meth:`fit` trains: task -> the authors' recipe, to which a dataset's overrides of that task apply."""
+    single_scale: ClassVar[bool] = False
+    """Whether the authors test at the native size only; ``--preset paper`` then leaves out the test scales."""
+    paper_variants: ClassVar[tuple[str, ...]] = ()
+    """Further calls ("name:key=value") that ``--preset paper`` measures beside this method."""
+    recipes: Mapping[str, Recipe] = {}
+    """What :meth:`fit` trains, or a network of its own in :meth:`needs`: task -> recipe. The class holds the authors'
+    values; in a run the instance holds them with the overrides of the dataset and the command line applied."""
     version: ClassVar[int] = 1
     """Raise it when the method computes something else than before: records and fits of the old version are stale."""
 

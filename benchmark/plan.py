@@ -31,15 +31,21 @@ class Step:
         return self.record is not None and not self.reasons
 
 
-def split_calls(text: str) -> list[str]:
-    """``"a,b:k=1"`` to its method calls; "all" is every registered method that can be imported."""
+def split_calls(text: str, preset: str = "common") -> list[str]:
+    """``"a,b:k=1"`` to its method calls; "all" is every registered method that can be imported.
+
+    The preset "paper" adds to "all" the variants that the papers' own evaluations amount to.
+    """
     calls: list[str] = []
     for part in filter(None, (p.strip() for p in text.split(","))):
         if part != "all":
             calls.append(part)
             continue
         broken = METHODS.unavailable()
-        calls += [name for name in METHODS.names() if name not in broken]
+        names = [name for name in METHODS.names() if name not in broken]
+        calls += names
+        if preset == "paper":
+            calls += [variant for name in names for variant in METHODS.get(name).paper_variants]
     if not calls:
         raise BenchmarkError("--methods names no method; `python -m benchmark list methods` shows them.")
     return list(dict.fromkeys(calls))
@@ -48,6 +54,8 @@ def split_calls(text: str) -> list[str]:
 def network_name(setup: Setup) -> str:
     """The shared network as paths and tables call it."""
     base = setup.base
+    if setup.options.preset != "common":
+        return network_label(base.arch, {**dict(base.options), "preset": setup.options.preset}, (), 0)
     return network_label(base.arch, dict(base.options), base.scales, base.max_size, setup.test.scales)
 
 
@@ -76,7 +84,7 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
 
 def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
     """What a record made now would be made of; digests of what is not on this machine are None."""
-    setup, base = workshop.setup, workshop.setup.base
+    setup, base = workshop.setup, entry.base
     return Identity(
         fingerprint=setup.test.fingerprint(),
         limit=setup.options.limit or None,

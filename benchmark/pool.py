@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.network import Clock, Network, NetworkSpec, Outputs
+from benchmark.networks import build_network
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,10 @@ class Handle:
     def module(self) -> Network:
         """The network itself, in eval mode and frozen."""
         return self._pool.network(self.spec)
+
+    def untrained(self) -> Network:
+        """A new network of this kind with initial weights; draw them inside ``with seeded(recipe):``."""
+        return build_network(self.spec.arch, self.spec.classes, dict(self.spec.options))
 
     def __call__(self, batch: Batch) -> Outputs:
         """Outputs for the batch, shared with every other method."""

@@ -31,7 +31,8 @@ class Recipe:
         betas: of Adam and AdamW.
         weight_decay: on convolution and linear weights.
         decay_everything: whether normalisation weights and biases decay, too.
-        schedule: "poly" ``lr * (1 - step / steps) ** 0.9``, "cosine" to zero, or "constant".
+        schedule: "poly" ``lr * (1 - step / steps) ** 0.9``, "cosine" to zero, "constant", or "linear_second_half",
+            constant for half of the steps and then linear to zero.
         warmup_steps: steps in which the learning rate rises linearly from 0.
         scales: short sides in pixels, one drawn per step; empty is the native size.
         max_size: bound of the long side after scaling, in pixels.

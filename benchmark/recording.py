@@ -49,7 +49,7 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, results: Path) -> 
             limit=setup.options.limit or None,
             anomaly_fraction=tally.anomalous / tally.valid if tally.valid else None,
         ),
-        network=_network(workshop),
+        network=_network(workshop, entry),
         method=_method(workshop, entry),
         metrics={p.name: _measurement(evaluator, p) for p in evaluator.protocols},
         segmentation=_segmentation(tally),
@@ -64,8 +64,8 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, results: Path) -> 
     return record
 
 
-def _network(workshop: Workshop) -> NetworkPart:
-    setup, base = workshop.setup, workshop.setup.base
+def _network(workshop: Workshop, entry: Entry) -> NetworkPart:
+    setup, base = workshop.setup, entry.base
     return NetworkPart(
         label=network_name(setup),
         arch=base.arch,

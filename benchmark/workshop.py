@@ -38,6 +38,7 @@ class Entry:
     """A method on its way through a run."""
 
     method: Method
+    base: NetworkSpec  # the shared network in the setting of this method
     needs: Mapping[str, Need]
     recipes: Mapping[str, Recipe]
     fit_key: str  # stem of the file of its fit; empty for a method without fit
@@ -77,8 +78,12 @@ class Workshop:
 
     def entry(self, method: Method) -> Entry:
         """What a method needs and what its fit is called."""
-        needs = method.needs(self.setup.base)
-        recipes = {task: self.setup.recipe(recipe) for task, recipe in method.recipes.items()}
+        recipes = {task: self.setup.recipe(recipe) for task, recipe in type(method).recipes.items()}
+        method.recipes = recipes  # needs() may put one of them into a spec
+        base = self.setup.base
+        if self.setup.options.preset == "paper" and method.single_scale:
+            base = base.native()
+        needs = method.needs(base)
         key = ""
         if method.fitted:
             parts = {
@@ -90,7 +95,7 @@ class Workshop:
                 "repetition": self.setup.options.repetition,
             }
             key = f"{self.setup.base.dataset}/{method.label.replace(':', '+')}-{digest(parts)}"
-        return Entry(method, needs, recipes, key)
+        return Entry(method, base, needs, recipes, key)
 
     def load_network(self, spec: NetworkSpec) -> Network:
         """A trained network from the store."""

@@ -40,6 +40,9 @@ class StreetHazards(FileDataset):
     auto = 0
     sizes = {"train": 5125, "val": 1031, "test": 1500}  # noqa: RUF012
     network = "pspnet-resnet50"
+    paper_scales = (300, 375, 450, 525, 600)
+    paper_max_size = 1000
+    protocols = ("streethazards", "pooled", "densehybrid", "failure-split")
     recipes = {"segmentation": {"scales": (300, 375, 450, 525, 600), "max_size": 1000}}  # noqa: RUF012
 
     def __init__(self, split: str, root: Path) -> None:

@@ -23,6 +23,7 @@ class MSP(Method):
 
     title = "MSP"
     paper = "Hendrycks and Gimpel, ICLR 2017"
+    paper_variants = ("msp:double_softmax=true",)
 
     def __init__(self, double_softmax: bool = False) -> None:
         super().__init__()

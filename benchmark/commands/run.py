@@ -67,10 +67,11 @@ def options_of(arguments: argparse.Namespace) -> Options:
         except ValueError:
             raise BenchmarkError(f"--scales {scales}: write short sides as in 300,450,600, or 'native'.") from None
     return Options(
-        methods=tuple(split_calls(arguments.methods)),
+        methods=tuple(split_calls(arguments.methods, arguments.preset)),
         dataset=arguments.dataset,
         data=arguments.data,
         network=arguments.network,
+        preset=arguments.preset,
         scales=scales,
         max_size=arguments.max_size,
         recipe=parse_recipe(arguments.recipe),

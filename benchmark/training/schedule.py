@@ -42,8 +42,8 @@ def steps_per_epoch(recipe: Recipe, images: int) -> int:
 def learning_rate_factor(recipe: Recipe, step: int, steps: int) -> float:
     """What the initial learning rate is multiplied by in a step.
 
-    poly ``(1 - step / steps) ** 0.9``, cosine ``(1 + cos(pi step / steps)) / 2``, constant 1; each times
-    ``min(1, (step + 1) / warmup_steps)``.
+    poly ``(1 - step / steps) ** 0.9``, cosine ``(1 + cos(pi step / steps)) / 2``, constant 1, linear_second_half
+    ``min(1, 2 - 2 step / steps)``; each times ``min(1, (step + 1) / warmup_steps)``.
 
     Args:
         recipe: names the schedule.
@@ -59,8 +59,11 @@ def learning_rate_factor(recipe: Recipe, step: int, steps: int) -> float:
         factor = (1 + math.cos(math.pi * done)) / 2
     elif recipe.schedule == "constant":
         factor = 1.0
+    elif recipe.schedule == "linear_second_half":
+        factor = min(1.0, 2 - 2 * done)
     else:
         raise BenchmarkError(
-            f"The {recipe.task} recipe's schedule '{recipe.schedule}' does not exist; it is poly, cosine or constant."
+            f"The {recipe.task} recipe's schedule '{recipe.schedule}' does not exist; "
+            f"it is poly, cosine, constant or linear_second_half."
         )
     return factor * min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else factor
