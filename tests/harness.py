@@ -1,0 +1,138 @@
+"""A dataset and methods in files of their own, as a user would give them with ``--plugin``, and a way to run commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+
+from benchmark import cli
+from benchmark.registry import DATASETS, METHODS, NETWORKS
+
+# Four images of 64x48 pixels; a file DIR/damaged holds the position of a test image that cannot be read.
+TOWN = """
+from benchmark.contract import Toy
+from benchmark.errors import BenchmarkError
+
+class Town(Toy):
+    title = "Town"
+    license = citation = "none"
+    recipes = {
+        task: {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2} for task in ("segmentation", "distillation", "sum")
+    }
+
+    def __init__(self, split, root, edition=1):
+        super().__init__(split, root)
+        self.edition = edition
+
+    def __getitem__(self, index):
+        mark = self.root / "damaged"
+        if self.split == "test" and mark.exists() and index == int(mark.read_text()):
+            raise BenchmarkError(f"{self.root}/town/{index}.png is truncated; fetch it again.")
+        return super().__getitem__(index)
+
+    def fingerprint(self):
+        mark = self.root / "edition"
+        return super().fingerprint() + (mark.read_text() if mark.exists() else "")
+"""
+
+METHOD = """
+import torch
+from benchmark.method import Method
+
+class Plain(Method):
+    title = "Plain"
+
+    def __init__(self, gain: float = 1.0):
+        super().__init__()
+        self.gain = gain
+
+    def score(self, batch, networks):
+        return -self.gain * networks["base"](batch).logits().amax(dim=1)
+"""
+"""The least that a method must be."""
+
+
+@contextmanager
+def fresh_registries():
+    """Inside, plugins may be registered; afterwards the registries are what they were."""
+    kept = [(r, r._sources and dict(r._sources), dict(r._loaded)) for r in (METHODS, DATASETS, NETWORKS)]
+    modules = set(sys.modules)
+    try:
+        yield
+    finally:
+        for registry, sources, loaded in kept:
+            registry._sources, registry._loaded = sources, loaded
+        for name in set(sys.modules) - modules:
+            if name.startswith("plugin_"):
+                del sys.modules[name]
+
+
+@dataclasses.dataclass
+class Bench:
+    """A folder with plugins, data and runs, and the command line in it.
+
+    Args:
+        folder: empty one.
+        capsys: pytest's, to read what was printed.
+    """
+
+    folder: Path
+    capsys: object
+    plugins: list[Path] = dataclasses.field(default_factory=list)
+    out: str = ""
+    err: str = ""
+
+    def __post_init__(self) -> None:
+        self.data, self.runs = self.folder / "data", self.folder / "runs"
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.plugin("town", TOWN)
+
+    def plugin(self, name: str, text: str) -> Path:
+        """Write a plugin file that every command is given."""
+        path = self.folder / f"{name}.py"
+        path.write_text(dedent(text))
+        if path not in self.plugins:
+            self.plugins.append(path)
+        return path
+
+    def arguments(self, verb: str, *rest: str) -> list[str]:
+        """A command line with all plugins, on the town for verbs that take a dataset."""
+        plugins = [part for path in self.plugins for part in ("--plugin", str(path))]
+        where = []
+        if verb in ("run", "train"):
+            where = ["--dataset", "town", "--data", str(self.data), "--out", str(self.runs), "--quiet"]
+            where += ["--device", "cpu", "--batch-size", "1"] if verb == "run" else ["--device", "cpu"]
+        return [verb, *plugins, *where, *map(str, rest)]
+
+    def __call__(self, verb: str, *rest: str) -> int:
+        """Run a command as a new process would, and keep what it printed in `out` and `err`."""
+        self.capsys.readouterr()
+        try:
+            with fresh_registries():
+                return cli.main(self.arguments(verb, *rest))
+        finally:
+            self.out, self.err = self.capsys.readouterr()
+
+    def record(self, label: str, network: str = "pspnet-small", dataset: str = "town") -> dict:
+        """The stored record of a method."""
+        return json.loads((self.runs / "records" / dataset / network / f"{label}.json").read_text())
+
+    def records(self) -> set[str]:
+        """Names of the stored records."""
+        return {path.stem for path in (self.runs / "records").rglob("*.json")}
+
+    def rows(self, label: str) -> bytes:
+        """The stored rows per image of a method, unpacked."""
+        import gzip
+
+        (path,) = (self.runs / "records").rglob(f"{label}.rows.csv.gz")
+        return gzip.decompress(path.read_bytes())
+
+
+def measured(record: dict) -> dict:
+    """The part of a record that must not depend on how the run went."""
+    return {key: record[key] for key in ("metrics", "segmentation", "dataset")}

@@ -1,0 +1,174 @@
+"""Names to plugins: scanning, entry points, files, and what is said when something is wrong."""
+
+import importlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+from harness import METHOD, fresh_registries
+
+from benchmark.errors import BenchmarkError
+from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry, format_value, load_plugin, parse_call, parse_value
+
+BASE = "class Animal:\n    def legs(self):\n        return 4\n"
+
+
+@pytest.fixture
+def zoo(tmp_path, monkeypatch):
+    """A package of plugins: a sound one, one that raises at import, one without and one with two classes."""
+    (tmp_path / "zoo_base.py").write_text(BASE)
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "_private.py").write_text("raise RuntimeError")
+    (folder / "red_fox.py").write_text(
+        "from zoo_base import Animal\nclass Fox(Animal):\n    def __init__(self, tail: bool = True, speed=2.5):\n"
+        "        if speed < 0:\n            raise ValueError('the speed is negative.')\n"
+    )
+    (folder / "broken.py").write_text("import no_such_library")
+    (folder / "empty.py").write_text("from zoo_base import Animal")
+    (folder / "twins.py").write_text("from zoo_base import Animal\nclass A(Animal): ...\nclass B(Animal): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    monkeypatch.setattr("benchmark.registry._HOME", tmp_path)
+    yield Registry("animal", "zoo", "zoo_base:Animal", "-")
+    for name in [n for n in sys.modules if n.split(".")[0] in ("zoo", "zoo_base")]:
+        del sys.modules[name]
+
+
+def test_scanning_finds_modules_without_importing_them(zoo):
+    assert zoo.names() == ["broken", "empty", "red-fox", "twins"]
+    assert "zoo.red_fox" not in sys.modules
+    assert zoo.source("red_fox") == "built in"
+
+
+def test_hyphen_and_underscore_are_interchangeable(zoo):
+    assert zoo.get("red-fox") is zoo.get("red_fox") is zoo.get(" red-fox ")
+    assert zoo.get("red_fox").name == "red-fox"
+
+
+def test_an_unknown_name_suggests_the_nearest(zoo):
+    with pytest.raises(BenchmarkError, match=r"no animal 'red_fix'; did you mean red-fox\?"):
+        zoo.get("red_fix")
+    with pytest.raises(BenchmarkError, match=r"known are broken, empty, red-fox, twins\."):
+        zoo.get("xyz")
+
+
+def test_a_broken_plugin_is_named_and_breaks_no_other(zoo):
+    broken = zoo.unavailable()
+    assert sorted(broken) == ["broken", "empty", "twins"]
+    assert "ModuleNotFoundError" in broken["broken"] and "no_such_library" in broken["broken"]
+    assert "it has 0" in broken["empty"]
+    assert "it has 2 (A, B)" in broken["twins"]
+    assert all("\n" not in sentence for sentence in broken.values())
+    assert zoo.get("red-fox")
+
+
+def test_options_become_config_and_label(zoo):
+    fox = zoo.create("red-fox:tail=false")
+    assert fox.config == {"tail": False, "speed": 2.5} and fox.label == "red-fox:tail=false"
+    assert zoo.create("red_fox").label == "red-fox"
+    assert zoo.create("red-fox:speed=2.5").label == "red-fox", "an option at its default is no option"
+    assert zoo.create("red-fox:tail=no:speed=3").label == zoo.create("red-fox:speed=3:tail=no").label
+    assert "speed" not in zoo.create("red-fox", speed=1.0).config, "what the harness gives is no option"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("red-fox:ears=2", "'red-fox'.*'ears'; it knows tail, speed"),
+        ("red-fox:tail", "'tail' is not key=value"),
+        ("red-fox:=2", "is not key=value"),
+        ("red-fox:speed=-1", "refuses 'red-fox:speed=-1': the speed is negative"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(zoo, call, words):
+    with pytest.raises(BenchmarkError, match=words):
+        zoo.create(call)
+
+
+def test_values_are_parsed_by_their_form():
+    name, options = parse_call("m:a=1:b=1.5:c=true:d=False:e=none:f=bn_affine:some-key=1e-4:path=x=y")
+    assert name == "m"
+    assert options == dict(a=1, b=1.5, c=True, d=False, e=None, f="bn_affine", some_key=1e-4, path="x=y")
+    assert [type(v) for v in options.values()][:3] == [int, float, bool]
+
+
+@pytest.mark.parametrize("value", [True, False, None, 3, -2, 0.25, 1e-7, "bn_affine", ""])
+def test_format_and_parse_are_inverse(value):
+    assert parse_value(format_value(value)) == value
+
+
+def test_an_entry_point_is_a_plugin(zoo, monkeypatch):
+    owl = SimpleNamespace(name="snow_owl", value="owls:Owl", dist=SimpleNamespace(name="owlery"))
+    owl.load = lambda: type("Owl", (), {"__module__": "owls"})
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [owl] if group == zoo.group else [])
+    assert "snow-owl" in zoo.names()
+    assert zoo.source("snow-owl") == "entry point of owlery"
+    assert zoo.get("snow-owl").name == "snow-owl"
+
+
+def test_an_entry_point_that_fails_is_unavailable(zoo, monkeypatch):
+    def load():
+        raise AttributeError("module 'owls' has no attribute 'Owl'")
+
+    owl = SimpleNamespace(name="owl", value="owls:Owl", dist=None, load=load)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [owl])
+    assert "(entry point of owls:Owl) cannot be imported: AttributeError" in zoo.unavailable()["owl"]
+    assert zoo.get("red-fox")
+
+
+def test_two_plugins_of_one_name_are_an_error_that_names_both(zoo, monkeypatch):
+    fox = SimpleNamespace(name="red_fox", value="foxes:Fox", dist=SimpleNamespace(name="foxes"))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [fox])
+    with pytest.raises(BenchmarkError, match="'red-fox': one built in, one entry point of foxes"):
+        zoo.names()
+
+
+def test_a_foreign_package_of_the_same_name_is_named(zoo, monkeypatch, tmp_path):
+    monkeypatch.setattr("benchmark.registry._HOME", tmp_path / "elsewhere")
+    with pytest.raises(BenchmarkError, match=r"'import zoo' finds .*zoo, which is another project's package"):
+        zoo.names()
+
+
+def test_a_file_is_a_plugin_of_its_kind(registries, tmp_path):
+    (tmp_path / "my_method.py").write_text(METHOD)
+    assert load_plugin(tmp_path / "my_method.py") == "method"
+    made = METHODS.create("my-method:gain=2")
+    assert (made.name, made.label, made.gain) == ("my_method", "my_method:gain=2", 2)
+    assert METHODS.source("my_method") == f"file {tmp_path / 'my_method.py'}"
+    (tmp_path / "my_net.py").write_text("def build(variant, classes): ...")
+    assert load_plugin(tmp_path / "my_net.py") == "network"
+    assert "my-net" in NETWORKS.names()
+
+
+def test_a_file_that_is_no_plugin_is_an_error(registries, tmp_path):
+    with pytest.raises(BenchmarkError, match="no such file"):
+        load_plugin(tmp_path / "missing.py")
+    (tmp_path / "bad.py").write_text("import no_such_library")
+    with pytest.raises(BenchmarkError, match=r"bad.py cannot be imported: ModuleNotFoundError"):
+        load_plugin(tmp_path / "bad.py")
+    (tmp_path / "syntax.py").write_text("def (")
+    with pytest.raises(BenchmarkError, match=r"syntax.py cannot be imported: SyntaxError"):
+        load_plugin(tmp_path / "syntax.py")
+    (tmp_path / "idle.py").write_text("x = 1")
+    with pytest.raises(BenchmarkError, match=r"idle.py defines neither"):
+        load_plugin(tmp_path / "idle.py")
+    (tmp_path / "msp.py").write_text(METHOD)
+    with pytest.raises(BenchmarkError, match=r"Two methods are called 'msp': one built in, one file .*msp.py"):
+        load_plugin(tmp_path / "msp.py")
+
+
+def test_what_a_test_registers_is_gone_afterwards(tmp_path):
+    (tmp_path / "visitor.py").write_text(METHOD)
+    with fresh_registries():
+        load_plugin(tmp_path / "visitor.py")
+    assert "visitor" not in METHODS.names()
+
+
+def test_every_built_in_plugin_can_be_imported():
+    assert {r.kind: r.unavailable() for r in (METHODS, DATASETS, NETWORKS)} == {
+        "method": {},
+        "dataset": {},
+        "network": {},
+    }
