@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -46,7 +47,8 @@ class Journal:
             temporary.write_bytes(memory.getbuffer())
             os.replace(temporary, self.path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise BenchmarkError(f"Cannot write {self.path}: {error.strerror}; free space or choose --out.") from error
 
     def read(self) -> dict[str, Any] | None:

@@ -131,7 +131,9 @@ def test_no_path_of_one_machine_in_any_tracked_file():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=HOME, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout")
-    private = re.compile(r"(?<![\w./$}~-])/(home/(?!joe|somebody)|(Users|root|work|tmp|mnt|media|scratch)/)\w", re.ASCII)
+    private = re.compile(
+        r"(?<![\w./$}~-])/(home/(?!joe|somebody)|(Users|root|work|tmp|mnt|media|scratch)/)\w", re.ASCII
+    )
     for name in filter(None, listed.stdout.split("\0")):
         path = HOME / name
         if path.suffix in (".gz", ".png", ".npz", ".safetensors") or not path.is_file():
