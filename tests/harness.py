@@ -1,4 +1,4 @@
-"""A dataset and methods in files of their own, as a user would give them with ``--plugin``, and a way to run commands."""
+"""A tiny dataset and a method in files of their own, as given with ``--plugin``, and a way to run commands."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_an_unknown_field_names_the_known_ones(town):
 
 @pytest.mark.parametrize("item", ["epochs=2", "segmentation.epochs", "segmentation.=2", "=", ".x=1"])
 def test_a_recipe_override_must_be_task_field_value(item):
-    with pytest.raises(BenchmarkError, match="write task.field=value"):
+    with pytest.raises(BenchmarkError, match=r"write task\.field=value"):
         parse_recipe([item])
 
 
