@@ -1,0 +1,191 @@
+"""TRADI: a training's tracked weight distribution, an ensemble sampled from it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from benchmark.data import Batch, Dataset, collate
+from benchmark.method import Method, Networks
+from benchmark.network import Network, NetworkSpec, Outputs
+from benchmark.recipe import Recipe
+from benchmark.training import FitData, Segmentation, run_seed, seeded
+from benchmark.training.progress import Progress, say
+from methods.tradi.sampling import batch_norms, reestimate, sample_network
+from methods.tradi.task import TrackedSegmentation
+from methods.tradi.tracker import NamedBuffers, WeightTracker, sampled_parameters
+
+VALIDATION_IMAGES = 40
+"""Validation images, evenly spaced, on which every member's mIoU is measured."""
+COLLAPSE = 0.95
+"""A member below this share of the mean network's mIoU is warned of."""
+
+
+class TRADI(Method):
+    r"""Tracked weight distribution: ``p = 1/M sum_m softmax(z_m)``, ``s = -log max_c p_c``.
+
+    A network is trained from scratch exactly as the shared one, with the same recipe and seed, while a Kalman-like
+    filter tracks mean and variance of its weights (:class:`~methods.tradi.tracker.WeightTracker`). The M members are
+    drawn from that distribution (:func:`~methods.tradi.sampling.sample_weights`), and their batch normalisations are
+    estimated anew on training images. What is stored is the mean, the variance and each member's normalisation
+    statistics; the weights are drawn again from the seed, and M copies of the network are kept in memory.
+
+    The spread of the members is about 21 times the root mean square of a weight's steps in the last 450 steps, so it
+    falls with the learning rate, and with a schedule that ends at 0 the members are nearly one network. `lr_floor`
+    keeps it open. The authors do not state how they proceed for segmentation.
+
+    Args:
+        members: M.
+        displacement: what the filter takes for a step of the weights: "actual", or "gradient" (the released code).
+        start: where the filter starts: "weights", or "paper" for the released code's zero mean.
+        lr_floor: share of the initial learning rate below which the schedule does not fall.
+        shared_phase: whether the weights of a tensor share the random phases (the paper's covariance) or not (the
+            released code's independent weights).
+        aggregate: average "probabilities" or "logits".
+        bn_images: training images, evenly spaced, on which each member's normalisation is estimated.
+
+    Source: Franchi et al., "TRADI: Tracking deep neural network weight distributions", ECCV 2020 (arXiv 1912.11316).
+        The released code (classification of MNIST) averages logits; probabilities are the ensemble's convention.
+    """
+
+    title = "TRADI"
+    paper = "Franchi et al., ECCV 2020"
+    recipes: Mapping[str, Recipe] = {"segmentation": Recipe()}
+
+    def __init__(
+        self,
+        members: int = 20,
+        displacement: str = "actual",
+        start: str = "weights",
+        lr_floor: float = 0.0,
+        shared_phase: bool = False,
+        aggregate: str = "probabilities",
+        bn_images: int = 200,
+    ) -> None:
+        super().__init__()
+        if members < 1 or bn_images < 1:
+            raise ValueError("members and bn_images are at least 1.")
+        if displacement not in ("actual", "gradient"):
+            raise ValueError("displacement is actual or gradient.")
+        if start not in ("weights", "paper"):
+            raise ValueError("start is weights or paper.")
+        if aggregate not in ("probabilities", "logits"):
+            raise ValueError("aggregate is probabilities or logits.")
+        self.members = members
+        self.displacement, self.start, self.lr_floor = displacement, start, lr_floor
+        self.shared_phase, self.aggregate, self.bn_images = shared_phase, aggregate, bn_images
+
+    def build(self, networks: Networks) -> None:
+        self.network = copy.deepcopy(networks["base"].module)
+        self.variances = NamedBuffers({n: torch.zeros_like(p) for n, p in sampled_parameters(self.network).items()})
+        means, variances = zip(*((n.running_mean, n.running_var) for n in batch_norms(self.network)))
+        self.register_buffer("norm_means", torch.zeros(self.members, sum(m.numel() for m in means)))
+        self.register_buffer("norm_variances", torch.ones(self.members, sum(v.numel() for v in variances)))
+        self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("mean_miou", torch.zeros(()))
+        self.register_buffer("member_miou", torch.zeros(self.members))
+        self._sampled: tuple[Network, ...] = ()
+
+    def fit(self, data: FitData, networks: Networks) -> None:
+        recipe, base = data.recipes["segmentation"], networks["base"]
+        with seeded(recipe):
+            network = base.untrained()
+        tracker = WeightTracker(network, self.displacement, self.start)
+        data.train(TrackedSegmentation(network, data.train_set.classes, tracker, self.lr_floor), recipe)
+        state = network.state_dict() | {name: tracker.means[name] for name in tracker.means.names()}
+        self.network.load_state_dict(state)
+        self.variances.load_state_dict(tracker.variances.state_dict())
+        self.seed.fill_(run_seed(recipe))
+        self.to(data.settings.device)
+        with torch.no_grad():
+            self._sampled = self._draw()
+            self._estimate_norms(data, base.spec)
+            self._measure(data, recipe)
+
+    def score(self, batch: Batch, networks: Networks) -> Tensor:
+        if not self._sampled:
+            self._sampled = self._draw()
+            self._restore_norms()
+        spec = networks["base"].spec
+        total: Tensor | None = None
+        for member in self._sampled:
+            scales = [member.segment(batch.images, scale, spec.max_size) for scale in spec.scales or (0,)]
+            outputs = Outputs(scales, batch.size)
+            if self.aggregate == "logits":
+                total = outputs.logits() if total is None else total + outputs.logits()
+            else:
+                log_p = outputs.log_probabilities()
+                total = log_p if total is None else torch.logaddexp(total, log_p)
+        if self.aggregate == "logits":
+            return -torch.log_softmax(total / self.members, dim=1).amax(dim=1)
+        return math.log(self.members) - total.amax(dim=1)
+
+    def _draw(self) -> tuple[Network, ...]:
+        """The members, with the mean network's normalisation statistics. A tuple, since they are not stored."""
+        seeds = (int(self.seed) * 1_000_003 + index for index in range(self.members))
+        drawn = (sample_network(self.network, self.variances, seed, self.shared_phase) for seed in seeds)
+        return tuple(member.to(memory_format=torch.channels_last) for member in drawn)
+
+    def _estimate_norms(self, data: FitData, spec: NetworkSpec) -> None:
+        title = f"{data.title} normalisation of {self.members} members"
+        images = _spaced(data.train_set, self.bn_images, data, title)
+        # The pyramid's coarsest branch has one value per image and channel, and of one value there is no variance.
+        batches = (batch for batch in images if len(batch) > 1)
+        reestimate((self.network, *self._sampled), batches, spec.scales, spec.max_size)
+        for index, member in enumerate(self._sampled):
+            norms = batch_norms(member)
+            self.norm_means[index] = torch.cat([norm.running_mean for norm in norms])
+            self.norm_variances[index] = torch.cat([norm.running_var for norm in norms])
+
+    def _restore_norms(self) -> None:
+        for index, member in enumerate(self._sampled):
+            norms = batch_norms(member)
+            sizes = [norm.num_features for norm in norms]
+            means, variances = self.norm_means[index].split(sizes), self.norm_variances[index].split(sizes)
+            for norm, mean, variance in zip(norms, means, variances):
+                norm.running_mean.copy_(mean)
+                norm.running_var.copy_(variance)
+
+    def _measure(self, data: FitData, recipe: Recipe) -> None:
+        """mIoU of the mean network and of every member; says so where a member has collapsed."""
+        if data.val_set is None:
+            return
+        batches = list(_spaced(data.val_set, VALIDATION_IMAGES, data))
+        values = []
+        for network in (self.network, *self._sampled):
+            task = Segmentation(network, data.train_set.classes)
+            task.recipe = recipe
+            values.append(task.validate(batches)["mIoU"])
+        self.mean_miou.fill_(values[0])
+        self.member_miou.copy_(torch.tensor(values[1:]))
+        worst = min(values[1:])
+        found = {"mIoU of the mean network": values[0], "mIoU of the worst member": worst}
+        data.reports[-1] = dataclasses.replace(data.reports[-1], validation={**data.reports[-1].validation, **found})
+        collapsed = sum(value < COLLAPSE * values[0] for value in values[1:])
+        if collapsed:
+            say(
+                f"{data.title}: {collapsed} of {self.members} members reach less than {COLLAPSE:.0%} of the mean "
+                f"network's mIoU of {values[0]:.3f} (the worst {worst:.3f}); lower lr_floor or train longer.",
+                data.settings,
+            )
+
+
+def _spaced(dataset: Dataset, count: int, data: FitData, title: str = "", batch_size: int = 8) -> Iterator[Batch]:
+    """Up to `count` images spread evenly over a split, in batches of at least `batch_size` on the device."""
+    count = min(count, len(dataset))
+    indices = [index * len(dataset) // count for index in range(count)]
+    progress = Progress(title, 0, count, data.settings) if title else None
+    parts = max(1, count // batch_size)
+    for part in range(parts):
+        first, last = part * count // parts, (part + 1) * count // parts
+        for batch in collate([dataset[index] for index in indices[first:last]]):
+            yield batch.to(data.settings.device)
+        if progress:
+            progress.update(last, "")
+    if progress:
+        progress.close()
