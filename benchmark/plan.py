@@ -62,24 +62,41 @@ def network_name(setup: Setup) -> str:
 def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
     """Resolve the methods and compare each with its record."""
     setup = workshop.setup
-    steps = []
+    steps: dict[str, Step] = {}
     for call in calls:
-        method = METHODS.create(call)
-        entry = workshop.entry(method)
+        entry = _entry(workshop, call)
+        if entry.label in steps:
+            continue  # the same method, spelt in another way
         path = record_path(
-            setup.options.out, setup.dataset, network_name(setup), method.label, setup.options.repetition
+            setup.options.out,
+            setup.dataset,
+            network_name(setup),
+            entry.label,
+            setup.options.repetition,
+            setup.options.limit or None,
         )
-        step = Step(entry, path)
+        step = steps[entry.label] = Step(entry, path)
         if path.exists():
             try:
                 step.record = read(path)
                 step.reasons = step.record.stale(expected_identity(workshop, entry))
+                before, now = step.record.provenance.precision, setup.options.precision
+                if before != now:
+                    step.reasons.append(f"the arithmetic changed from {before} to {now}")
             except BenchmarkError as error:
                 step.reasons = [str(error)]
-        if setup.options.force and step.current:
-            step.reasons = ["--force"]
-        steps.append(step)
-    return steps
+        if step.current and (setup.options.force or setup.options.retrain):
+            step.reasons = ["--force" if setup.options.force else "--retrain"]
+    return list(steps.values())
+
+
+def _entry(workshop: Workshop, call: str) -> Entry:
+    try:
+        return workshop.entry(METHODS.create(call))
+    except BenchmarkError:
+        raise
+    except Exception as error:  # whatever a plugin raises
+        raise BenchmarkError(f"The method '{call}' cannot be set up: {type(error).__name__}: {error}") from error
 
 
 def expected_identity(workshop: Workshop, entry: Entry) -> Identity:

@@ -140,7 +140,8 @@ class Record:
 
     def path(self, results: Path) -> Path:
         """Where this record is stored below the results folder."""
-        return record_path(results, self.dataset.name, self.network.label, self.method.label, self.network.seed)
+        name, network, method = self.dataset.name, self.network.label, self.method.label
+        return record_path(results, name, network, method, self.network.seed, self.dataset.limit)
 
     @property
     def identity(self) -> Identity:
@@ -184,9 +185,14 @@ def network_label(arch: str, options: dict[str, Any], scales: tuple[int, ...], m
     return ":".join([arch, *parts])
 
 
-def record_path(results: Path, dataset: str, network: str, method: str, seed: int = 0) -> Path:
-    """``results/records/<dataset>/<network label>/<method label>[+seedN].json``, with ``:`` written as ``+``."""
-    stem = _file_name(method) + (f"+seed{seed}" if seed else "")
+def record_path(
+    results: Path, dataset: str, network: str, method: str, seed: int = 0, limit: int | None = None
+) -> Path:
+    """``results/records/<dataset>/<network label>/<method label>[+seedN][+firstN].json``, with ``:`` written as ``+``.
+
+    A trial with ``--limit`` has a file of its own, lest it replace the whole measurement.
+    """
+    stem = _file_name(method) + (f"+seed{seed}" if seed else "") + (f"+first{limit}" if limit else "")
     return Path(results) / "records" / dataset / _file_name(network) / f"{stem}.json"
 
 

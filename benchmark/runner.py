@@ -38,6 +38,7 @@ class Tally:
     pixels: dict[str, PixelEvaluator]  # method label -> its metrics
     segmentation: SegmentationEvaluator | None
     batch_size: int  # images per forward
+    journal: Journal  # holds the state until the records are written
     done: int = 0  # images evaluated
     timed: int = 0  # images whose cost was measured
     seconds: dict[str, float] = field(default_factory=dict)  # "method label" or "network key" -> seconds
@@ -65,49 +66,55 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """Score every test image with every method that has not failed, and keep the metrics.
 
     A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped;
-    the others go on. A kill loses at most the last half minute; a file that cannot be read loses nothing.
+    the others go on. A kill loses at most the last half minute; a file that cannot be read loses nothing. Delete the
+    tally's journal once the records are written.
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
     batch_size = setup.options.batch_size or _batch_size(setup.test)
-    tally = _new_tally(workshop, entries, batch_size)
     journal = Journal(_journal_path(workshop, steps))
+    tally = _new_tally(workshop, entries, batch_size, journal)
     state = journal.read()
     if state is not None:
         tally.restore(state)
         workshop.say(f"Evaluation goes on after {tally.done} of {len(setup.test)} images.")
     progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.settings)
-    saved = time.monotonic()
+    saved, whole = time.monotonic(), True
     try:
         for batch in native_batches(setup.test, setup.settings, batch_size, start=tally.done):
+            whole = False
             _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally)
+            whole = True
             progress.update(tally.done, "")
             # A failed method starts anew in the next run, and with it the pass.
             if time.monotonic() - saved > SAVE_EVERY and not any(e.error for e in entries):
                 journal.write(tally.state())
                 saved = time.monotonic()
     except BaseException:
-        if not any(e.error for e in entries):
+        # Interrupted within a batch, some methods have its images and others have not: the last saved state counts.
+        if whole and not any(e.error for e in entries):
             journal.write(tally.state())
         raise
     finally:
         progress.close()
         workshop.pool.forget()
-    journal.delete()
+    if not any(e.error for e in entries):
+        journal.write(tally.state())
     return tally
 
 
-def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int) -> Tally:
+def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, journal: Journal) -> Tally:
     setup = workshop.setup
     chosen = [p for p in map(protocol, setup.test.protocols) if isinstance(p, PixelProtocol)]
     pixels = {e.label: PixelEvaluator(chosen, classes=setup.test.classes, method=e.label) for e in entries}
     segmentation = SegmentationEvaluator(setup.test.classes) if setup.test.class_labels else None
-    return Tally(pixels, segmentation, batch_size)
+    return Tally(pixels, segmentation, batch_size, journal)
 
 
 def _journal_path(workshop: Workshop, steps: Sequence[Step]) -> Path:
     parts = [dataclasses.asdict(expected_identity(workshop, s.entry)) | {"label": s.entry.label} for s in steps]
-    return workshop.setup.options.out / "partial" / f"{workshop.setup.dataset}-{digest(parts)}.npz"
+    name = f"{workshop.setup.dataset}-{digest([parts, workshop.pool.precision])}.npz"
+    return workshop.setup.options.out / "partial" / name
 
 
 def _batch_size(dataset: Any) -> int:

@@ -44,6 +44,7 @@ class Entry:
     fit_key: str  # stem of the file of its fit; empty for a method without fit
     networks: Networks | None = None
     error: str = ""  # one sentence once it has failed
+    mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
     seconds: float = 0.0  # spent in score(), shared work excluded
 
     @property
@@ -218,5 +219,6 @@ class Workshop:
         except Exception as error:  # whatever a plugin raises must not take the others down
             sentence = str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
             for entry in entries:
-                entry.error = entry.error or sentence
+                if not entry.error:
+                    entry.error, entry.mendable = sentence, isinstance(error, BenchmarkError)
             self.say(f"{', '.join(e.label for e in entries)}: {sentence}")

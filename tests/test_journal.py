@@ -10,7 +10,7 @@ from benchmark.runner import Tally
 
 
 def tally(images: int, shape=(24, 32)) -> Tally:
-    made = Tally({"msp:a=1": PixelEvaluator(["per-image", "pooled"], method="msp:a=1")}, SegmentationEvaluator("ab"), 2)
+    made = Tally({"msp:a=1": PixelEvaluator(["per-image", "pooled"], method="msp:a=1")}, SegmentationEvaluator("ab"), 2, None)
     extend(made, images, shape)
     return made
 

@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if not step.entry.error:
                     step.record = make_record(workshop, step, tally, workshop.setup.options.out)
                     step.reasons = []
+            tally.journal.delete()
     records = [step.record for step in steps if step.current]
     if records:
         print()
@@ -128,6 +129,8 @@ def _folder(setup: Setup) -> str:
 def _report(failed: Sequence[Step]) -> int:
     for step in failed:
         print(f"failed: {step.entry.label}: {step.entry.error}", file=sys.stderr)
+    if any(step.entry.mendable for step in failed):
+        return 2
     return 1 if failed else 0
 
 
