@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from oracles import KINDS, RULES, roc_points, score_map
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_curve
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelEvaluator, evaluate_scores
@@ -198,8 +198,8 @@ def test_curves_are_points_of_the_full_curves_and_keep_their_area():
         assert curves.recall[i] == pytest.approx((called & y).sum() / y.sum(), abs=1e-12)
         assert curves.fpr[i] == pytest.approx((called & ~y).sum() / (~y).sum(), abs=1e-12)
         assert curves.precision[i] == pytest.approx((called & y).sum() / called.sum(), abs=1e-12)
-    auroc = np.trapezoid(np.r_[0, curves.recall, 1], np.r_[0, curves.fpr, 1])
-    aupr = np.trapezoid(np.r_[curves.precision[0], curves.precision], np.r_[0, curves.recall])
+    auroc = auc(np.r_[0, curves.fpr, 1], np.r_[0, curves.recall, 1])
+    aupr = auc(np.r_[0, curves.recall], np.r_[curves.precision[0], curves.precision])
     assert auroc == pytest.approx(roc_auc_score(y, s), abs=2e-3)
     assert aupr == pytest.approx(average_precision_score(y, s), abs=5e-3)
     assert curves.recall[-1] == 1
