@@ -1,0 +1,21 @@
+"""Training labels where the features are."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.data import IGNORE
+from benchmark.network import ScaleOutputs
+from benchmark.training.segmentation import nearest
+
+
+def cell_labels(scale: ScaleOutputs, labels: Tensor) -> Tensor:
+    """Labels (B, H, W) at the centres of the feature cells, (B, h, w); cells centred on padding are ignored."""
+    bottom, right = (seen - shown for seen, shown in zip(scale.padded, scale.covers, strict=True))
+    return nearest(F.pad(labels, (0, right, 0, bottom), value=IGNORE), scale.logits.shape[-2:])
+
+
+def cell_features(scale: ScaleOutputs, tap: str) -> Tensor:
+    """A tap (B, D, h, w) as one row per cell, (B * h * w, D)."""
+    return scale.taps[tap].permute(0, 2, 3, 1).flatten(0, 2)

@@ -1,0 +1,121 @@
+"""Distance to the nearest neighbours among features of training images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.errors import BenchmarkError
+from benchmark.method import Batch, Method, Need, Networks
+from benchmark.network import NetworkSpec
+from benchmark.recipe import digest
+from benchmark.training import FitData
+from methods._cells import cell_features, cell_labels
+
+CHUNK = 1 << 24
+"""Distances computed at a time (64 MiB), whatever the sizes of bank and image."""
+
+
+class KNN(Method):
+    r"""k nearest neighbours: the distance of a feature to a bank of training features, upsampled to the image.
+
+    The bank is a uniform sample, without replacement, of all feature cells of the training images that show a known
+    class. Each cell draws a random key from a generator seeded by its image's id, and the smallest keys stay: no image
+    depends on another, nor on the order or the batches in which they come. With several test scales, the bank samples
+    the cells of all of them, and the distances are averaged.
+
+    Args:
+        variant: "knth" ``s = ||g - g_(k)||``, the distance to the k-th neighbour of normalised features ``g = f/||f||``
+            (Sun et al.), or "mean" ``s = 1/k sum_i ||f - f_(i)||`` over the k nearest of the features as they are
+            (Galesso et al.).
+        k: number of neighbours; none is 50 for "knth" and 3 for "mean", as in the papers.
+        bank: largest number of training features. Galesso et al. take 100000, for which the search on a CPU costs fifty
+            times a small network's forward.
+        tap: the features; the default is PSPNet's penultimate layer.
+
+    Source: Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022; Galesso et al., "Far
+        Away in the Deep Space", ICCV Workshops 2023.
+    """
+
+    title = "kNN"
+    paper = "Sun et al., ICML 2022"
+
+    def __init__(
+        self, variant: str = "knth", k: int | None = None, bank: int = 20_000, tap: str = "conv_last.2"
+    ) -> None:
+        super().__init__()
+        if variant not in ("knth", "mean"):
+            raise ValueError("the variant is knth or mean.")
+        self.mean = variant == "mean"
+        self.k = (3 if self.mean else 50) if k is None else k
+        if not 1 <= self.k <= bank:
+            raise ValueError("k is at least 1 and at most the size of the bank.")
+        self.rows = bank
+        self.tap = tap
+        self._sample: list[tuple[Tensor, Tensor]] = []  # while observing: keys and features
+        self._limit = 1.0  # larger keys have no chance any more
+
+    def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
+        return {"base": Need(base, (self.tap,))}
+
+    def build(self, networks: Networks) -> None:
+        self.register_buffer("bank", torch.zeros(self.rows, networks["base"].module.channels[self.tap]))
+        self.register_buffer("size", torch.zeros((), dtype=torch.int64))  # rows that are filled, the first ones
+
+    def observe(self, batch: Batch, networks: Networks) -> None:
+        classes = networks["base"].spec.classes
+        generators = [torch.Generator().manual_seed(int(digest(image_id, 15), 16)) for image_id in batch.ids]
+        for scale in networks["base"](batch).scales:
+            labels = cell_labels(scale, batch.labels)
+            cells = labels[0].numel()
+            keys = torch.cat([torch.rand(cells, generator=g, dtype=torch.float64) for g in generators])
+            keys = keys.to(labels.device)
+            chosen = (labels.flatten() < classes) & (keys < self._limit)
+            self._sample.append((keys[chosen], self._form(cell_features(scale, self.tap)[chosen])))
+        if sum(len(keys) for keys, _ in self._sample) > 2 * self.rows:
+            self._prune()
+
+    def fit(self, data: FitData, networks: Networks) -> None:
+        self._prune()
+        [(keys, features)], self._sample, self._limit = self._sample, [], 1.0
+        if len(keys) < self.k:
+            raise BenchmarkError(f"the training images have {len(keys)} labelled cells; give a k of at most that.")
+        self.bank[: len(features)] = features
+        self.size.fill_(len(features))
+
+    def score(self, batch: Batch, networks: Networks) -> Tensor:
+        outputs = networks["base"](batch)
+        total = 0
+        for scale in outputs.scales:
+            distances = self.distances(self._form(cell_features(scale, self.tap)))
+            distances = distances.view(len(batch), 1, *scale.logits.shape[-2:])
+            total = total + scale.upsample(distances, outputs.size)[:, 0]
+        return total / len(outputs.scales)
+
+    def distances(self, queries: Tensor) -> Tensor:
+        """The variant's distance of features (N, D) to the bank, (N,); normalised where the variant wants it."""
+        bank = self.bank[: int(self.size)]
+        squares = bank.square().sum(dim=1)
+        found = []
+        with torch.autocast(queries.device.type, enabled=False):  # bfloat16 is too coarse to tell neighbours apart
+            for part in queries.split(max(1, CHUNK // len(bank))):
+                order = torch.addmm(squares, part, bank.T, alpha=-2)  # squared distances but for a constant per row
+                nearest = order.topk(self.k, dim=1, largest=False).indices
+                chosen = bank[nearest if self.mean else nearest[:, -1:]]
+                # From the vectors themselves, since the expanded square has no digits left where they agree.
+                found.append((part[:, None] - chosen).square().sum(dim=2).sqrt().mean(dim=1))
+        return torch.cat(found)
+
+    def _form(self, features: Tensor) -> Tensor:
+        return features if self.mean else F.normalize(features, dim=1)
+
+    def _prune(self) -> None:
+        keys = torch.cat([torch.zeros(0, dtype=torch.float64, device=self.bank.device), *(k for k, _ in self._sample)])
+        features = torch.cat([self.bank[:0], *(f for _, f in self._sample)])
+        kept = keys.argsort()[: self.rows]
+        self._sample = [(keys[kept], features[kept])]
+        if len(kept) == self.rows:
+            self._limit = float(keys[kept[-1]])

@@ -1,0 +1,111 @@
+"""Monte Carlo dropout: sampled classifiers on one trunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.errors import BenchmarkError
+from benchmark.method import Batch, Method, Need, Networks
+from benchmark.network import NetworkSpec, ScaleOutputs
+from benchmark.recipe import digest
+
+CRITERIA = ("msp", "entropy", "mutual_information", "variance")
+
+
+class MCDropout(Method):
+    r"""Monte Carlo dropout: ``p = 1/T sum_t softmax(z_t)`` with the network's dropout active, then a criterion.
+
+    PSPNet's only dropout that matters sits between its last features and the classifier, so that the trunk runs once
+    and only the classifier T times, which samples from the same distribution as T forwards. Everything else, batch
+    normalisation included, stays in evaluation mode. An image's masks come from a generator seeded by its id: its score
+    depends neither on other images nor on the order. With several test scales, each has masks of its own, and a
+    sample's softmax is the mean over the scales.
+
+    Args:
+        samples: T.
+        criterion: "msp" ``-log max_c p_c``, "entropy" ``H(p) / log C``, "mutual_information"
+            ``H(p) - 1/T sum_t H(p_t)``, or "variance", that of ``p_tc`` over t, averaged over the classes.
+        tap: the features that the network's head takes; the default is PSPNet's.
+
+    Source: Gal and Ghahramani, ICML 2016; Kendall and Gal, NeurIPS 2017.
+    """
+
+    title = "MC-dropout"
+    paper = "Gal and Ghahramani, ICML 2016"
+
+    def __init__(self, samples: int = 30, criterion: str = "msp", tap: str = "conv_last.2") -> None:
+        super().__init__()
+        if samples < 2:
+            raise ValueError("at least 2 samples are needed.")
+        if criterion not in CRITERIA:
+            raise ValueError(f"the criterion is one of {', '.join(CRITERIA)}.")
+        self.samples = samples
+        self.criterion = criterion
+        self.tap = tap
+
+    def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
+        return {"base": Need(base, (self.tap,))}
+
+    def build(self, networks: Networks) -> None:
+        network, arch = networks["base"].module, networks["base"].spec.arch
+        if network.penultimate != self.tap:
+            raise BenchmarkError(f"the head of {arch} takes the features {network.penultimate}; give them as tap.")
+        head = network.head
+        if not (isinstance(head, nn.Sequential) and isinstance(head[0], (nn.Dropout, nn.Dropout2d))):
+            raise BenchmarkError(
+                f"{arch} has no dropout between its features {self.tap} and the classifier; take another network."
+            )
+
+    def score(self, batch: Batch, networks: Networks) -> Tensor:
+        outputs, head = networks["base"](batch), networks["base"].module.head
+        images = [self._score_image(i, name, outputs.scales, outputs.size, head) for i, name in enumerate(batch.ids)]
+        return torch.stack(images)
+
+    def _score_image(
+        self, index: int, image_id: str, scales: list[ScaleOutputs], size: tuple[int, int], head: nn.Sequential
+    ) -> Tensor:
+        generator = torch.Generator().manual_seed(int(digest(image_id, 15), 16))
+        features = [scale.taps[self.tap][index : index + 1] for scale in scales]
+        mean = torch.zeros(scales[0].logits.shape[1], *size, device=features[0].device)
+        extra = torch.zeros_like(mean) if self.criterion == "variance" else torch.zeros_like(mean[0])
+        for t in range(1, self.samples + 1):
+            logits = [dropped_head(head, f, generator).float() for f in features]
+            parts = [torch.softmax(s.upsample(z, size)[0], dim=0) for s, z in zip(scales, logits, strict=True)]
+            p = torch.stack(parts).mean(dim=0) if len(parts) > 1 else parts[0]
+            if self.criterion == "variance":  # Welford's running sums
+                gap = p - mean
+                mean += gap / t
+                extra += gap * (p - mean)
+            else:
+                mean.add_(p, alpha=1 / self.samples)
+                if self.criterion == "mutual_information":
+                    extra += _entropy(p)
+        if self.criterion == "msp":
+            # -log(1 - rest) keeps its digits where the maximum is rounded to 1.
+            rest = mean.scatter(0, mean.argmax(dim=0, keepdim=True), 0.0).sum(dim=0)
+            return -torch.log1p(-rest)
+        if self.criterion == "entropy":
+            return _entropy(mean) / math.log(len(mean))
+        if self.criterion == "mutual_information":
+            return _entropy(mean) - extra / self.samples
+        return (extra / (self.samples - 1)).mean(dim=0)
+
+
+def dropped_head(head: nn.Sequential, features: Tensor, generator: torch.Generator) -> Tensor:
+    """What a head that begins with dropout gives in training for features (1, D, h, w), masks from the generator.
+
+    The masks are drawn on the CPU, so that every device samples the same.
+    """
+    dropout = head[0]
+    shape = (*features.shape[:2], 1, 1) if isinstance(dropout, nn.Dropout2d) else features.shape
+    mask = torch.rand(shape, generator=generator) >= dropout.p
+    return head[1:](features * (mask / (1 - dropout.p)).to(features.device))
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """Of distributions (C, H, W); a probability of 0 adds 0."""
+    return torch.special.entr(p).sum(dim=0)

@@ -1,0 +1,40 @@
+"""Void classifier: the network already knows a class for what is none of the others."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from benchmark.errors import BenchmarkError
+from benchmark.method import Batch, Method, Networks
+
+
+class Void(Method):
+    """Void classifier: ``s = log p_void``, the log-probability of the class that holds what fits no other.
+
+    The logarithm ranks like the probability and keeps apart what float32 rounds to 0. With several test scales, ``p``
+    is their mean softmax.
+
+    Args:
+        index: label id of the void class. 3 is "other" in StreetHazards; a network that never predicts it (few
+            networks trained there do) still orders pixels by its probability.
+
+    Source: Blum et al., "The Fishyscapes Benchmark", IJCV 2021; on StreetHazards: Besnier et al., "Triggering Failures:
+        Out-of-Distribution Detection by Learning from Local Adversarial Attacks", ICCV 2021, with index 3.
+    """
+
+    title = "Void classifier"
+    paper = "Blum et al., IJCV 2021"
+
+    def __init__(self, index: int = 3) -> None:
+        super().__init__()
+        if index < 0:
+            raise ValueError("the index is a label id, 0 or more.")
+        self.index = index
+
+    def build(self, networks: Networks) -> None:
+        classes = networks["base"].spec.classes
+        if self.index >= classes:
+            raise BenchmarkError(f"there is no class {self.index} among {classes}; give index=0..{classes - 1}.")
+
+    def score(self, batch: Batch, networks: Networks) -> Tensor:
+        return networks["base"](batch).log_probabilities()[:, self.index]

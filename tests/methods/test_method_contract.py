@@ -1,0 +1,47 @@
+"""What every registered method must keep: the harness's own checks, sizes and scales, and its metadata."""
+
+import pytest
+import torch
+from method_toys import Odd, prepared
+
+from benchmark.contract import Toy, check_method
+from benchmark.data import collate
+from benchmark.recipe import Recipe
+from benchmark.registry import METHODS
+
+EVERY = pytest.mark.parametrize("name", METHODS.names())
+OPTIONS = {"void": ":index=1", "tradi": ":members=3"}  # the toy images have no class 3; twenty members take long
+
+
+@EVERY
+def test_metadata_is_complete(name):
+    cls = METHODS.get(name)
+    assert cls.name == name and cls.title and cls.paper and cls.__doc__
+    assert isinstance(cls.version, int) and cls.version >= 1
+    assert all(isinstance(r, Recipe) and r.task == task for task, r in cls.recipes.items())
+    method = METHODS.create(name)
+    assert method.label == name
+    assert METHODS.create(":".join([name, *(f"{k}={v}" for k, v in method.config.items() if v != "")])).label == name
+
+
+@EVERY
+def test_keeps_the_contract(name):
+    findings = list(check_method(name + OPTIONS.get(name, "")))
+    assert [f for f in findings if f.wrong] == []
+    assert len(findings) >= 7
+
+
+@EVERY
+@pytest.mark.parametrize(("scales", "data"), [((40, 56), Toy), ((), Odd)], ids=["several scales", "padded"])
+def test_any_scales_and_sizes(name, scales, data, tmp_path):
+    workshop, entry = prepared(name + OPTIONS.get(name, ""), tmp_path, scales, data)
+    (batch,) = collate([workshop.setup.test[i] for i in range(2)])
+    with torch.no_grad():
+        scores = entry.method.score(batch, entry.networks)
+        assert scores.shape == batch.labels.shape and scores.dtype == torch.float32 and scores.isfinite().all()
+        fresh = METHODS.create(name + OPTIONS.get(name, ""))
+        fresh.recipes = entry.method.recipes
+        fresh.build(entry.networks)
+        fresh.load_state_dict(entry.method.state_dict())
+        assert torch.allclose(fresh.eval().score(batch, entry.networks), scores, rtol=1e-5, atol=1e-6)
+    assert len(scores.unique()) > 100  # of 5 thousand pixels
