@@ -38,6 +38,7 @@ class Options:
     out: Path = Path("runs")
     device: str = "auto"
     precision: str = "fp32"
+    train_precision: str = "auto"
     workers: int | None = None
     batch_size: int = 0
     limit: int = 0
@@ -119,7 +120,7 @@ def make_setup(options: Options) -> Setup:
         scales=scales,
         max_size=max_size,
     )
-    settings = Settings.choose(device=options.device, workers=options.workers, progress=options.progress)
+    settings = Settings.choose(options.device, options.train_precision, options.workers, options.progress)
     return Setup(options, test.label, test, train, val, base, settings)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
+from benchmark.recipe import digest
 
 ANOMALY = 254
 """Label of a pixel that shows something no network was trained on."""
@@ -209,4 +210,4 @@ class Subset(Dataset):
         return self.base[index]
 
     def fingerprint(self) -> str:
-        return f"{self.base.fingerprint()}[:{self.limit}]"
+        return digest([self.base.fingerprint(), self.limit], 64)

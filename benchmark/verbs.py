@@ -2,101 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-
-def _verb(verbs, name: str, module: str, handler: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="examples:\n" + "\n".join(f"  python -m benchmark {line}" for line in examples.strip().splitlines()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(module=module, handler=handler)
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="also register the method, dataset or network in a file",
-    )
-    return parser
-
-
-def _data(parser: argparse.ArgumentParser, default: str = "auto") -> None:
-    parser.add_argument(
-        "--dataset",
-        default=default,
-        metavar="NAME",
-        help="dataset, with options as name:key=value (default: %(default)s)",
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
-
-
-def _out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="weights, records and tables of this machine (default: %(default)s)",
-    )
-
-
-def _work(parser: argparse.ArgumentParser) -> None:
-    _data(parser)
-    _out(parser)
-    parser.add_argument(
-        "--methods",
-        default="all",
-        metavar="A,B",
-        help="methods, with options as name:key=value; 'all' is every one registered (default)",
-    )
-    parser.add_argument(
-        "--network", default="", metavar="NAME", help="network that the methods share (default: the dataset's)"
-    )
-    parser.add_argument(
-        "--preset",
-        default="common",
-        choices=("common", "paper"),
-        help="one setting for all methods, or each method in its authors' setting (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"
-    )
-    parser.add_argument(
-        "--max-size", type=int, default=0, metavar="PX", help="bound of the long side at the test scales"
-    )
-    parser.add_argument(
-        "--recipe",
-        action="append",
-        default=[],
-        metavar="TASK.FIELD=VALUE",
-        help="change a training recipe, e.g. segmentation.epochs=2",
-    )
-    parser.add_argument(
-        "--repetition",
-        type=int,
-        default=0,
-        metavar="N",
-        help="train everything again with other seeds, as repetition N",
-    )
-    parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
-    parser.add_argument(
-        "--precision",
-        default="fp32",
-        choices=("fp32", "bf16"),
-        help="arithmetic of the evaluation (default: %(default)s)",
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.add_argument("--retrain", action="store_true", help="train again even where weights exist")
+from benchmark.arguments import data, evaluation, out, preset, verb, work
 
 
 def _run(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "run",
         "run",
@@ -110,17 +22,13 @@ run --methods my_method --plugin my_method.py
 run --methods dicnet --recipe distillation.epochs=5 --force
 run --dataset streethazards --preset paper""",
     )
-    _work(parser)
-    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
-    parser.add_argument(
-        "--limit", type=int, default=0, metavar="N", help="only the first N images; such records enter no table"
-    )
-    parser.add_argument("--force", action="store_true", help="evaluate again even where a record is current")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    work(parser)
+    preset(parser)
+    evaluation(parser)
 
 
 def _train(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "train",
         "run",
@@ -130,11 +38,27 @@ def _train(verbs) -> None:
 train --methods deep_ensemble
 train --methods dicnet --dataset streethazards --retrain""",
     )
-    _work(parser)
+    work(parser)
+    preset(parser)
+
+
+def _reproduce(verbs) -> None:
+    parser = verb(
+        verbs,
+        "reproduce",
+        "reproduce",
+        "reproduce",
+        "measure a dataset in both presets, each method as its authors test it and all in one setting",
+        """
+reproduce --dataset streethazards --data ~/data
+reproduce --dataset streethazards --dry-run""",
+    )
+    work(parser)
+    evaluation(parser)
 
 
 def _table(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "table",
         "table",
@@ -167,7 +91,7 @@ table --results runs --no-readme""",
 
 
 def _list(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "list",
         "show",
@@ -183,7 +107,7 @@ list --plugin my_method.py""",
 
 
 def _export(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "export",
         "export",
@@ -202,7 +126,7 @@ export minihazards data/streethazards --size 1280x720 --limit 24""",
 
 
 def _check(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "check",
         "check",
@@ -217,7 +141,7 @@ check my_method --plugin my_method.py""",
 
 
 def _score(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "score",
         "score",
@@ -230,14 +154,14 @@ score my_scores/ --dataset streethazards --protocol streethazards,pooled""",
     parser.add_argument(
         "directory", type=Path, help="folder of score maps named by image id (npy, npz, 16-bit png, tif)"
     )
-    _data(parser)
+    data(parser)
     parser.add_argument(
         "--protocol", default="", metavar="A,B", help="protocols (default: the per-image mean and the pooled values)"
     )
 
 
 def _bench(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "bench",
         "bench",
@@ -250,7 +174,7 @@ bench metrics""",
 
 
 def _weights(verbs) -> None:
-    parser = _verb(
+    parser = verb(
         verbs,
         "weights",
         "weights",
@@ -264,9 +188,9 @@ weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset st
     )
     parser.add_argument("action", choices=("list", "verify", "import"))
     parser.add_argument("files", nargs="*", help="for import: csail or dicnet, then its files")
-    _data(parser)
-    _out(parser)
+    data(parser)
+    out(parser)
 
 
-VERBS = (_run, _train, _table, _list, _export, _check, _score, _bench, _weights)
+VERBS = (_run, _train, _reproduce, _table, _list, _export, _check, _score, _bench, _weights)
 """Each adds its parser to the subparsers that it is given."""

@@ -80,6 +80,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         out=arguments.out,
         device=arguments.device,
         precision=arguments.precision,
+        train_precision=arguments.train_precision,
         workers=arguments.workers,
         batch_size=getattr(arguments, "batch_size", 0),
         limit=getattr(arguments, "limit", 0),

@@ -178,7 +178,7 @@ class _Run:
             if not all(map(math.isfinite, row)):
                 raise BenchmarkError(
                     f"{self.title}: the loss became {row[0]} in step {step + 1} of {self.steps}; lower 'lr' or set "
-                    f"'warmup_steps' in its {self.recipe.task} recipe, or train with --precision fp32."
+                    f"'warmup_steps' in its {self.recipe.task} recipe, or train with --train-precision fp32."
                 )
             for name, value in zip(names, row, strict=True):
                 journal.sums[name] = journal.sums.get(name, 0.0) + value

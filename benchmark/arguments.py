@@ -1,0 +1,119 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def verb(verbs, name: str, module: str, handler: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    """A verb with its examples."""
+    parser = verbs.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  python -m benchmark {line}" for line in examples.strip().splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(module=module, handler=handler)
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also register the method, dataset or network in a file",
+    )
+    return parser
+
+
+def data(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    """Which dataset, and where."""
+    parser.add_argument(
+        "--dataset",
+        default=default,
+        metavar="NAME",
+        help="dataset, with options as name:key=value (default: %(default)s)",
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+
+
+def out(parser: argparse.ArgumentParser) -> None:
+    """Where this machine keeps what it made."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="weights, records and tables of this machine (default: %(default)s)",
+    )
+
+
+def work(parser: argparse.ArgumentParser) -> None:
+    """What is trained, and how."""
+    data(parser)
+    out(parser)
+    parser.add_argument(
+        "--methods",
+        default="all",
+        metavar="A,B",
+        help="methods, with options as name:key=value; 'all' is every one registered (default)",
+    )
+    parser.add_argument(
+        "--network", default="", metavar="NAME", help="network that the methods share (default: the dataset's)"
+    )
+    parser.add_argument(
+        "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"
+    )
+    parser.add_argument(
+        "--max-size", type=int, default=0, metavar="PX", help="bound of the long side at the test scales"
+    )
+    parser.add_argument(
+        "--train-precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16"),
+        help="arithmetic of the training (default: bf16 where the hardware has it)",
+    )
+    parser.add_argument(
+        "--recipe",
+        action="append",
+        default=[],
+        metavar="TASK.FIELD=VALUE",
+        help="change a training recipe, e.g. segmentation.epochs=2",
+    )
+    parser.add_argument(
+        "--repetition",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train everything again with other seeds, as repetition N",
+    )
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=("fp32", "bf16"),
+        help="arithmetic of the evaluation (default: %(default)s)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("--retrain", action="store_true", help="train again even where weights exist")
+
+
+def evaluation(parser: argparse.ArgumentParser) -> None:
+    """What is evaluated, and how."""
+    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="only the first N images; such records enter no table"
+    )
+    parser.add_argument("--force", action="store_true", help="evaluate again even where a record is current")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+
+
+def preset(parser: argparse.ArgumentParser) -> None:
+    """The setting of the methods."""
+    parser.add_argument(
+        "--preset",
+        default="common",
+        choices=("common", "paper"),
+        help="one setting for all methods, or each method in its authors' setting (default: %(default)s)",
+    )
