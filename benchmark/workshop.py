@@ -119,7 +119,9 @@ class Workshop:
         for entry in entries:
             if entry.fit_key and entry not in missing and not entry.error:
                 self._guard([entry], lambda e=entry: self.store.load_into(e.fit_key, e.method))
-            entry.method.eval().requires_grad_(False).to(self.setup.settings.device)
+            # A layout for all: what was just trained and what comes from a file give the same bits.
+            entry.method.eval().requires_grad_(False)
+            entry.method.to(device=self.setup.settings.device, memory_format=torch.channels_last)
 
     def train_network(self, spec: NetworkSpec) -> None:
         """Train one segmentation network and store it."""
