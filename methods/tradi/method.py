@@ -29,15 +29,15 @@ COLLAPSE = 0.95
 class TRADI(Method):
     r"""Tracked weight distribution: ``p = 1/M sum_m softmax(z_m)``, ``s = -log max_c p_c``.
 
-    A network is trained from scratch exactly as the shared one, with the same recipe and seed, while a Kalman-like
-    filter tracks mean and variance of its weights (:class:`~methods.tradi.tracker.WeightTracker`). The M members are
+    A network is trained from scratch as the shared one, with the same recipe and seed, while a Kalman-like filter
+    tracks mean and variance of its weights (:class:`~methods.tradi.tracker.WeightTracker`). The M members are
     drawn from that distribution (:func:`~methods.tradi.sampling.sample_weights`), and their batch normalisations are
     estimated anew on training images. What is stored is the mean, the variance and each member's normalisation
     statistics; the weights are drawn again from the seed, and M copies of the network are kept in memory.
 
-    The spread of the members is about 21 times the root mean square of a weight's steps in the last 450 steps, so it
-    falls with the learning rate, and with a schedule that ends at 0 the members are nearly one network. `lr_floor`
-    keeps it open. The authors do not state how they proceed for segmentation.
+    The spread of the members is about 21 times the root mean square of a weight's latest 450 steps, so it falls with
+    the learning rate, and after a long schedule that ends at 0 the members are one network. `lr_floor` keeps it open;
+    with 0 the training is the shared network's bit for bit. The authors do not state how they proceed for segmentation.
 
     Args:
         members: M.
@@ -62,7 +62,7 @@ class TRADI(Method):
         members: int = 20,
         displacement: str = "actual",
         start: str = "weights",
-        lr_floor: float = 0.0,
+        lr_floor: float = 0.1,
         shared_phase: bool = False,
         aggregate: str = "probabilities",
         bn_images: int = 200,
