@@ -11,8 +11,8 @@ from benchmark.method import Batch, Method, Networks
 class MSP(Method):
     r"""Maximum softmax probability: ``s = -log max_c p_c``.
 
-    The logarithm ranks like ``1 - max p`` and keeps apart what float32 rounds to a probability of 1. With several test
-    scales, ``p`` is their mean softmax.
+    The logarithm ranks like ``1 - max p``. Computed from the probabilities of the other classes, it keeps apart what
+    float32 rounds to a maximum of 1. With several test scales, ``p`` is their mean softmax.
 
     Args:
         double_softmax: apply the softmax a second time, to the probabilities, as the released evaluation of
@@ -30,7 +30,10 @@ class MSP(Method):
         self.double_softmax = double_softmax
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
-        log_probabilities = networks["base"](batch).log_probabilities()
+        outputs = networks["base"](batch)
+        log_probabilities = outputs.log_probabilities()
         if self.double_softmax:
             return 1 - torch.softmax(log_probabilities.exp(), dim=1).amax(dim=1)
-        return -log_probabilities.amax(dim=1)
+        # 1 - max p is the sum of the others, which float32 holds where it rounds the maximum itself to 1.
+        others = log_probabilities.exp().scatter_(1, outputs.prediction()[:, None], 0.0).sum(dim=1)
+        return -torch.log1p(-others)

@@ -28,16 +28,15 @@ def make_batch(count=2, height=40, width=56, seed=0, labels=None):
 class Given:
     """A network handle whose outputs are given: one (B, C, h, w) of logits and one dict of taps per test scale.
 
-    The grid covers 8h x 8w pixels, of which the image is the top left part.
+    The image has the size of the first grid, `stride` times.
     """
 
-    def __init__(self, *scales, taps=(), size=None, module=None):
-        taps = taps or [{}] * len(scales)
-        self.size = size or tuple(8 * side for side in scales[0].shape[-2:])
+    def __init__(self, *scales, taps=(), stride=8, module=None):
+        self.size = tuple(stride * side for side in scales[0].shape[-2:])
         self.maps = []
-        for logits, features in zip(scales, taps):
-            padded = tuple(8 * side for side in logits.shape[-2:])
-            self.maps.append(ScaleOutputs(logits, features, padded, self.size if len(scales) == 1 else padded))
+        for logits, features in zip(scales, taps or [{}] * len(scales), strict=True):
+            seen = tuple(stride * side for side in logits.shape[-2:])
+            self.maps.append(ScaleOutputs(logits, features, seen, seen))
         self.spec = dataclasses.replace(SPEC, classes=scales[0].shape[1])
         self.module = module
 
