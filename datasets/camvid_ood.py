@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
 from datasets._files import FileDataset, find_folder, pair_up
+from datasets._light import light_recipes
 
 _FOLDERS = {
     "train": ("camvid", "train", "trainannot"),
@@ -44,7 +45,9 @@ class CamVidOOD(FileDataset):
     url = "https://github.com/valeoai/obsnet"
     sizes = {"train": 367, "val": 101, "test": 233}  # noqa: RUF012
     network = "pspnet-small"
+    # Half resolution, so that everything trains from scratch on a CPU: the labels and the scores stay at 480x360.
     scales = (180,)
+    recipes = light_recipes(40, 25, 30, scales=(180,), colour=0.3)
 
     def __init__(self, split: str, root: Path) -> None:
         super().__init__(split, root)

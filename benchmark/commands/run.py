@@ -110,7 +110,9 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], todo: Sequence[Step],
     networks, fits = to_train(workshop, todo), to_fit(workshop, todo)
     seconds = workshop.estimate(networks, fits)
     for spec in networks:
-        _say(f"  train {spec.arch} member {spec.recipe.member} on {spec.dataset}, {seconds[spec.key]}")
+        options = "".join(f":{key}={value}" for key, value in spec.options)
+        member = f" member {spec.recipe.member}" if spec.recipe.member else ""
+        _say(f"  train {spec.arch}{options}{member} on {spec.dataset}, {seconds[spec.key]}")
     for entry in fits:
         _say(f"  fit {entry.label}, {seconds[entry.fit_key]}")
     if todo and evaluates:
