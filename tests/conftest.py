@@ -3,6 +3,8 @@
 import pytest
 from harness import Bench, fresh_registries
 
+from benchmark.network import Network
+
 
 @pytest.fixture
 def registries():
@@ -17,3 +19,17 @@ def bench(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANOMALY_DATA", raising=False)
     return Bench(tmp_path / "bench", capsys)
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """The number of images of every forward of a network."""
+    seen = []
+    segment = Network.segment
+
+    def counted(self, images, *rest, **keywords):
+        seen.append(len(images))
+        return segment(self, images, *rest, **keywords)
+
+    monkeypatch.setattr(Network, "segment", counted)
+    return seen

@@ -56,6 +56,29 @@ class Plain(Method):
 """The least that a method must be."""
 
 
+FAILING = """
+import torch
+from benchmark.method import Method
+
+class Failing(Method):
+    def __init__(self, how: str = "hole", at: str = "toy/2"):
+        super().__init__()
+        self.how, self.at = how, at
+
+    def score(self, batch, networks):
+        scores = -networks["base"](batch).logits().amax(dim=1)
+        if self.at not in batch.ids:
+            return scores
+        if self.how == "raise":
+            raise RuntimeError("the prototypes are gone")
+        if self.how == "interrupt":
+            raise KeyboardInterrupt
+        scores[:, 5, 7] = float("nan")
+        return {"hole": scores, "shape": scores[:, :-1], "type": scores.numpy()}[self.how]
+"""
+"""Fails at one image, in one of several ways."""
+
+
 @contextmanager
 def fresh_registries():
     """Inside, plugins may be registered; afterwards the registries are what they were."""

@@ -1,5 +1,7 @@
 """The state of an evaluation under way: whole, or as if it were not there."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from benchmark.runner import Tally
 
 
 def tally(images: int, shape=(24, 32)) -> Tally:
-    made = Tally({"msp:a=1": PixelEvaluator(["per-image", "pooled"], method="msp:a=1")}, SegmentationEvaluator("ab"), 2, None)
+    pixels = {"msp:a=1": PixelEvaluator(["per-image", "pooled"], method="msp:a=1")}
+    made = Tally(pixels, SegmentationEvaluator("ab"), 2, Journal(Path("unused")))
     extend(made, images, shape)
     return made
 
