@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from benchmark.data import Batch
 from benchmark.network import NetworkSpec
-from benchmark.pool import Need, Networks
+from benchmark.pool import Handle, Need, Networks
 from benchmark.recipe import Recipe
 
 if TYPE_CHECKING:
     from benchmark.training import FitData
 
-__all__ = ["Batch", "Method", "Need", "Networks"]
+__all__ = ["Batch", "Handle", "Method", "Need", "Networks"]
 
 
 class Method(nn.Module, ABC):

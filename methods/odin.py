@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from benchmark.method import Batch, Method, Networks
+from benchmark.method import Batch, Handle, Method, Networks
 from benchmark.network import ScaleOutputs
-from benchmark.pool import Handle
 
 
 class ODIN(Method):
