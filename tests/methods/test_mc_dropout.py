@@ -35,13 +35,13 @@ def test_equals_the_heads_own_dropout_in_distribution(dropout):
 
 def test_score_approaches_that_of_forwards_in_training_mode():
     network, batch = Net(), make_batch(1)
-    method = MCDropout(samples=1500)
+    method = MCDropout(samples=600)
     networks = view_of(method, network)
     with torch.no_grad():
         scores = method.score(batch, networks)
         features = networks["base"](batch).scales[0].taps[TAP]
         network.head[0].train()
-        z = network.head(features.expand(1500, -1, -1, -1))
+        z = network.head(features.expand(600, -1, -1, -1))
     full = nn.functional.interpolate(z, (40, 56), mode="bilinear", align_corners=False)
     p = full.softmax(1).mean(0)
     assert torch.allclose((-scores[0]).exp(), p.amax(0), atol=0.05)
