@@ -42,7 +42,7 @@ class Recipe:
         colour: strength of brightness, contrast and saturation jitter; 0 is none.
         aux_weight: weight of the deep-supervision loss.
         label_size: "feature" compares at the resolution of the logits (labels by nearest neighbour), "full" upsamples
-            the logits to the labels.
+            the logits to the labels, "half" meets at half the labels' resolution.
         member: index of the ensemble member; member 0 is the network that everything shares.
         seed: of member 0; member m uses seed + m.
     """

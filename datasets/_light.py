@@ -36,11 +36,12 @@ def light_recipes(
         "epochs": segmentation_epochs,
         "lr": 0.012,
         "weight_decay": 0.01,
-        "label_size": "full",
+        "label_size": "half",
+        "aux_weight": 0.0,
     }
     return {
         "segmentation": segmentation,
         "pans": {**segmentation, "scale_range": (), "crop": ()},
         "distillation": {**fast, "epochs": distillation_epochs, "lr": 0.006, "weight_decay": 0.0},
-        "synthesis": {"epochs": synthesis_epochs, "batch_size": 4, **shared},
+        "synthesis": {"epochs": synthesis_epochs, "batch_size": 4, "lr": 1e-3, **shared},
     }

@@ -17,7 +17,8 @@ class Segmentation(Task):
     """``CE(logits) + aux_weight * CE(aux)``, averaged over the pixels of known classes.
 
     With ``label_size="feature"`` the labels are brought to the grid of the logits by nearest neighbour (CSAIL's
-    semantic-segmentation-pytorch), with "full" the logits to the labels bilinearly.
+    semantic-segmentation-pytorch), with "full" the logits to the labels bilinearly, with "half" both to half the
+    labels' size, which costs a quarter of it and still sees thin objects.
 
     Args:
         network: what is trained.
@@ -67,10 +68,12 @@ class Segmentation(Task):
         }
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.recipe.label_size == "full":
-            logits = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
-        else:
+        if self.recipe.label_size == "feature":
             labels = nearest(labels, logits.shape[-2:])
+        else:
+            if self.recipe.label_size == "half":
+                labels = nearest(labels, tuple(side // 2 for side in labels.shape[-2:]))
+            logits = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
         # Anomalies (254) are as unknown to the loss as ignored pixels.
         target = labels.long().masked_fill(labels >= len(self.classes), IGNORE)
         total = F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="sum")

@@ -41,7 +41,7 @@ class MiniHazards(Dataset):
     auto: ClassVar[int | None] = 1
     sizes: ClassVar[dict[str, int]] = {"train": 480, "val": 60, "test": 120}
     network: ClassVar[str] = "pspnet-small"
-    recipes: ClassVar[dict[str, dict[str, Any]]] = light_recipes(10, 6, 20)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = light_recipes(8, 4, 9)
 
     def __init__(self, split: str, root: Path = Path(), size: tuple[int, int] = (320, 180)) -> None:
         super().__init__(split, root)
