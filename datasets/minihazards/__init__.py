@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 
 from benchmark.data import Dataset, Sample
+from benchmark.errors import BenchmarkError
 from datasets._light import light_recipes
 from datasets.minihazards import scene
 from datasets.minihazards.classes import NAMES, PALETTE
@@ -25,7 +26,7 @@ class MiniHazards(Dataset):
     Args:
         split: "train" (towns t1 to t3), "val" (t4) or "test" (t5 and t6, the only ones with anomalies).
         root: ignored, nothing is read.
-        size: (width, height) in pixels; the same index shows the same scene at every size.
+        size: "WIDTHxHEIGHT" in pixels; the same index shows the same scene at every size.
     """
 
     title: ClassVar[str] = "MiniHazards (rendered rehearsal set)"
@@ -43,9 +44,9 @@ class MiniHazards(Dataset):
     network: ClassVar[str] = "pspnet-small"
     recipes: ClassVar[dict[str, dict[str, Any]]] = light_recipes(8, 4, 9)
 
-    def __init__(self, split: str, root: Path = Path(), size: tuple[int, int] = (320, 180)) -> None:
+    def __init__(self, split: str, root: Path = Path(), size: str | tuple[int, int] = "320x180") -> None:
         super().__init__(split, root)
-        self.size = size
+        self.size = _parse_size(size) if isinstance(size, str) else size
 
     def __len__(self) -> int:
         return self.sizes[self.split]
@@ -69,3 +70,10 @@ class MiniHazards(Dataset):
             digest.update(sample.image.numpy().tobytes())
             digest.update(sample.labels.numpy().tobytes())
         return digest.hexdigest()
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise BenchmarkError(f"minihazards: '{text}' is no size; write WIDTHxHEIGHT, as in 1280x720.")
+    return int(width), int(height)
