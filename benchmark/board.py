@@ -77,7 +77,7 @@ def boards(records: Sequence[Record], published: Published) -> list[Board]:
 
 
 def _board(name: str, records: Sequence[Record], published: Published) -> Board:
-    whole = sorted((r for r in records if r.dataset.limit is None), key=lambda r: (r.provenance.date, r.method.label))
+    whole = sorted((r for r in records if r.dataset.whole), key=lambda r: (r.provenance.date, r.method.label))
     rows = published.rows.get(name, [])
     beside = [p for p in rows if p.comparable]
     about = published.datasets.get(name, {})
@@ -96,7 +96,7 @@ def _board(name: str, records: Sequence[Record], published: Published) -> Board:
         blocks=blocks,
         further=[p for p in rows if not p.comparable],
         sources=_sources(beside),
-        remarks=[f"{partial} partial measurement{'s' * (partial > 1)} (--limit) not shown."] if partial else [],
+        remarks=[f"{partial} partial measurement{'s' * (partial > 1)} not shown."] if partial else [],
     )
 
 

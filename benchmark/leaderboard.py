@@ -97,10 +97,12 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
         groups.setdefault(key, []).append(record)
     texts = []
     for (name, network, limit), group in sorted(groups.items()):
-        beside = [p for p in published.get(name, ()) if p.comparable and not limit]
+        whole = all(r.dataset.whole for r in group)
+        beside = [p for p in published.get(name, ()) if p.comparable and whole]
         made = block(group, beside)
         first = group[0].dataset
-        lines = [f"{first.title}, {network}" + (f", the first {limit} images only: enters no table" if limit else "")]
+        count = f"the first {limit}" if limit else f"{first.images} of {first.published_images}"
+        lines = [f"{first.title}, {network}" + ("" if whole else f", {count} images only: enters no table")]
         lines += [first.note] if first.note else []
         texts.append("\n".join([*lines, "", terminal(made), *made.remarks]))
     return "\n\n".join(texts)

@@ -31,6 +31,12 @@ class DatasetPart:
     images: int  # number of images evaluated
     limit: int | None  # images asked for by --limit; null is all of them. Limited records enter no table
     anomaly_fraction: float | None  # anomalous pixels / valid pixels of all images, 0..1
+    published_images: int | None = None  # number of images of the published split; null where none is known
+
+    @property
+    def whole(self) -> bool:
+        """Whether all images of the published split were evaluated; only such records enter tables."""
+        return self.limit is None and self.published_images in (None, self.images)
 
 
 @dataclass(frozen=True)

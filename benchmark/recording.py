@@ -47,6 +47,7 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, results: Path) -> 
             fingerprint=setup.test.fingerprint(),
             images=len(setup.test),
             limit=setup.options.limit or None,
+            published_images=setup.test.sizes.get(setup.test.split),
             anomaly_fraction=tally.anomalous / tally.valid if tally.valid else None,
         ),
         network=_network(workshop, entry),

@@ -68,7 +68,7 @@ def test_the_first_help_names_every_verb(capsys):
         (["run", "--plugin", "missing.py"], "--plugin missing.py: there is no such file"),
         (["score", ".", "--dataset", "minihazards", "--protocol", "pooles"], "no protocol 'pooles'; did you mean"),
         (["check", "mspp"], "no plugin 'mspp'"),
-        (["export", "minihazards", "x", "--size", "big"], "--size big: write WIDTHxHEIGHT"),
+        (["export", "minihazards", "x", "--size", "big"], "'big' is no size; write WIDTHxHEIGHT"),
         (["weights", "import", "csail", "one.pth"], "weights import csail ENCODER DECODER"),
         (["table"], "README.md cannot be read"),
     ],

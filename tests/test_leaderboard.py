@@ -132,7 +132,7 @@ def test_partial_records_are_counted_and_kept_out(results):
     record("energy", aupr=0.77, limit=3).write(results)
     text = page(results)
     assert "77.0" not in text
-    assert "1 partial measurement (--limit) not shown." in text
+    assert "1 partial measurement not shown." in text
 
 
 def test_settings_are_separate_tables(results):

@@ -93,7 +93,12 @@ def options_of(arguments: argparse.Namespace) -> Options:
 def _begin(arguments: argparse.Namespace) -> tuple[Workshop, list[Step]]:
     options = options_of(arguments)
     _say(choose_dataset(options.dataset, options.root)[1])
-    workshop = Workshop(make_setup(options), _say)
+    setup = make_setup(options)
+    for part in (setup.train, setup.val, setup.test):
+        expected = part.sizes.get(part.split)
+        if expected and expected != len(part) and not options.limit:
+            _say(f"{part.title} has {len(part)} {part.split} images here, the published split has {expected}.")
+    workshop = Workshop(setup, _say)
     return workshop, make_steps(workshop, options.methods)
 
 

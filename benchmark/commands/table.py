@@ -35,7 +35,7 @@ def _adopt(arguments: argparse.Namespace) -> None:
     records, problems = read_all(arguments.adopt)
     if problems:
         raise BenchmarkError(problems[0])
-    whole = [r for r in records if r.dataset.limit is None]
+    whole = [r for r in records if r.dataset.whole]
     if not whole:
         raise BenchmarkError(f"{arguments.adopt} holds no complete record; `python -m benchmark run` makes some.")
     for record in whole:
