@@ -1,5 +1,10 @@
 """A folder with a tiny dataset and the command line in it."""
 
+import os
+
+# Read when torch is first imported: small tensors gain nothing from threads, which wait by spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from harness import Bench, fresh_registries
 
