@@ -32,11 +32,11 @@ class Finding:
 
 
 class Toy(Dataset):
-    """Four images of coloured rectangles with three classes; in the test split one rectangle is an anomaly."""
+    """Four images of coloured rectangles with four classes; in the test split one rectangle is an anomaly."""
 
     title = "Toy"
-    classes = ("ground", "box", "sky")
-    palette = ((128, 64, 128), (70, 70, 70), (70, 130, 180))
+    classes = ("ground", "box", "sky", "post")
+    palette = ((128, 64, 128), (70, 70, 70), (70, 130, 180), (220, 220, 0))
     network = "pspnet-small"
     name = label = "toy"
 
@@ -49,10 +49,11 @@ class Toy(Dataset):
         labels[:16] = 2
         top, left = random.integers(8, 24), random.integers(4, 32)
         labels[top : top + 16, left : left + 12] = 1
+        labels[10:40, 60:63] = 3
         if self.split == "test":
             labels[30:40, 44:56] = ANOMALY
         colours = np.zeros((256, 3), np.int64)
-        colours[:3] = self.palette
+        colours[: len(self.palette)] = self.palette
         colours[ANOMALY] = (250, 40, 200)
         image = np.clip(colours[labels] + random.integers(-20, 20, (*labels.shape, 3)), 0, 255).astype(np.uint8)
         return Sample(f"toy/{index}", torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels))
@@ -171,7 +172,8 @@ def toy_workshop(folder: Path, tasks: tuple[str, ...]) -> Workshop:
         out=folder, progress=False, device="cpu", recipe={task: SHORT for task in ("segmentation", *tasks)}
     )
     train, val, test = (Toy(name, folder) for name in ("train", "val", "test"))
-    base = NetworkSpec(Toy.network, "toy", 3, resolve_recipe(Recipe(), train, options), data=train.fingerprint())
+    recipe = resolve_recipe(Recipe(), train, options)
+    base = NetworkSpec(Toy.network, "toy", len(Toy.classes), recipe, data=train.fingerprint())
     settings = Settings.choose("cpu", progress=False)
     return Workshop(Setup(options, "toy", test, train, val, base, settings), say=lambda text: None)
 

@@ -27,7 +27,7 @@ def findings(tmp_path: Path, text: str, name="candidate") -> dict[str, str]:
 def test_the_toy_images_hold_what_a_contract_needs():
     train, test = Toy("train", Path()), Toy("test", Path())
     for dataset in (train, test):
-        samples = [dataset[i].checked(3) for i in range(len(dataset))]
+        samples = [dataset[i].checked(len(dataset.classes)) for i in range(len(dataset))]
         assert len({s.image.numpy().tobytes() for s in samples}) == 4
         assert all((s.labels == 254).any() == (dataset is test) for s in samples)
     assert train.fingerprint() != test.fingerprint()
@@ -41,7 +41,7 @@ def test_the_least_method_keeps_its_contract(registries, tmp_path):
 @pytest.mark.parametrize(
     ("score", "clause", "words"),
     [
-        ("networks['base'](batch).logits()", "one per pixel", r"they are \(3, 3, 48, 64\) torch.float32"),
+        ("networks['base'](batch).logits()", "one per pixel", r"they are \(3, 4, 48, 64\) torch.float32"),
         (SCORE + ".double()", "one per pixel", "torch.float64"),
         (SCORE + " * float('nan')", "no NaN", "some are NaN"),
         (SCORE + " + torch.rand(())", "asked again", "they differ by up to"),
