@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.keys import keys_of
-from benchmark.metrics.ranking import rank, runs_of
+from benchmark.metrics.ranking import rank
 from benchmark.metrics.resolution import Resolution
 from benchmark.metrics.strata import ANOMALY, Strata
 
@@ -35,24 +35,27 @@ class SortedImage:
     def __init__(self, scores: np.ndarray, labels: np.ndarray, strata: Strata, where: str) -> None:
         scores = np.ascontiguousarray(scores).reshape(-1)
         labels = np.ascontiguousarray(labels).reshape(-1)
-        lowest = scores.min() if scores.size else np.float32(0)
-        if np.isnan(lowest):
-            raise BenchmarkError(f"{where}: {np.isnan(scores).sum()} of {scores.size} scores are NaN.")
-        keys = keys_of(scores, non_negative=bool(lowest >= 0))
-        left_out = labels == ANOMALY
+        try:
+            keys = keys_of(scores)
+        except ValueError:
+            message = f"{where}: {np.isnan(scores).sum()} of {scores.size} scores are NaN."
+            raise BenchmarkError(message) from None
+        anomalous = np.flatnonzero(labels == ANOMALY)
+        left_out = [anomalous]
         self.pixels = scores.size
-        self.anomalous = np.sort(keys[left_out])
+        self.anomalous = np.sort(keys[anomalous])
         self.normal: list[np.ndarray] = [keys[:0]] * (1 + len(strata.special))
         for row, label in enumerate(strata.special, start=1):
             special = labels == label
             if special.any():
-                left_out |= special
+                left_out.append(np.flatnonzero(special))
                 if row in strata.used:
-                    self.normal[row] = np.sort(keys[special])
+                    self.normal[row] = np.sort(keys[left_out[-1]])
         # Few pixels are left out as a rule: sorting them to the end is cheaper than copying all others.
-        np.copyto(keys, BEYOND, where=left_out)
+        for pixels in left_out:
+            keys[pixels] = BEYOND
         keys.sort()
-        self.normal[0] = keys[: keys.size - np.count_nonzero(left_out)]
+        self.normal[0] = keys[: keys.size - sum(map(len, left_out))]
 
     def counts(self) -> tuple[int, np.ndarray]:
         """Number of anomalous pixels, and of normal ones per stratum."""
@@ -77,9 +80,9 @@ class SortedImage:
             row: None for the anomalous pixels, else a stratum.
             fineness: of the bins.
         """
-        bins = fineness.floor(self.sorted_keys(row))
-        starts, lengths = runs_of(bins)
-        return bins[starts], lengths
+        keys = self.sorted_keys(row)
+        starts, lengths = fineness.runs(keys)
+        return fineness.floor(keys[starts]), lengths
 
 
 def failures(

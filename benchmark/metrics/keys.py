@@ -10,22 +10,26 @@ from __future__ import annotations
 import numpy as np
 
 SIGN = np.uint32(0x80000000)
+INFINITY = 0x7F800000
+"""Bits of plus infinity."""
 LOWEST = 0x007FFFFF
 """Key of minus infinity."""
 HIGHEST = 0xFF800000
 """Key of plus infinity."""
 
 
-def keys_of(scores: np.ndarray, non_negative: bool = False) -> np.ndarray:
-    """Keys of float32 scores without NaN, uint32, same shape.
+def keys_of(scores: np.ndarray) -> np.ndarray:
+    """Keys of contiguous float32 scores, uint32, same shape.
 
-    Args:
-        scores: float32, any shape.
-        non_negative: the caller knows that no score is below zero, which saves two passes.
+    Raises:
+        ValueError: a score is NaN.
     """
+    # Without a sign bit anywhere, one pass rules out NaN and both zeros at once.
+    if not scores.size or scores.view(np.uint32).max() <= INFINITY:
+        return scores.view(np.uint32) ^ SIGN
+    if np.isnan(scores.min()):
+        raise ValueError("NaN has no place in an order")
     bits = (scores + np.float32(0)).view(np.uint32)
-    if non_negative:
-        return np.bitwise_xor(bits, SIGN, out=bits)
     flip = (bits.view(np.int32) >> np.int32(31)).view(np.uint32)
     flip |= SIGN
     bits ^= flip

@@ -125,7 +125,7 @@ class PooledHistogram:
         at = self.resolution.shifted(bins).astype(np.int64)
         occupied = pages[starts].astype(np.int64)
         at += np.repeat(self._first[occupied] - (occupied << PAGE_BITS >> self.resolution.low[occupied]), lengths)
-        self._counts[row][at] += counts
+        np.add.at(self._counts[row], at, counts)
 
     def _open(self, pages: np.ndarray, bits: int) -> None:
         """Make room for pages, dropping bits where they would not fit or where the source has fewer."""

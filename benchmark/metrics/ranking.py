@@ -97,6 +97,7 @@ class Ranking:
         return float(f1[at]), int(self.keys[at])
 
 
+BLOCK = 256
 EMPTY = np.zeros(0, np.int64)
 
 
@@ -117,12 +118,32 @@ def rank(anomalous: np.ndarray, normal: list[np.ndarray]) -> tuple[np.ndarray, n
     below = np.empty((len(normal), len(keys)), np.int64)
     at_or_below = np.empty_like(below)
     for row, ordered in enumerate(normal):
-        below[row] = np.searchsorted(ordered, keys)
+        below[row] = search(ordered, keys)
         at_or_below[row] = below[row]
         if len(ordered):
-            tied = np.flatnonzero(ordered[np.minimum(below[row], len(ordered) - 1)] == keys)
-            at_or_below[row, tied] = np.searchsorted(ordered, keys[tied], side="right")
+            tied = np.flatnonzero(ordered.take(below[row], mode="clip") == keys)
+            at_or_below[row, tied] = search(ordered, keys[tied] + np.uint32(1))
     return keys, anomalies, below, at_or_below
+
+
+def search(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """As ``np.searchsorted``, for ascending keys: how many of the ordered values lie below each key, int64.
+
+    Every 256th value is searched among the keys, which leaves each key one block, and all blocks are bisected at once:
+    a third of the time, since no step waits for a mispredicted branch.
+    """
+    samples = ordered[BLOCK - 1 :: BLOCK]
+    blocks = np.bincount(np.searchsorted(keys, samples, side="right"), minlength=len(keys) + 1)[:-1]
+    found = blocks.cumsum() * BLOCK
+    at, values = np.empty_like(found), np.empty_like(ordered, shape=len(keys))
+    step = BLOCK // 2 if len(ordered) else 0
+    while step:
+        np.add(found, step - 1, out=at)
+        ordered.take(at, mode="clip", out=values)
+        np.multiply(values < keys, step, out=at)
+        found += at
+        step //= 2
+    return np.minimum(found, len(ordered), out=found)
 
 
 def runs_of(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ had been binned. No page has more than 2^16 bins, one for every float.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -53,12 +54,26 @@ class Resolution:
         """Ascending uint32 keys without the low bits that their bins drop."""
         return keys if self.exact else self._by_range(np.right_shift, keys, self._dropped)
 
+    def runs(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First index and length of each run of ascending uint32 keys in one bin, int64."""
+        changes = np.ones(len(keys) + 1, bool)  # also after the last key
+        # Two keys share a bin iff they differ in dropped bits only. Ranges begin with a page, whose keys differ from
+        # all others in more bits than any range drops.
+        for mask, start, stop in self._ranges(keys, ~self.masks):
+            start = max(start, 1)
+            np.greater(keys[start:stop] ^ keys[start - 1 : stop - 1], mask, out=changes[start:stop])
+        bounds = np.flatnonzero(changes)
+        return bounds[:-1], bounds[1:] - bounds[:-1]
+
+    def _ranges(self, keys: np.ndarray, operands: np.ndarray) -> Iterator[tuple[np.uint32, int, int]]:
+        """The operand of every range of constant `low` that ascending keys fall into, and where they do."""
+        cuts = [*np.searchsorted(keys, self.starts), len(keys)]
+        return ((o, a, b) for o, a, b in zip(operands, cuts[:-1], cuts[1:], strict=True) if b > a)
+
     def _by_range(self, operation: np.ufunc, keys: np.ndarray, operands: np.ndarray) -> np.ndarray:
         result = np.empty_like(keys)
-        cuts = [*np.searchsorted(keys, self.starts), len(keys)]
-        for operand, start, stop in zip(operands, cuts[:-1], cuts[1:], strict=True):
-            if stop > start:
-                operation(keys[start:stop], operand, out=result[start:stop])
+        for operand, start, stop in self._ranges(keys, operands):
+            operation(keys[start:stop], operand, out=result[start:stop])
         return result
 
 
