@@ -101,6 +101,12 @@ def work(parser: argparse.ArgumentParser) -> None:
 
 def evaluation(parser: argparse.ArgumentParser) -> None:
     """What is evaluated, and how."""
+    parser.add_argument(
+        "--protocols",
+        default="",
+        metavar="A,B",
+        help="evaluation protocols beside the dataset's own, e.g. open-set,smiyc-components (a second pass)",
+    )
     parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
     parser.add_argument(
         "--limit", type=int, default=0, metavar="N", help="only the first N images; such records enter no table"

@@ -34,6 +34,7 @@ class Options:
     scales: tuple[int, ...] | None = None
     max_size: int = 0
     recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    protocols: tuple[str, ...] = ()
     repetition: int = 0
     out: Path = Path("runs")
     device: str = "auto"
@@ -63,6 +64,11 @@ class Setup:
     val: Dataset
     base: NetworkSpec
     settings: Settings
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Names of the evaluation protocols: the dataset's own, then those of the command line."""
+        return tuple(dict.fromkeys((*self.test.protocols, *self.options.protocols)))
 
     def recipe(self, default: Recipe) -> Recipe:
         """A recipe with the overrides of the training dataset and of the command line, and the repetition's seed."""

@@ -114,7 +114,7 @@ def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
         config=dict(entry.method.config),
         version=entry.method.version,
         fit=(entry.fit_key, workshop.store.digest(entry.fit_key)) if entry.fit_key else None,
-        protocols={name: protocol(name).version for name in setup.test.protocols},
+        protocols={name: protocol(name).version for name in setup.protocols},
     )
 
 

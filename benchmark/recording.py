@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.metrics import PixelEvaluator, PixelProtocol, bootstrap_interval, write_rows
+from benchmark.metrics import Curves, PixelEvaluator, PixelProtocol, bootstrap_interval, protocol, write_curves, write_rows
 from benchmark.network import NetworkSpec
 from benchmark.plan import Step, network_name, other_networks
 from benchmark.provenance import gather
@@ -26,18 +27,22 @@ from benchmark.workshop import Entry, Workshop
 INTERVALS = ("auroc", "aupr", "fpr95")
 
 
-def make_record(workshop: Workshop, step: Step, tally: Tally, results: Path) -> Record:
-    """Write the record of a method and its per-image rows.
+def make_record(
+    workshop: Workshop, step: Step, tally: Tally, further: Mapping[str, Measurement], results: Path
+) -> Record:
+    """Write the record of a method, its per-image rows and its pooled curves.
 
     Args:
         workshop: that trained and loaded everything.
         step: the method.
         tally: of the pass, in which it did not fail.
+        further: what the second pass measured of it, by protocol.
         results: folder that holds ``records/``.
     """
     setup, entry = workshop.setup, step.entry
     evaluator = tally.pixels[entry.label]
     others = other_networks(setup.base, entry)
+    curves = _curves(evaluator)
     record = Record(
         dataset=DatasetPart(
             name=setup.dataset,
@@ -52,17 +57,26 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, results: Path) -> 
         ),
         network=_network(workshop, entry),
         method=_method(workshop, entry),
-        metrics={p.name: _measurement(evaluator, p) for p in evaluator.protocols},
+        metrics={n: further.get(n) or _measurement(evaluator, protocol(n)) for n in setup.protocols},
         segmentation=_segmentation(tally),
         cost=_cost(workshop, entry, tally),
         provenance=gather(str(setup.settings.device), setup.options.precision),
         other_networks={role: OtherNetwork(s.key, workshop.store.digest(s.key) or "") for role, s in others.items()},
         rows=f"{step.path.stem}.rows.csv.gz",
+        curves=f"{step.path.stem}.curves.csv.gz" if curves else "",
     )
-    # The rows go first: a record always finds its rows.
+    # The record goes last: it always finds what it names.
     write_rows(step.path.parent / record.rows, evaluator.rows())
+    if curves:
+        write_curves(step.path.parent / record.curves, curves)
     record.write(results)
     return record
+
+
+def _curves(evaluator: PixelEvaluator) -> Curves | None:
+    """Curves of the first pooled protocol; None without one, or where the pixels are all of one kind."""
+    pooled = [p for p in evaluator.protocols if p.aggregation == "pooled"]
+    return evaluator.curves(pooled[0]) if pooled and evaluator.ranking(pooled[0]).defined else None
 
 
 def _network(workshop: Workshop, entry: Entry) -> NetworkPart:

@@ -17,7 +17,14 @@ from torch import Tensor
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.journal import Journal
-from benchmark.metrics import PixelEvaluator, PixelProtocol, SegmentationEvaluator, protocol
+from benchmark.metrics import (
+    ComponentProtocol,
+    OpenSetProtocol,
+    PixelEvaluator,
+    PixelProtocol,
+    SegmentationEvaluator,
+    protocol,
+)
 from benchmark.network import NetworkSpec
 from benchmark.plan import Step, expected_identity
 from benchmark.recipe import digest
@@ -44,11 +51,25 @@ class Tally:
     seconds: dict[str, float] = field(default_factory=dict)  # "method label" or "network key" -> seconds
     anomalous: int = 0  # pixels
     valid: int = 0  # pixels that are not void
+    calibration: tuple[PixelProtocol, ...] = ()  # evaluated per fold, for thresholds of a second pass
+    folds: dict[str, dict[str, PixelEvaluator]] = field(default_factory=dict)  # method label -> fold -> calibration
+
+    def update(self, label: str, image_id: str, scores: Tensor, labels: Tensor, prediction: Tensor | None) -> None:
+        """Add an image of a method."""
+        pixels = self.pixels[label]
+        pixels.update(image_id, scores, labels, prediction)
+        if self.calibration:
+            folds, fold = self.folds.setdefault(label, {}), fold_of(image_id)
+            if fold not in folds:
+                folds[fold] = PixelEvaluator(self.calibration, classes=pixels.classes, method=label)
+            folds[fold].update(image_id, scores, labels)
 
     def state(self) -> dict[str, Any]:
         """Plain arrays and numbers for the journal."""
         numbers = {k: getattr(self, k) for k in ("done", "timed", "seconds", "anomalous", "valid")}
         parts: dict[str, Any] = {f"pixels/{label}": e.state() for label, e in self.pixels.items()}
+        for label, folds in self.folds.items():
+            parts |= {f"folds/{label}/{fold}": e.state() for fold, e in folds.items()}
         if self.segmentation is not None:
             parts["segmentation"] = self.segmentation.state()
         return {"numbers": numbers, **parts}
@@ -58,6 +79,9 @@ class Tally:
         for key, value in state["numbers"].items():
             setattr(self, key, value)
         self.pixels = {label: PixelEvaluator.from_state(state[f"pixels/{label}"]) for label in self.pixels}
+        for part in (key for key in state if key.startswith("folds/")):
+            label, _, fold = part.removeprefix("folds/").rpartition("/")
+            self.folds.setdefault(label, {})[fold] = PixelEvaluator.from_state(state[part])
         if self.segmentation is not None:
             self.segmentation = SegmentationEvaluator.from_state(state["segmentation"])
 
@@ -105,10 +129,19 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
 
 def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, journal: Journal) -> Tally:
     setup = workshop.setup
-    chosen = [p for p in map(protocol, setup.test.protocols) if isinstance(p, PixelProtocol)]
+    wanted = [protocol(name) for name in setup.protocols]
+    chosen = [p for p in wanted if isinstance(p, PixelProtocol)]
+    if any(isinstance(p, ComponentProtocol) for p in wanted) and protocol("pooled") not in chosen:
+        chosen.append(protocol("pooled"))  # its best F1 is their threshold
     pixels = {e.label: PixelEvaluator(chosen, classes=setup.test.classes, method=e.label) for e in entries}
     segmentation = SegmentationEvaluator(setup.test.classes) if setup.test.class_labels else None
-    return Tally(pixels, segmentation, batch_size, journal)
+    calibration = tuple(p.calibration for p in wanted if isinstance(p, OpenSetProtocol)) if segmentation else ()
+    return Tally(pixels, segmentation, batch_size, journal, calibration=calibration)
+
+
+def fold_of(image_id: str) -> str:
+    """The part of a dataset (in StreetHazards the town) that an image belongs to: "t5" of "t5/12"."""
+    return image_id.rpartition("/")[0].partition("/")[0]
 
 
 def _journal_path(workshop: Workshop, steps: Sequence[Step]) -> Path:
@@ -128,21 +161,15 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
     timed = tally.done > 0 or tally.timed > 0  # the first batch warms caches and is not timed
     for entry in entries:
         try:
-            scores, seconds = _score(workshop, entry, batch)
+            scores, seconds = score(workshop, entry, batch)
             prediction = None
             if tally.segmentation is not None:
                 prediction = pool.outputs(setup.base, batch).prediction()
             for index, image_id in enumerate(batch.ids):
-                tally.pixels[entry.label].update(
-                    image_id, scores[index], batch.labels[index], None if prediction is None else prediction[index]
-                )
-        except Exception as error:
-            # Whatever a plugin raises must not take the others down; the sentence names it and the images.
-            sentence = str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
-            entry.error = sentence if entry.label in sentence else f"{entry.label}: {sentence}"
-            if not any(image_id in entry.error for image_id in batch.ids):
-                entry.error += f" (images {', '.join(batch.ids)})" if len(batch) > 1 else f" (image {batch.ids[0]})"
-            workshop.say(entry.error)
+                predicted = None if prediction is None else prediction[index]
+                tally.update(entry.label, image_id, scores[index], batch.labels[index], predicted)
+        except Exception as error:  # whatever a plugin raises must not take the others down
+            drop(workshop, entry, batch, error)
             continue
         if timed:
             tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
@@ -165,7 +192,16 @@ def network_cost(spec: NetworkSpec) -> str:
     return f"network {spec.key} {spec.scales} {spec.max_size}"
 
 
-def _score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float]:
+def drop(workshop: Workshop, entry: Entry, batch: Batch, error: Exception) -> None:
+    """A method has failed: keep and print the sentence, which names it and the images."""
+    sentence = str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
+    entry.error = sentence if entry.label in sentence else f"{entry.label}: {sentence}"
+    if not any(image_id in entry.error for image_id in batch.ids):
+        entry.error += f" (images {', '.join(batch.ids)})" if len(batch) > 1 else f" (image {batch.ids[0]})"
+    workshop.say(entry.error)
+
+
+def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float]:
     """The scores of a method and the seconds that it spent itself, its networks' forwards excluded."""
     pool = workshop.pool
     for spec in entry.specs:

@@ -10,10 +10,12 @@ from pathlib import Path
 from benchmark.config import Options, Setup, choose_dataset, make_setup, parse_recipe
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import print_table
+from benchmark.metrics import protocol
 from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
 from benchmark.published import read_published
 from benchmark.recording import make_record
 from benchmark.runner import evaluate
+from benchmark.second_pass import protocols_of_second_pass, second_pass, summary
 from benchmark.workshop import Workshop
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results"
@@ -33,15 +35,19 @@ def run(arguments: argparse.Namespace) -> int:
         ready = [step for step in todo if not step.entry.error]
         if ready:
             tally = evaluate(workshop, ready)
+            further = second_pass(workshop, ready, tally)
             for step in ready:
                 if not step.entry.error:
-                    step.record = make_record(workshop, step, tally, workshop.setup.options.out)
+                    measured = further.get(step.entry.label, {})
+                    step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
                     step.reasons = []
             tally.journal.delete()
     records = [step.record for step in steps if step.current]
     if records:
         print()
         print(print_table(records, read_published(PUBLISHED).rows))
+        if more := summary(records):
+            print(f"\n{more}")
         print(f"\nRecords: {_folder(workshop.setup)}")
     return _report([step for step in steps if step.entry.error])
 
@@ -82,6 +88,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         precision=arguments.precision,
         train_precision=arguments.train_precision,
         workers=arguments.workers,
+        protocols=tuple(protocol(p.strip()).name for p in getattr(arguments, "protocols", "").split(",") if p.strip()),
         batch_size=getattr(arguments, "batch_size", 0),
         limit=getattr(arguments, "limit", 0),
         force=getattr(arguments, "force", False),
@@ -121,7 +128,8 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], todo: Sequence[Step],
     for entry in fits:
         _say(f"  fit {entry.label}, {seconds[entry.fit_key]}")
     if todo and evaluates:
-        _say(f"  evaluate {len(todo)} method{'s' * (len(todo) > 1)} on {len(setup.test)} images")
+        passes = ", in two passes" if protocols_of_second_pass(setup) else ""
+        _say(f"  evaluate {len(todo)} method{'s' * (len(todo) > 1)} on {len(setup.test)} images{passes}")
 
 
 def _retrain(workshop: Workshop, steps: Sequence[Step], wanted: bool) -> None:
