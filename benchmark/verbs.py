@@ -20,7 +20,8 @@ run --methods all --dataset camvid-ood --data ~/data
 run --methods msp,msp:double_softmax=true --limit 20
 run --methods my_method --plugin my_method.py
 run --methods dicnet --recipe distillation.epochs=5 --force
-run --dataset streethazards --preset paper""",
+run --dataset streethazards --preset paper
+run --methods msp,energy --protocols open-set,smiyc-components""",
     )
     work(parser)
     preset(parser)
@@ -50,9 +51,10 @@ def _reproduce(verbs) -> None:
         "reproduce",
         "measure a dataset in both presets, each method as its authors test it and all in one setting",
         """
-reproduce --dataset streethazards --data ~/data
-reproduce --dataset streethazards --dry-run""",
+reproduce streethazards --data ~/data
+reproduce streethazards --dry-run""",
     )
+    parser.add_argument("name", nargs="?", metavar="DATASET", help="the same as --dataset")
     work(parser)
     evaluation(parser)
 

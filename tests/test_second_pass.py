@@ -193,3 +193,14 @@ def test_an_interrupted_second_pass_repeats_nothing_of_the_first(bench, towns, f
 def test_an_unknown_protocol_is_one_sentence_with_a_suggestion(bench):
     assert bench("run", "--methods", "msp", "--protocols", "open-set,smiyc-component") == 2
     assert bench.err == "error: There is no protocol 'smiyc-component'; did you mean 'smiyc-components'?\n"
+
+
+def test_reproduce_takes_the_dataset_with_or_without_the_option(bench, towns):
+    rest = ("--data", bench.data, "--out", bench.runs, "--device", "cpu", "--methods", "msp", "--dry-run")
+    plans = []
+    for dataset in (("towns",), ("--dataset", "towns"), ("towns", "--dataset", "towns")):
+        assert bench("reproduce", *dataset, *rest) == 0
+        plans.append(bench.out)
+    assert plans[0].count("Dataset towns.") == 2 and len(set(plans)) == 1
+    assert bench("reproduce", "towns", "--dataset", "town", *rest) == 2
+    assert bench.err == "error: reproduce towns --dataset town: name one dataset.\n"
