@@ -143,6 +143,7 @@ class Record:
     provenance: Provenance = field(default_factory=Provenance)
     other_networks: dict[str, OtherNetwork] = field(default_factory=dict)  # role -> network
     rows: str = ""  # name of the file beside this one with one row per image
+    curves: str = ""  # name of the file beside this one with the curves of the first pooled protocol
 
     def path(self, results: Path) -> Path:
         """Where this record is stored below the results folder."""

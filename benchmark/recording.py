@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.metrics import Curves, PixelEvaluator, PixelProtocol, bootstrap_interval, protocol, write_curves, write_rows
+from benchmark.metrics import (
+    Curves,
+    PixelEvaluator,
+    PixelProtocol,
+    bootstrap_interval,
+    protocol,
+    write_curves,
+    write_rows,
+)
 from benchmark.network import NetworkSpec
 from benchmark.plan import Step, network_name, other_networks
 from benchmark.provenance import gather

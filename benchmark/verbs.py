@@ -162,6 +162,34 @@ score my_scores/ --dataset streethazards --protocol streethazards,pooled""",
     )
 
 
+def _compare(verbs) -> None:
+    parser = verb(
+        verbs,
+        "compare",
+        "compare",
+        "compare",
+        "say whether one measured method is better than another, image by image",
+        """
+compare dicnet msp
+compare dicnet msp --dataset streethazards --results runs
+compare --dataset streethazards""",
+    )
+    parser.add_argument(
+        "methods", nargs="*", metavar="METHOD", help="two labels of methods; none for a matrix of all by AUPR"
+    )
+    parser.add_argument("--dataset", default="", metavar="NAME", help="dataset (default: the only one measured)")
+    parser.add_argument(
+        "--network", default="", metavar="LABEL", help="network as in the tables (default: the only one measured)"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder with records/: results, or runs for this machine's own (default: %(default)s)",
+    )
+
+
 def _bench(verbs) -> None:
     parser = verb(
         verbs,
@@ -194,5 +222,5 @@ weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset st
     out(parser)
 
 
-VERBS = (_run, _train, _reproduce, _table, _list, _export, _check, _score, _bench, _weights)
+VERBS = (_run, _train, _reproduce, _table, _list, _export, _check, _score, _compare, _bench, _weights)
 """Each adds its parser to the subparsers that it is given."""

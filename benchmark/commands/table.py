@@ -31,7 +31,7 @@ def table(arguments: argparse.Namespace) -> int:
 
 
 def _adopt(arguments: argparse.Namespace) -> None:
-    """Copy the complete records of a run folder, and their rows, into the results."""
+    """Copy the complete records of a run folder, with rows and curves, into the results."""
     records, problems = read_all(arguments.adopt)
     if problems:
         raise BenchmarkError(problems[0])
@@ -41,6 +41,6 @@ def _adopt(arguments: argparse.Namespace) -> None:
     for record in whole:
         source, target = record.path(arguments.adopt), record.path(arguments.results)
         target.parent.mkdir(parents=True, exist_ok=True)
-        for name in filter(None, (source.name, record.rows)):
+        for name in filter(None, (source.name, record.rows, record.curves)):
             shutil.copyfile(source.parent / name, target.parent / name)
         print(f"adopted {target}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.ranking import Ranking
+from benchmark.metrics.rows import write_csv
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,15 @@ class Curves:
     def arrays(self) -> dict[str, np.ndarray]:
         """The four arrays by name, for ``np.savez``."""
         return {name: getattr(self, name) for name in ("threshold", "recall", "precision", "fpr")}
+
+
+def write_curves(path: str | Path, curves: Curves) -> None:
+    """Write the points as compressed CSV (``.csv.gz``); equal curves give equal bytes.
+
+    Six significant digits, and nine for thresholds, which tell all float32 scores apart.
+    """
+    digits = {"threshold": ".9g"}
+    write_csv(path, {key: [format(v, digits.get(key, ".6g")) for v in a] for key, a in curves.arrays().items()})
 
 
 def thin_curves(ranking: Ranking, points: int = 512) -> Curves:

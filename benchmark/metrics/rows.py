@@ -7,7 +7,7 @@ import gzip
 import io
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,13 +91,17 @@ def write_rows(path: str | Path, rows: Rows) -> None:
 
     Metrics are written with nine significant digits, NaN as an empty cell. The file is replaced in one step.
     """
+    write_csv(path, {key: [_cell(value, kind) for value in rows[key]] for key, kind in COLUMNS.items()})
+
+
+def write_csv(path: str | Path, columns: Mapping[str, Sequence[str]]) -> None:
+    """Write columns of text as compressed CSV, whole or not at all; equal columns give equal bytes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    cells = [[_cell(value, kind) for value in rows[key]] for key, kind in COLUMNS.items()]
-    writer.writerows(zip(*cells))
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     # Neither the time nor the temporary name may enter the header, or nothing would ever compare equal.
     with os.fdopen(handle, "wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:

@@ -1,0 +1,121 @@
+"""``compare`` says which of two records is better, and curves lie beside records."""
+
+import csv
+import dataclasses
+import gzip
+
+import numpy as np
+import pytest
+from records import measurement, record
+from sklearn.metrics import auc
+
+from benchmark import cli
+from benchmark.metrics import PixelEvaluator, write_curves, write_rows
+
+
+def write(results, method, gain, seed=0, **changes):
+    """A record with rows of 12 images whose anomalies score higher by a gain."""
+    rng = np.random.default_rng(seed)
+    evaluator = PixelEvaluator(["streethazards"])
+    for i in range(12):
+        labels = np.zeros((10, 20), np.uint8)
+        labels[: 1 + i % 4] = 254
+        evaluator.update(f"{i}", rng.normal(size=labels.shape) + gain * (labels == 254), labels)
+    made = record(method=method, metrics={"streethazards": measurement()})
+    made = dataclasses.replace(made, rows=f"{method}.rows.csv.gz", **changes)
+    made.write(results)
+    write_rows(made.path(results).parent / made.rows, evaluator.rows())
+    return made
+
+
+def run(capsys, results, *words):
+    code = cli.main(["compare", *words, "--results", str(results)])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def line_of(out, start):
+    return next(line for line in out.splitlines() if line.startswith(start))
+
+
+def test_the_better_method_wins_in_either_order(tmp_path, capsys):
+    write(tmp_path, "good", 2.0)
+    write(tmp_path, "poor", 0.2, seed=1)
+    code, out, _ = run(capsys, tmp_path, "good", "poor")
+    assert code == 0 and out.count("good is better on 100 % of resamples") == 3
+    assert "+" in line_of(out, "AUPR").split()[3] and line_of(out, "FPR95").split()[3].startswith("-")
+    mirrored = run(capsys, tmp_path, "poor", "good")[1]
+    assert mirrored.count("good is better on 100 % of resamples") == 3
+    aupr, back = (float(line_of(text, "AUPR").split()[3]) for text in (out, mirrored))
+    assert aupr == -back > 0
+
+
+def test_a_method_beside_itself_is_a_draw(tmp_path, capsys):
+    write(tmp_path, "one", 0.5)
+    write(tmp_path, "two", 0.5)
+    out = run(capsys, tmp_path, "one", "two")[1]
+    assert out.count("one is better on 50 % of resamples") == 3
+    assert line_of(out, "AUROC").split()[3:6] == ["+0.00", "[+0.00,", "+0.00]"]
+
+
+def test_without_names_a_matrix_orders_all_by_aupr(tmp_path, capsys):
+    for seed, (name, gain) in enumerate({"poor": 0.1, "good": 3.0, "fair": 1.0}.items()):
+        write(tmp_path, name, gain, seed)
+    code, out, _ = run(capsys, tmp_path)
+    assert code == 0
+    table = [line.split() for line in out.splitlines()[-3:]]
+    assert [line[1] for line in table] == ["good", "fair", "poor"]
+    assert [line[3:] for line in table] == [["100", "100"], ["0", "100"], ["0", "0"]]
+
+
+def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
+    write(tmp_path, "a", 1.0)
+    assert "the only method" in run(capsys, tmp_path)[2]
+    assert "takes two methods" in run(capsys, tmp_path, "a")[2]
+    assert "no such record of 'b' (it has: a)" in run(capsys, tmp_path, "a", "b")[2]
+    assert "no record of any method" in run(capsys, tmp_path / "empty")[2]
+    made = write(tmp_path, "b", 1.0)
+    (made.path(tmp_path).parent / made.rows).unlink()
+    assert "has no rows per image" in run(capsys, tmp_path, "a", "b")[2]
+    write(tmp_path, "b", 1.0, dataset=dataclasses.replace(made.dataset, fingerprint="0" * 64))
+    code, _, err = run(capsys, tmp_path, "a", "b")
+    assert code == 2 and "different images" in err
+    write(tmp_path, "b", 1.0, metrics={"streethazards": dataclasses.replace(measurement(), version=99)})
+    assert "not both measured under" in run(capsys, tmp_path, "a", "b")[2]
+
+
+def test_several_networks_must_be_told_apart(tmp_path, capsys):
+    for name in ("a", "b"):
+        made = write(tmp_path, name, 1.0)
+        write(tmp_path, name, 1.0, network=dataclasses.replace(made.network, label="net-large"))
+    assert "--network net-large" in run(capsys, tmp_path, "a", "b")[2]
+    assert run(capsys, tmp_path, "a", "b", "--network", "net-large")[0] == 0
+
+
+def test_curves_are_saved_and_adopted_with_the_record(bench):
+    assert bench("run", "--methods", "msp,energy") == 0
+    made = bench.record("msp")
+    path = next(bench.runs.rglob("msp.json")).parent / made["curves"]
+    first = path.read_bytes()
+    points = list(csv.DictReader(gzip.decompress(first).decode().splitlines()))
+    recall, fpr = (np.array([float(point[name]) for point in points]) for name in ("recall", "fpr"))
+    assert 10 < len(points) < 1000 and recall[-1] == 1
+    assert (np.diff(recall) >= 0).all() and (np.diff(fpr) >= 0).all()
+    area = auc([0, *fpr, 1], [0, *recall, 1])
+    assert area == pytest.approx(made["metrics"]["pooled"]["auroc"], abs=5e-3)
+    assert bench("run", "--methods", "msp,energy", "--force") == 0
+    assert path.read_bytes() == first
+    assert bench("table", "--adopt", str(bench.runs), "--no-readme", "--results", str(bench.folder / "r")) == 0
+    assert (bench.folder / "r" / path.relative_to(bench.runs)).read_bytes() == first
+
+
+def test_a_saved_threshold_keeps_its_float32(tmp_path):
+    scores = np.float32(1) - np.arange(1, 41, dtype=np.float32).reshape(4, 10) * np.float32(2**-24)
+    labels = np.zeros((4, 10), np.uint8)
+    labels[0] = 254
+    evaluator = PixelEvaluator(["pooled"])
+    evaluator.update("one", scores, labels)
+    write_curves(tmp_path / "c.csv.gz", evaluator.curves())
+    with gzip.open(tmp_path / "c.csv.gz", "rt") as file:
+        saved = [np.float32(point["threshold"]) for point in csv.DictReader(file)]
+    assert saved == list(evaluator.curves().threshold.astype(np.float32))
