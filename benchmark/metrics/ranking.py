@@ -130,7 +130,7 @@ def search(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """As ``np.searchsorted``, for ascending keys: how many of the ordered values lie below each key, int64.
 
     Every 256th value is searched among the keys, which leaves each key one block, and all blocks are bisected at once:
-    a third of the time, since no step waits for a mispredicted branch.
+    half the time, since no step waits for a mispredicted branch.
     """
     samples = ordered[BLOCK - 1 :: BLOCK]
     blocks = np.bincount(np.searchsorted(keys, samples, side="right"), minlength=len(keys) + 1)[:-1]
