@@ -25,14 +25,14 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "results"
 def run(arguments: argparse.Namespace) -> int:
     """Plan, train, fit, evaluate, record, print the table."""
     workshop, steps = _begin(arguments)
-    todo = [step for step in steps if not step.current]
-    _print_plan(workshop, steps, todo, evaluates=True)
+    pending = [step for step in steps if not step.current]
+    _print_plan(workshop, steps, pending, evaluates=True)
     if arguments.dry_run:
         return 0
-    if todo:
-        _retrain(workshop, todo, arguments.retrain)
-        workshop.prepare([step.entry for step in todo])
-        ready = [step for step in todo if not step.entry.error]
+    if pending:
+        _retrain(workshop, pending, arguments.retrain)
+        workshop.prepare([step.entry for step in pending])
+        ready = [step for step in pending if not step.entry.error]
         if ready:
             tally = evaluate(workshop, ready)
             further = second_pass(workshop, ready, tally)
@@ -109,7 +109,7 @@ def _begin(arguments: argparse.Namespace) -> tuple[Workshop, list[Step]]:
     return workshop, make_steps(workshop, options.methods)
 
 
-def _print_plan(workshop: Workshop, steps: Sequence[Step], todo: Sequence[Step], evaluates: bool) -> None:
+def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Step], evaluates: bool) -> None:
     setup = workshop.setup
     size = "native size" if not setup.base.scales else "scales " + ", ".join(map(str, setup.base.scales))
     _say(f"Network {network_name(setup)}, {size}, on {setup.settings.device}.")
@@ -119,7 +119,7 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], todo: Sequence[Step],
         elif evaluates:
             why = "; ".join(step.reasons) or "not measured yet"
             _say(f"  {step.entry.label}: {why}")
-    networks, fits = to_train(workshop, todo), to_fit(workshop, todo)
+    networks, fits = to_train(workshop, pending), to_fit(workshop, pending)
     seconds = workshop.estimate(networks, fits)
     for spec in networks:
         options = "".join(f":{key}={value}" for key, value in spec.options)
@@ -127,9 +127,9 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], todo: Sequence[Step],
         _say(f"  train {spec.arch}{options}{member} on {spec.dataset}, {seconds[spec.key]}")
     for entry in fits:
         _say(f"  fit {entry.label}, {seconds[entry.fit_key]}")
-    if todo and evaluates:
+    if pending and evaluates:
         passes = ", in two passes" if protocols_of_second_pass(setup) else ""
-        _say(f"  evaluate {len(todo)} method{'s' * (len(todo) > 1)} on {len(setup.test)} images{passes}")
+        _say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
 
 
 def _retrain(workshop: Workshop, steps: Sequence[Step], wanted: bool) -> None:

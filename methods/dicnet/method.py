@@ -20,8 +20,8 @@ class DiCNet(Method):
     r"""Distillation comparison: ``s = 1/D sum_k (T_k - S_k)^2``, the discrepancy of teacher and student features.
 
     The teacher T is the shared segmentation network up to the normalisation after the last 3x3 convolution (before its
-    ReLU and classifier), D x H/8 x W/8. The student S regresses T on normal images only, so that on objects it has never
-    seen the two part. The map is upsampled to the image; with several test scales the maps are averaged.
+    ReLU and classifier), D x H/8 x W/8. The student S regresses T on normal images only, so that on objects it has
+    never seen the two part. The map is upsampled to the image; with several test scales the maps are averaged.
 
     Args:
         teacher_target: what is regressed: "bn_affine" the normalisation's output (what the released code does),
