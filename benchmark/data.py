@@ -110,6 +110,35 @@ def collate(samples: Sequence[Sample]) -> list[Batch]:
     ]
 
 
+@dataclass(frozen=True)
+class Download:
+    """A published archive, and which folder of the data root is made of it (``python -m benchmark fetch``).
+
+    Attributes:
+        folder: relative to the data root; it comes into being whole or not at all.
+        url: https; empty where the archive is behind a login and :attr:`Dataset.obtain` says how to get it.
+        members: pairs of a regular expression for the whole path of a member and its path in the folder (``\\1`` is
+            the first group). The first that matches counts; a member that none matches is left out.
+        size: of the archive in bytes, as published; 0 where it is not. The same holds for the next two.
+        unpacked: bytes of the members.
+        checksum: "md5:" or "sha256:" and the digest.
+        file: name of the archive, where it is not the last part of the url.
+    """
+
+    folder: str
+    url: str = ""
+    members: tuple[tuple[str, str], ...] = ((r"(.+)", r"\1"),)
+    size: int = 0
+    unpacked: int = 0
+    checksum: str = ""
+    file: str = ""
+
+    @property
+    def name(self) -> str:
+        """The archive's file name."""
+        return self.file or self.url.rpartition("/")[2]
+
+
 class Dataset(ABC):
     """A split of a dataset: a map from an index to a :class:`Sample`.
 
@@ -136,6 +165,10 @@ class Dataset(ABC):
     license: ClassVar[str] = ""
     citation: ClassVar[str] = ""
     url: ClassVar[str] = ""
+    downloads: ClassVar[tuple[Download, ...]] = ()
+    """Published archives that together make the dataset; nothing but ``fetch`` reads them."""
+    obtain: ClassVar[str] = ""
+    """What the user has to do where an archive is behind a login, step by step; printed by ``fetch``."""
     auto: ClassVar[int | None] = None
     """Rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken."""
     sizes: ClassVar[Mapping[str, int]] = {}
@@ -169,6 +202,17 @@ class Dataset(ABC):
     def available(cls, root: Path) -> bool:
         """Whether the files of this dataset are found under the data root (cheap; opens no image)."""
         return True
+
+    def absent(self, what: str) -> BenchmarkError:
+        """The error for files that are not under the data root, with what mends it.
+
+        Args:
+            what: was looked for there, as the end of "... has no".
+        """
+        return BenchmarkError(
+            f"{self.root.absolute()} has no {what}; `python -m benchmark fetch {self.name}` gets it or says how, or "
+            f"name its place with --data."
+        )
 
     @abstractmethod
     def __len__(self) -> int:

@@ -222,5 +222,33 @@ weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset st
     out(parser)
 
 
-VERBS = (_run, _train, _reproduce, _table, _list, _export, _check, _score, _compare, _bench, _weights)
+def _fetch(verbs) -> None:
+    parser = verb(
+        verbs,
+        "fetch",
+        "fetch",
+        "fetch",
+        "download a published dataset into the data root, or list what can be downloaded",
+        """
+fetch
+fetch road-anomaly-21
+fetch streethazards --data ~/data --keep
+fetch streethazards --archive streethazards_train.tar --archive streethazards_test.tar""",
+    )
+    parser.add_argument("name", nargs="?", metavar="DATASET", help="none for a list with sizes and licences")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="unpack an archive that is already here instead of downloading; may be repeated",
+    )
+    parser.add_argument("--force", action="store_true", help="download again and replace what an earlier fetch made")
+    parser.add_argument("--keep", action="store_true", help="keep the archives in DIR/downloads after unpacking")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+VERBS = (_run, _train, _reproduce, _table, _list, _export, _check, _score, _compare, _bench, _weights, _fetch)
 """Each adds its parser to the subparsers that it is given."""

