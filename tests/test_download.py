@@ -145,7 +145,7 @@ def test_a_busy_server_is_asked_again_a_missing_file_is_not(site, fetch):
     site.codes = [503, 429]
     assert fetch() == CONTENT
     asked = len(site.asked)
-    with pytest.raises(BenchmarkError, match="answers 404.*--archive"):
+    with pytest.raises(BenchmarkError, match=r"answers 404.*--archive"):
         fetch("/gone.tar")
     assert len(site.asked) == asked + 1
 

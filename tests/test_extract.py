@@ -229,7 +229,7 @@ def test_what_is_no_archive_is_refused(tmp_path, unpack, content):
 
 
 def test_another_archive_is_refused(tmp_path, unpack):
-    with pytest.raises(BadArchive, match="holds no file like train/.*another archive"):
+    with pytest.raises(BadArchive, match=r"holds no file like train/.*another archive"):
         unpack(make_zip(tmp_path / "a.zip", FILES), ((r"train/(.+)", r"\1"),))
 
 

