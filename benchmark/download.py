@@ -96,10 +96,8 @@ def download(url: str, part: Path, size: int = 0, unpacked: int = 0, shown: bool
             failures = 0 if reached >= furthest + CHUNK else failures + 1
             furthest = max(furthest, reached)
             if failures >= ATTEMPTS:
-                raise BenchmarkError(
-                    f"{url}: {cut}, and that {ATTEMPTS} times in a row; the same command goes on from the "
-                    f"{in_words(reached)} that have come."
-                ) from None
+                then = f"goes on from the {in_words(reached)} that have come" if reached else "tries again"
+                raise BenchmarkError(f"{url}: {cut}, {ATTEMPTS} times in a row; the same command {then}.") from None
             pause = PAUSE * 2 ** max(failures - 1, 0)
             if shown:
                 print(f"{part.stem}: {cut}; next attempt in {pause:.0f} s", file=sys.stderr, flush=True)
