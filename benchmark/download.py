@@ -187,7 +187,8 @@ def _identify(
     if response.status != 206 or known is None or found is None:
         raise BenchmarkError(f"{url}: the server answers {response.status} to a plain request; try again later.")
     total = int(found[2]) if found[2] != "*" else known.total
-    same = (not etag or not known.etag or etag == known.etag) and (not known.total or total == known.total)
+    sent, kept = (etag, known.etag) if known.etag else (modified, known.modified)
+    same = sent in ("", kept) and (not known.total or total == known.total)
     if int(found[1]) != offset or not same:
         discard(part)
         raise _Cut("the file on the server has changed, it is fetched from its start")

@@ -94,7 +94,9 @@ def test_files_have_plain_permissions(tmp_path, unpack):
     assert not (unpack.target / "run.sh").stat().st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IXUSR)
 
 
-@pytest.mark.parametrize("name", ["../x", "../../x", "a/../../x", "/x", "//x", "C:/x", "..\\x", "a/b/../../../x"])
+@pytest.mark.parametrize(
+    "name", ["../x", "../../x", "a/../../x", "/x", "//x", "C:/x", "..\\x", "a/b/../../../x", "a/../x"]
+)
 @pytest.mark.parametrize("make", [make_tar, make_zip])
 def test_an_entry_that_leads_outside_is_refused(tmp_path, unpack, make, name):
     archive = make(tmp_path / "a.archive", {**FILES, name: b"evil"})
