@@ -156,6 +156,9 @@ class Dataset(ABC):
     """Evaluation protocols recorded by ``run``; the first per-image and the first pooled one stand in the table."""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Per training task, the fields of its recipe that differ on this dataset from the authors' values."""
+    method_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Per method, the keywords that differ from its defaults for networks trained here, unless a call states them.
+    Chosen without a look at the test split; they show in the method's label."""
 
     def __init__(self, split: str, root: Path) -> None:
         if split not in SPLITS:
@@ -211,3 +214,29 @@ class Subset(Dataset):
 
     def fingerprint(self) -> str:
         return digest([self.base.fingerprint(), self.limit], 64)
+
+
+class VoidAsClass(Subset):
+    """A training split whose void is a class of its own, after the known ones.
+
+    Raises:
+        BenchmarkError: none of the first images has a void pixel.
+    """
+
+    def __init__(self, base: Dataset, look_at: int = 50) -> None:
+        super().__init__(base, len(base))
+        if not any((base[index].labels == IGNORE).any() for index in range(min(look_at, len(base)))):
+            raise BenchmarkError(
+                f"The labels of {base.title} leave no pixel out as void, so there is no void class to learn; "
+                f"score one of the classes instead, as in void:index=3."
+            )
+        self.classes = (*base.classes, "void")
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        void = len(self.classes) - 1
+        labels = torch.where(sample.labels == IGNORE, torch.tensor(void, dtype=torch.uint8), sample.labels)
+        return Sample(sample.id, sample.image, labels)
+
+    def fingerprint(self) -> str:
+        return digest([self.base.fingerprint(), "void as class"], 64)
