@@ -21,7 +21,8 @@ def test_metadata_is_complete(name):
     assert len(cls.palette) == len(cls.classes) == len(set(cls.classes)) <= ANOMALY
     assert len(set(cls.palette)) == len(cls.palette)
     assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in cls.palette)
-    assert set(cls.sizes) <= set(SPLITS) and cls.network
+    assert set(cls.sizes) <= set(cls.splits) <= set(SPLITS) and cls.network
+    assert "train" in cls.splits or cls.trained_on in DATASETS.names()
 
 
 @EVERY
@@ -32,15 +33,12 @@ def test_an_unknown_split_is_an_error(name):
 
 @pytest.fixture(scope="module", params=DATASETS.names())
 def splits(request):
-    """Per split of a dataset that is at hand, the dataset and its first, middle and last sample.
-
-    Evaluation-only sets have "test" alone.
-    """
+    """Per split of a dataset that is at hand, the dataset and its first, middle and last sample."""
     cls = DATASETS.get(request.param)
     if not cls.available(ROOT):
         pytest.skip(f"{request.param} is not found under {ROOT.absolute()} (set ANOMALY_DATA)")
     opened = {}
-    for split in SPLITS if not cls.trained_on else ("test",):
+    for split in cls.splits:
         data = DATASETS.create(request.param, split=split, root=ROOT)
         opened[split] = data, {i: data[i] for i in sorted({0, len(data) // 2, len(data) - 1})}
     return opened
