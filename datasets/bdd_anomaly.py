@@ -45,7 +45,7 @@ class BDDAnomaly(FileDataset):
 
     The class "other" is learned like any other, as the authors do, and nothing is ignored. The splits are decided by
     the labels: test is every image of train and val in which an anomaly occurs; the rest is train and val. So the first
-    opening reads all labels, for about a minute, and keeps an index (:mod:`datasets._mask_index`).
+    opening reads all labels, for a minute or two, and keeps an index (:mod:`datasets._mask_index`).
 
     Args:
         split: "train", "val" or "test".

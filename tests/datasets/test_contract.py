@@ -1,6 +1,7 @@
 """What every registered dataset must keep, on whatever of it is found under ANOMALY_DATA."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def test_metadata_is_complete(name):
 def test_an_unknown_split_is_an_error(name):
     with pytest.raises(BenchmarkError, match="split"):
         DATASETS.create(name, split="probe", root=ROOT)
+
+
+def test_published_numbers_belong_to_registered_datasets():
+    published = Path(__file__).parents[2] / "results/published"
+    about = tomllib.loads((published / "datasets.toml").read_text(encoding="utf-8"))
+    assert about and {*about, *(p.stem for p in published.glob("*.csv"))} <= set(DATASETS.names())
 
 
 @pytest.fixture(scope="module", params=DATASETS.names())

@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmark.cli import main
 from benchmark.contract import check_dataset
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
@@ -94,6 +95,19 @@ def test_check_asks_for_no_split_that_the_set_says_it_lacks(tmp_path, name):
     found = {f.clause: f.wrong for f in check_dataset(name, tmp_path)}
     assert not any(found.values()) and "test opens, 3 images" in found
     assert not any(clause.startswith(("train", "val")) for clause in found)
+
+
+def test_list_says_which_set_is_found_and_which_splits_it_has(tmp_path, capsys):
+    bundle(tmp_path / "anomaly_val/RoadAnomaly", "road-anomaly")
+    assert main(["list", "datasets", "--data", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, words in (
+        ("road-anomaly", "found -/-/60 RoadAnomaly"),
+        ("fishyscapes-static", "not found -/-/30 Fishyscapes Static (validation)"),
+        ("cityscapes", "not found 2975/500/- Cityscapes"),
+        ("bdd-anomaly", "not found 6280/910/810 BDD-Anomaly"),
+    ):
+        assert f"{name} {words}" in [" ".join(line.split()) for line in lines]
 
 
 @EVERY
