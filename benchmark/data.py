@@ -138,6 +138,8 @@ class Dataset(ABC):
     url: ClassVar[str] = ""
     auto: ClassVar[int | None] = None
     """Rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken."""
+    splits: ClassVar[tuple[str, ...]] = SPLITS
+    """Those of the three splits that it has; opening another is an error."""
     sizes: ClassVar[Mapping[str, int]] = {}
     """Published number of images per split; a differing count is reported."""
     class_labels: ClassVar[bool] = True
@@ -163,8 +165,11 @@ class Dataset(ABC):
     def __init__(self, split: str, root: Path) -> None:
         if split not in SPLITS:
             raise BenchmarkError(
-                f"{self.name or type(self).__name__} has no split '{split}'; it has {', '.join(SPLITS)}."
+                f"{self.name or type(self).__name__} has no split '{split}'; it has {', '.join(self.splits)}."
             )
+        if split not in self.splits:
+            use = f"evaluates networks trained on {self.trained_on}" if self.trained_on else "trains networks"
+            raise BenchmarkError(f"{self.name or type(self).__name__} has no {split} split; it only {use}.")
         self.split = split
         self.root = Path(root)
 
