@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmark import __version__
+from benchmark.environment import prepare
 from benchmark.errors import BenchmarkError
 from benchmark.verbs import VERBS
 
@@ -32,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all went well, 1 when a method failed and the others finished, 2 when the user has to mend something,
         130 after Ctrl-C.
     """
-    # OpenMP threads that wait by spinning make a training beside any other busy process ten times slower; a short spin
-    # costs next to nothing on an idle machine. Read when torch is first imported, that is below.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    prepare()  # numpy and torch are first imported below
     options = make_parser().parse_args(arguments)
     try:
         from benchmark.registry import load_plugin

@@ -171,6 +171,8 @@ class Dataset(ABC):
     """What the user has to do where an archive is behind a login, step by step; printed by ``fetch``."""
     auto: ClassVar[int | None] = None
     """Rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken."""
+    splits: ClassVar[tuple[str, ...]] = SPLITS
+    """Those of the three splits that it has; opening another is an error."""
     sizes: ClassVar[Mapping[str, int]] = {}
     """Published number of images per split; a differing count is reported."""
     class_labels: ClassVar[bool] = True
@@ -189,12 +191,18 @@ class Dataset(ABC):
     """Evaluation protocols recorded by ``run``; the first per-image and the first pooled one stand in the table."""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Per training task, the fields of its recipe that differ on this dataset from the authors' values."""
+    method_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Per method, the keywords that differ from its defaults for networks trained here, unless a call states them.
+    Chosen without a look at the test split; they show in the method's label."""
 
     def __init__(self, split: str, root: Path) -> None:
         if split not in SPLITS:
             raise BenchmarkError(
-                f"{self.name or type(self).__name__} has no split '{split}'; it has {', '.join(SPLITS)}."
+                f"{self.name or type(self).__name__} has no split '{split}'; it has {', '.join(self.splits)}."
             )
+        if split not in self.splits:
+            use = f"evaluates networks trained on {self.trained_on}" if self.trained_on else "trains networks"
+            raise BenchmarkError(f"{self.name or type(self).__name__} has no {split} split; it only {use}.")
         self.split = split
         self.root = Path(root)
 
@@ -255,3 +263,29 @@ class Subset(Dataset):
 
     def fingerprint(self) -> str:
         return digest([self.base.fingerprint(), self.limit], 64)
+
+
+class VoidAsClass(Subset):
+    """A training split whose void is a class of its own, after the known ones.
+
+    Raises:
+        BenchmarkError: none of the first images has a void pixel.
+    """
+
+    def __init__(self, base: Dataset, look_at: int = 50) -> None:
+        super().__init__(base, len(base))
+        if not any((base[index].labels == IGNORE).any() for index in range(min(look_at, len(base)))):
+            raise BenchmarkError(
+                f"The labels of {base.title} leave no pixel out as void, so there is no void class to learn; "
+                f"score one of the classes instead, as in void:index=3."
+            )
+        self.classes = (*base.classes, "void")
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        void = len(self.classes) - 1
+        labels = torch.where(sample.labels == IGNORE, torch.tensor(void, dtype=torch.uint8), sample.labels)
+        return Sample(sample.id, sample.image, labels)
+
+    def fingerprint(self) -> str:
+        return digest([self.base.fingerprint(), "void as class"], 64)

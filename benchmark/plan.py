@@ -92,7 +92,7 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
 
 def _entry(workshop: Workshop, call: str) -> Entry:
     try:
-        return workshop.entry(METHODS.create(call))
+        return workshop.entry(METHODS.create(call, workshop.setup.train.method_options))
     except BenchmarkError:
         raise
     except Exception as error:  # whatever a plugin raises

@@ -97,17 +97,19 @@ class Registry:
         self._loaded[key] = plugin
         return plugin
 
-    def create(self, call: str, **keywords: Any) -> Any:
-        """Make an instance from ``name[:key=value[:key=value...]]``; the text's values override `keywords`.
+    def create(self, call: str, options: Mapping[str, Mapping[str, Any]] | None = None, **keywords: Any) -> Any:
+        """Make an instance from ``name[:key=value[:key=value...]]``.
+
+        The text's values override those that `options` holds under the plugin's name, and both override `keywords`.
 
         The instance's ``config`` holds every constructor keyword that is not among `keywords` with its value, defaults
         included, and ``label`` the name with those that differ from their defaults: what records and tables call it.
         """
-        name, options = parse_call(call)
+        name, stated = parse_call(call)
         cls = self.get(name)
         signature = inspect.signature(cls)
         try:
-            bound = signature.bind(**{**keywords, **options})
+            bound = signature.bind(**{**keywords, **(options or {}).get(cls.name, {}), **stated})
         except TypeError as error:
             known = ", ".join(p for p in signature.parameters if p != "self") or "no options"
             raise BenchmarkError(f"The {self.kind} '{cls.name}': {error}; it knows {known}.") from None

@@ -196,11 +196,12 @@ def _bench(verbs) -> None:
         "bench",
         "bench",
         "bench",
-        "measure the suite's own speed against its peers",
+        "measure the suite's own speed and accuracy against its peers",
         """
-bench metrics""",
+bench metrics
+bench pooled""",
     )
-    parser.add_argument("what", choices=("metrics",))
+    parser.add_argument("what", choices=("metrics", "pooled"))
 
 
 def _weights(verbs) -> None:

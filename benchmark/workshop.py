@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmark.config import Setup
-from benchmark.data import Dataset
+from benchmark.data import Dataset, VoidAsClass
 from benchmark.errors import BenchmarkError
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
@@ -125,13 +125,15 @@ class Workshop:
 
     def train_network(self, spec: NetworkSpec) -> None:
         """Train one segmentation network and store it."""
-        setup, recipe = self.setup, spec.recipe
+        setup, recipe, data = self.setup, spec.recipe, self._data()
+        if spec.classes == len(setup.train.classes) + 1:
+            data = tuple(VoidAsClass(split) for split in data)
         with seeded(recipe):
             network = build_network(spec.arch, spec.classes, dict(spec.options))
-            task = Segmentation(network, setup.train.classes)
+            task = Segmentation(network, data[0].classes)
         member = f" member {recipe.member}" if recipe.member else ""
         state = self.store.path(spec.key).with_suffix(".state")
-        report = train(task, recipe, *self._data(), setup.settings, state, f"{spec.arch}{member} on {spec.dataset}")
+        report = train(task, recipe, *data, setup.settings, state, f"{spec.arch}{member} on {spec.dataset}")
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
         state.unlink(missing_ok=True)
 

@@ -24,11 +24,22 @@ _EDGE = 4096
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and its label file."""
+    """An image file and its label file.
+
+    Attributes:
+        overlay: a file that the image is changed by, where the dataset has such.
+    """
 
     id: str
     image: Path
     labels: Path
+    overlay: Path | None = None
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """Every file of the pair with the word for its kind."""
+        found = (("images", self.image), ("labels", self.labels), ("overlays", self.overlay))
+        return tuple((kind, path) for kind, path in found if path is not None)
 
 
 class FileDataset(Dataset):
@@ -57,7 +68,7 @@ class FileDataset(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[index]
-        image = read_image(pair.image)
+        image = self._image(pair)
         raw = read_labels(pair.labels)
         if image.shape[1:] != raw.shape:
             raise BenchmarkError(
@@ -74,6 +85,10 @@ class FileDataset(Dataset):
             )
         return Sample(pair.id, image, torch.from_numpy(labels)).checked(len(self.classes), str(pair.labels))
 
+    def _image(self, pair: Pair) -> Tensor:
+        """The image of a pair, uint8 RGB (3, H, W)."""
+        return read_image(pair.image)
+
     def fingerprint(self) -> str:
         """SHA-256 over id, suffix, size, first and last 4 KiB of every image and label file, and the label table.
 
@@ -82,7 +97,7 @@ class FileDataset(Dataset):
         """
         digest = hashlib.sha256(repr(self.values).encode())
         for pair in sorted(self.pairs, key=lambda p: p.id):
-            for kind, path in (("images", pair.image), ("labels", pair.labels)):
+            for kind, path in pair.files:
                 size = path.stat().st_size
                 digest.update(f"\n{kind}/{pair.id}{path.suffix} {size}\n".encode())
                 with path.open("rb") as file:
@@ -135,21 +150,28 @@ def _decode(path: Path, read: Callable[[Image.Image], np.ndarray]) -> np.ndarray
         ) from error
 
 
-def pair_up(images: Path, labels: Path) -> list[Pair]:
+def pair_up(images: Path, labels: Path, image_end: str = "", label_end: str = "") -> list[Pair]:
     """Every image beneath one folder with the label file of the same relative name beneath another, in natural order.
 
+    Args:
+        images: folder of the images.
+        labels: folder of the label files; it may be the same one.
+        image_end: what the stem of an image ends with beyond the common name ("_leftImg8bit"); files whose stem does
+            not are passed over.
+        label_end: the same of the label files.
     Raises:
         BenchmarkError: a folder is missing or empty, a file has no partner, two files have one name.
     """
-    found = {"image": _listed(images), "label": _listed(labels)}
-    for kind, other, place in (("image", "label", labels), ("label", "image", images)):
+    found = {"image": listed(images, image_end), "label": listed(labels, label_end)}
+    for kind, other, place, end in (("image", "label", labels, label_end), ("label", "image", images, image_end)):
         for name in found[kind]:
             if name not in found[other]:
                 raise BenchmarkError(
-                    f"{found[kind][name]} has no {other} file {place / name}.*; add it or remove both."
+                    f"{found[kind][name]} has no {other} file {place / name}{end}.*; add it or remove both."
                 )
     if not found["image"]:
-        raise BenchmarkError(f"{images} holds no image ({', '.join(SUFFIXES)}); unpack the archive there.")
+        what = f"image *{image_end}.*" if image_end else "image"
+        raise BenchmarkError(f"{images} holds no {what} ({', '.join(SUFFIXES)}); unpack the archive there.")
     return [Pair(name, found["image"][name], found["label"][name]) for name in sorted(found["image"], key=natural)]
 
 
@@ -159,11 +181,20 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def find_folder(parent: Path, *names: str) -> Path | None:
-    """The first folder in `parent` that has one of the names, disregarding case, "-" and "_"."""
+    """The first of the named folders in `parent`, disregarding case, "-" and "_"; "a/b" is the folder b in a."""
+    for name in names:
+        place: Path | None = parent
+        for part in name.split("/"):
+            place = _child(place, part) if place else None
+        if place:
+            return place
+    return None
+
+
+def _child(parent: Path, name: str) -> Path | None:
     if not parent.is_dir():
         return None
-    folders = {plain(p.name): p for p in sorted(parent.iterdir()) if p.is_dir()}
-    return next((folders[plain(name)] for name in names if plain(name) in folders), None)
+    return next((p for p in sorted(parent.iterdir()) if plain(p.name) == plain(name) and p.is_dir()), None)
 
 
 def plain(name: str) -> str:
@@ -171,7 +202,12 @@ def plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _listed(folder: Path) -> dict[str, Path]:
+def listed(folder: Path, end: str = "") -> dict[str, Path]:
+    """The image files beneath a folder whose stem ends with `end`, by relative name without that ending.
+
+    Raises:
+        BenchmarkError: the folder is missing, two files have one name.
+    """
     if not folder.is_dir():
         raise BenchmarkError(f"{folder} is missing; unpack the archive there or name its place with --data.")
     found: dict[str, Path] = {}
@@ -179,9 +215,9 @@ def _listed(folder: Path) -> dict[str, Path]:
         folders[:] = [f for f in folders if not f.startswith(".")]
         for file in files:
             path = Path(place, file)
-            if file.startswith(".") or path.suffix.lower() not in SUFFIXES:
+            if file.startswith(".") or path.suffix.lower() not in SUFFIXES or not path.stem.endswith(end):
                 continue
-            name = path.relative_to(folder).with_suffix("").as_posix()
+            name = path.relative_to(folder).with_suffix("").as_posix().removesuffix(end)
             if name in found:
                 raise BenchmarkError(f"{found[name]} and {path} have the same name; remove one of them.")
             found[name] = path

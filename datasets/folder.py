@@ -77,6 +77,7 @@ class Folder(FileDataset):
         for name in splits:
             if name not in SPLITS:
                 raise self._wrong(f"[splits] has '{name}'; splits are {', '.join(SPLITS)}")
+        self.splits = tuple(splits)
         if split not in splits:
             raise self._wrong(f"there is no {split} split; name its folder under [splits]")
         place = home / str(splits[split])

@@ -41,7 +41,17 @@ class Pasted(Dataset):
         if DATASETS.canonical(base) == self.name:
             raise BenchmarkError("pasted cannot paste into itself; name another dataset with base=NAME.")
         self.base: Dataset = DATASETS.create(base, split="val" if split == "test" else split, root=root)
-        for key in ("classes", "palette", "network", "scales", "recipes", "class_labels", "citation", "url"):
+        for key in (
+            "classes",
+            "palette",
+            "network",
+            "scales",
+            "recipes",
+            "method_options",
+            "class_labels",
+            "citation",
+            "url",
+        ):
             setattr(self, key, getattr(self.base, key))
         self.trained_on = self.base.trained_on or self.base.name
         self.title = f"{self.base.title}: validation images with pasted anomalies"

@@ -1,10 +1,10 @@
 """RoadAnomaly (Lis et al., 2019): photographs of animals, rocks and machines on or beside roads."""
 
 from benchmark.data import ANOMALY, Download
-from datasets._anomaly_val import AnomalyVal
+from datasets._evaluation import Bundled
 
 
-class RoadAnomaly(AnomalyVal):
+class RoadAnomaly(Bundled):
     """60 images from the web, 1280x720; masks hold 0 (known) and 2 (anomaly), nothing is ignored."""
 
     title = "RoadAnomaly"
@@ -24,5 +24,5 @@ class RoadAnomaly(AnomalyVal):
         ),
     )
     sizes = {"test": 60}  # noqa: RUF012
-    folder = "RoadAnomaly"
+    folders = ("RoadAnomaly",)
     values = {0: 0, 2: ANOMALY}  # noqa: RUF012

@@ -1,10 +1,10 @@
 """RoadAnomaly21 (Chan et al., 2021): the public validation images of SegmentMeIfYouCan's anomaly track."""
 
-from benchmark.data import ANOMALY, IGNORE, Download
-from datasets._anomaly_val import SMIYC, AnomalyVal, validation_members
+from benchmark.data import Download
+from datasets._evaluation import SMIYC, Bundled, validation_members
 
 
-class RoadAnomaly21(AnomalyVal):
+class RoadAnomaly21(Bundled):
     """10 images from the web, 1280x720; masks hold 0 (known), 1 (anomaly) and 255 (void)."""
 
     title = "RoadAnomaly21 (validation)"
@@ -22,5 +22,4 @@ class RoadAnomaly21(AnomalyVal):
         ),
     )
     sizes = {"test": 10}  # noqa: RUF012
-    folder = "RoadAnomaly21"
-    values = {0: 0, 1: ANOMALY, 255: IGNORE}  # noqa: RUF012
+    folders = ("RoadAnomaly21",)

@@ -1,10 +1,10 @@
 """RoadObstacle21 (Chan et al., 2021): the public validation images of SegmentMeIfYouCan's obstacle track."""
 
-from benchmark.data import ANOMALY, IGNORE, Download
-from datasets._anomaly_val import SMIYC, AnomalyVal, validation_members
+from benchmark.data import Download
+from datasets._evaluation import SMIYC, Bundled, validation_members
 
 
-class RoadObstacle21(AnomalyVal):
+class RoadObstacle21(Bundled):
     """30 images, 1920x1080; masks hold 0 (road), 1 (obstacle) and 255 (void: everything beside the road)."""
 
     title = "RoadObstacle21 (validation)"
@@ -24,5 +24,4 @@ class RoadObstacle21(AnomalyVal):
         ),
     )
     sizes = {"test": 30}  # noqa: RUF012
-    folder = "RoadObstacle21"
-    values = {0: 0, 1: ANOMALY, 255: IGNORE}  # noqa: RUF012
+    folders = ("RoadObstacle21", "RoadObsticle21")  # the latter as some copies spell it

@@ -1,11 +1,15 @@
-"""Void classifier: the network already knows a class for what is none of the others."""
+"""Void classifier: the network knows a class for what is none of the others."""
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
-from benchmark.method import Batch, Method, Networks
+from benchmark.method import Batch, Method, Need, Networks
+from benchmark.network import NetworkSpec
 
 
 class Void(Method):
@@ -17,6 +21,9 @@ class Void(Method):
     Args:
         index: label id of the void class. 3 is "other" in StreetHazards; a network that never predicts it (few
             networks trained there do) still orders pixels by its probability.
+        extra: train a network of one class more, whose last class is what the training labels leave out as void, and
+            score that; `index` then counts for nothing. What is void may show objects that are unknown, so this stands
+            with the methods that saw outlier data.
 
     Source: Blum et al., "The Fishyscapes Benchmark", IJCV 2021; on StreetHazards: Besnier et al., "Triggering Failures:
         Out-of-Distribution Detection by Learning from Local Adversarial Attacks", ICCV 2021, with index 3.
@@ -25,11 +32,15 @@ class Void(Method):
     title = "Void classifier"
     paper = "Blum et al., IJCV 2021"
 
-    def __init__(self, index: int = 3) -> None:
+    def __init__(self, index: int = 3, extra: bool = False) -> None:
         super().__init__()
         if index < 0:
             raise ValueError("the index is a label id, 0 or more.")
-        self.index = index
+        self.index = -1 if extra else index
+        self.extra = self.auxiliary_data = extra
+
+    def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
+        return {"base": Need(dataclasses.replace(base, classes=base.classes + 1) if self.extra else base)}
 
     def build(self, networks: Networks) -> None:
         classes = networks["base"].spec.classes

@@ -23,7 +23,7 @@ from benchmark.registry import DATASETS
 Base = DATASETS.get("road-anomaly")
 
 class Pond(Base):
-    title, license, citation, folder, sizes = "Pond", "CC0", "nobody", "Pond", {{"test": 2}}
+    title, license, citation, folders, sizes = "Pond", "CC0", "nobody", ("Pond",), {{"test": 2}}
     downloads = (
         Download("anomaly_val/Pond/images", "{address}/images.zip", ((r"pond/(.+)", r"\\1"),), checksum="{first}"),
         Download("anomaly_val/Pond/labels_masks", "{address}/masks.tar", size={size}),
@@ -208,7 +208,7 @@ def test_steps_behind_a_login_are_printed(shore):
         "from benchmark.registry import DATASETS\n"
         "from benchmark.data import Download\n"
         "class Pond(DATASETS.get('road-anomaly')):\n"
-        "    folder = 'Pond'\n"
+        "    folders = ('Pond',)\n"
         "    downloads = (Download('anomaly_val/Pond', file='pond.zip'),)\n"
         "    obtain = 'Register at example.org, then fetch pond --archive pond.zip'\n"
     )

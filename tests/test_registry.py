@@ -73,6 +73,15 @@ def test_options_become_config_and_label(zoo):
     assert "speed" not in zoo.create("red-fox", speed=1.0).config, "what the harness gives is no option"
 
 
+def test_options_of_a_dataset_stand_where_the_call_says_nothing(zoo):
+    given = {"red-fox": {"tail": False, "speed": 9.0}, "other": {"ears": 2}}
+    assert zoo.create("red-fox:speed=1", given).config == {"tail": False, "speed": 1}
+    assert zoo.create("red_fox", given).label == "red-fox:speed=9.0:tail=false", "they show in the label"
+    assert zoo.create("red-fox:tail=true:speed=2.5", given).label == "red-fox"
+    with pytest.raises(BenchmarkError, match=r"'red-fox'.*'ears'"):
+        zoo.create("red-fox", {"red-fox": {"ears": 2}})
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

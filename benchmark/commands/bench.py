@@ -6,11 +6,16 @@ import argparse
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Print the table of a speed comparison."""
+    """Print a table of speed or of accuracy."""
     import torch
 
-    from benchmark.bench import bench_metrics
-
     torch.set_num_threads(1)
-    print(bench_metrics())
+    if arguments.what == "pooled":
+        from benchmark.bench_pooled import bench_pooled
+
+        print(bench_pooled())
+    else:
+        from benchmark.bench import bench_metrics
+
+        print(bench_metrics())
     return 0

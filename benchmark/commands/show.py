@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from benchmark.data import SPLITS
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
 
@@ -48,7 +49,7 @@ def _dataset(root: Path):
             found = "found" if cls.available(root) else "not found"
         except BenchmarkError as error:
             found = str(error)
-        sizes = "/".join(str(cls.sizes[s]) for s in ("train", "val", "test") if s in cls.sizes)
+        sizes = "/".join(str(cls.sizes.get(s, "-")) for s in SPLITS) if cls.sizes else ""
         return [name, found, sizes, cls.title]
 
     return describe

@@ -114,6 +114,11 @@ class PixelEvaluator:
         self._ids |= other._ids
         self._pooled.merge(other._pooled)
 
+    @property
+    def pooled_bytes(self) -> int:
+        """Memory of the pooled accumulator, which no number of images exceeds unless it keeps every key."""
+        return self._pooled.nbytes
+
     def rows(self) -> Rows:
         """One row per image and set of negatives, ordered by image id."""
         ordered = [sorted(table) for table in self._tables]

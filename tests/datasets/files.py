@@ -1,5 +1,6 @@
 """Tiny image and label files in the layouts of the file datasets."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +45,45 @@ def camvid(root: Path, names: tuple[str, str] = ("camvid", "camvid_ood")) -> Non
         for n in range(2):
             write(root / home / images / f"drive_{n}.jpg", noise(10 * i + n))
             write(root / home / labels / f"drive_{n}.png", ids(0, highest))
+
+
+def cityscapes(
+    root: Path,
+    raw: np.ndarray,
+    images: str = "cityscapes/leftImg8bit",
+    labels: str = "cityscapes/gtFine",
+    ending: str = "_gtFine_labelIds",
+) -> None:
+    """Cityscapes' train and val beneath a root, one city and two images each, with the same labels everywhere."""
+    for split, city in (("train", "ulm"), ("val", "lindau")):
+        for n in (2, 10):
+            name = f"{split}/{city}/{city}_{n:06}_000019"
+            write(root / images / f"{name}_leftImg8bit.png", noise(n))
+            write(root / labels / f"{name}{ending}.png", raw)
+
+
+def lost_and_found(root: Path, names: Iterable[str], raw: np.ndarray, ending: str = "_gtCoarse_labelIds") -> None:
+    """Test images of Lost and Found beneath its folder, all with the same labels; a scene is a name's beginning."""
+    for i, name in enumerate(names):
+        place = f"test/{name.rsplit('_', 2)[0]}/{name}"
+        write(root / "leftImg8bit" / f"{place}_leftImg8bit.png", noise(i, size=raw.shape))
+        write(root / "gtCoarse" / f"{place}{ending}.png", raw)
+
+
+def bdd(home: Path, layout: str, masks: Mapping[str, np.ndarray]) -> None:
+    """BDD100K-10K beneath its folder from masks "train/NAME" and "val/NAME" of the values 0..18 and 255.
+
+    Args:
+        home: the folder.
+        layout: "2020", "2018", or "authors", whose masks hold each value plus 2, and 1 for 255.
+        masks: by name.
+    """
+    images, labels, end = {
+        "2020": ("images/10k", "labels/sem_seg/masks", ""),
+        "2018": ("seg/images", "seg/labels", "_train_id"),
+        "authors": ("seg/images", "seg/train_labels", "_train_id"),
+    }[layout]
+    for i, (name, mask) in enumerate(masks.items()):
+        write(home / images / f"{name}.jpg", noise(i, size=mask.shape))
+        raw = np.where(mask == 255, 1, mask + 2).astype(np.uint8) if layout == "authors" else mask
+        write(home / labels / f"{name}{end}.png", raw)

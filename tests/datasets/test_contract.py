@@ -1,6 +1,7 @@
 """What every registered dataset must keep, on whatever of it is found under ANOMALY_DATA."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ def test_metadata_is_complete(name):
     assert len(cls.palette) == len(cls.classes) == len(set(cls.classes)) <= ANOMALY
     assert len(set(cls.palette)) == len(cls.palette)
     assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in cls.palette)
-    assert set(cls.sizes) <= set(SPLITS) and cls.network
+    assert set(cls.sizes) <= set(cls.splits) <= set(SPLITS) and cls.network
+    assert "train" in cls.splits or cls.trained_on in DATASETS.names()
 
 
 @EVERY
@@ -30,17 +32,20 @@ def test_an_unknown_split_is_an_error(name):
         DATASETS.create(name, split="probe", root=ROOT)
 
 
+def test_published_numbers_belong_to_registered_datasets():
+    published = Path(__file__).parents[2] / "results/published"
+    about = tomllib.loads((published / "datasets.toml").read_text(encoding="utf-8"))
+    assert about and {*about, *(p.stem for p in published.glob("*.csv"))} <= set(DATASETS.names())
+
+
 @pytest.fixture(scope="module", params=DATASETS.names())
 def splits(request):
-    """Per split of a dataset that is at hand, the dataset and its first, middle and last sample.
-
-    Evaluation-only sets have "test" alone.
-    """
+    """Per split of a dataset that is at hand, the dataset and its first, middle and last sample."""
     cls = DATASETS.get(request.param)
     if not cls.available(ROOT):
         pytest.skip(f"{request.param} is not found under {ROOT.absolute()} (set ANOMALY_DATA)")
     opened = {}
-    for split in SPLITS if not cls.trained_on else ("test",):
+    for split in cls.splits:
         data = DATASETS.create(request.param, split=split, root=ROOT)
         opened[split] = data, {i: data[i] for i in sorted({0, len(data) // 2, len(data) - 1})}
     return opened

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from benchmark.contract import check_dataset
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
@@ -59,6 +60,14 @@ def test_labels_without_classes_take_the_classes_of_the_training_set(tmp_path):
     assert data.classes == DATASETS.get("camvid-ood").classes
     assert data.palette == DATASETS.get("camvid-ood").palette
     assert data[0].labels.unique().tolist() == [0, ANOMALY]
+
+
+def test_check_asks_for_the_splits_that_the_toml_names(tmp_path):
+    found = {f.clause: f.wrong for f in check_dataset(f"folder:path={make(tmp_path, BINARY)}", tmp_path)}
+    assert "test opens, 1 images" in found and not any(c.startswith(("train", "val")) for c in found)
+    make(tmp_path, OWN, ("testing",), 3)
+    found = {f.clause: f.wrong for f in check_dataset(f"folder:path={tmp_path}", tmp_path)}
+    assert "training/images is missing" in found["train opens"] and "val opens" not in found
 
 
 def test_an_anomaly_in_training_is_an_error(tmp_path):

@@ -1,9 +1,13 @@
 """Void classifier: the log-probability of one class."""
 
+import dataclasses
+
 import pytest
 import torch
 from method_toys import Given, score
 
+from benchmark.contract import Toy, toy_workshop
+from benchmark.data import IGNORE, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.registry import METHODS
 from methods.void import Void
@@ -30,3 +34,39 @@ def test_a_class_that_does_not_exist_is_an_error():
         Void(5).build({"base": Given(Z)})
     with pytest.raises(BenchmarkError, match="label id"):
         METHODS.create("void:index=-1")
+
+
+class Worn(Toy):
+    """Toy images whose posts nobody has labelled."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return Sample(sample.id, sample.image, torch.where(sample.labels == 3, IGNORE, sample.labels).to(torch.uint8))
+
+
+def _trained(data, folder):
+    workshop = toy_workshop(folder, ())
+    train, val = (data(split, folder) for split in ("train", "val"))
+    recipe = workshop.setup.base.recipe.changed({"epochs": 60, "lr": 0.02, "optimiser": "adamw"})
+    base = dataclasses.replace(workshop.setup.base, recipe=recipe)
+    workshop.setup = dataclasses.replace(workshop.setup, train=train, val=val, base=base)
+    entry = workshop.entry(METHODS.create("void:extra=true"))
+    workshop.prepare([entry])
+    return workshop, entry
+
+
+def test_the_extra_class_is_what_the_training_labels_leave_out(tmp_path):
+    workshop, entry = _trained(Worn, tmp_path)
+    assert not entry.error and entry.method.auxiliary_data
+    assert workshop.setup.base.classes == 4 and entry.specs[0].classes == 5
+    assert not workshop.store.has(workshop.setup.base.key), "the shared network is another one"
+    posts = []
+    for sample in Toy("val", tmp_path):
+        scores = entry.method.score(collate([sample])[0], entry.networks)[0]
+        posts.append(float(scores[sample.labels == 3].mean() - scores[sample.labels != 3].mean()))
+    assert min(posts) > 0.5, "it has learned what the posts look like"
+
+
+def test_without_void_pixels_there_is_no_extra_class(tmp_path):
+    _, entry = _trained(Toy, tmp_path)
+    assert entry.error.startswith("The labels of Toy leave no pixel out") and entry.mendable

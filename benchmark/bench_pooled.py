@@ -1,0 +1,105 @@
+"""``python -m benchmark bench pooled``: the error, memory and mergeability of the pooled accumulator.
+
+The reference is scikit-learn on the concatenation of all pixels, for scores of every kind that methods give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+SIZE = (720, 1280)
+IMAGES = 22
+"""Images of a kind: 20.3 million pixels, as many as scikit-learn sorts in seconds."""
+SHARDS = 7
+
+KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "softmax": lambda z: -1 / (1 + np.exp(2 * z - 7)),  # most pixels are confident: close to -1
+    "logit": lambda z: 3 * z - 9,
+    "energy": lambda z: 2 * z + 1000,
+    "squared distance": lambda z: 40 * np.exp(1.5 * z),
+    "heavy-tailed": lambda z: np.sinh(3 * z) ** 3,
+    "float16": lambda z: z.astype(np.float16).astype(np.float32),  # full of ties
+}
+"""Kind of score -> what it makes of smooth noise that is larger on anomalies."""
+
+
+def bench_pooled(images: int = IMAGES, size: tuple[int, int] = SIZE) -> str:
+    """Measure every kind of score.
+
+    Args:
+        images: of each kind.
+        size: (H, W) in pixels.
+    Returns:
+        The table as text.
+    """
+    from tabulate import tabulate
+    from tqdm import tqdm
+
+    header = ("scores", "AUROC", "AP", "FPR95", "AUROC <=", "AP <=", "FPR95 <=", "MiB", f"{SHARDS} shards")
+    lines = [(kind, *_measure(kind, images, size)) for kind in tqdm(KINDS, "pooled", leave=False)]
+    table = tabulate(lines, header, colalign=("left", *["right"] * 8), disable_numparse=True)
+    pixels = images * size[0] * size[1] / 1e6
+    return (
+        f"Absolute error of the pooled values against scikit-learn on all {pixels:.1f} million pixels at once, the\n"
+        f"bound that is stored with them, the accumulator's memory, and whether {SHARDS} shards merged in a random\n"
+        f"order are the same bit for bit:\n\n{table}"
+    )
+
+
+def score_maps(kind: str, images: int, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """float32 scores (H, W) and uint8 labels with about 2 % anomaly, one image after the other."""
+    import cv2
+
+    from benchmark.data import ANOMALY
+
+    height, width = size
+    for index in range(images):
+        rng = np.random.default_rng(index)
+        labels = np.zeros(size, np.uint8)
+        top, left = rng.integers(0, height - height // 7), rng.integers(0, width - width // 7)
+        labels[top : top + height // 7, left : left + width // 7] = ANOMALY
+        coarse = rng.normal(size=(height // 8, width // 8)).astype(np.float32)
+        base = cv2.resize(coarse, (width, height)) + rng.normal(0, 0.3, size) + 1.2 * (labels == ANOMALY)
+        yield KINDS[kind]((base + 0.3 * rng.normal()).astype(np.float32)).astype(np.float32), labels
+
+
+def _measure(kind: str, images: int, size: tuple[int, int]) -> list[str]:
+    from benchmark.metrics import PixelEvaluator
+
+    whole, shards = PixelEvaluator(["pooled"]), [PixelEvaluator(["pooled"]) for _ in range(SHARDS)]
+    truth, scores = [], []
+    for index, (score, labels) in enumerate(score_maps(kind, images, size)):
+        whole.update(f"{index}", score, labels)
+        shards[index % SHARDS].update(f"{index}", score, labels)
+        truth.append(labels.ravel() == 254)
+        scores.append(score.ravel())
+    found = whole.result("pooled")
+    reference = _scikit_learn(np.concatenate(truth), np.concatenate(scores))
+    errors = [abs(a - b) for a, b in zip((found.auroc, found.aupr, found.fpr95), reference)]
+    bounds = [getattr(found.quantisation, m) for m in ("auroc", "aupr", "fpr95")]
+    order = np.random.default_rng(0).permutation(SHARDS)
+    merged = shards[order[0]]
+    for shard in order[1:]:
+        merged.merge(shards[shard])
+    same = repr(merged.result("pooled")) == repr(found) and _counts_equal(merged, whole)
+    numbers = [f"{v:.0e}" for v in (*errors, *bounds)]
+    return [*numbers, f"{whole.pooled_bytes / 2**20:.1f}", "equal" if same else "DIFFERENT"]
+
+
+def _counts_equal(first, second) -> bool:
+    a, b = first.state(), second.state()
+    return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a if key != "header")
+
+
+def _scikit_learn(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float, float]:
+    """AUROC, AP and the false-positive rate at the first recall of at least 95 %."""
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+    fpr, tpr, _ = roc_curve(truth, scores, drop_intermediate=False)
+    return (
+        roc_auc_score(truth, scores),
+        average_precision_score(truth, scores),
+        float(fpr[np.argmax(tpr >= 0.95)]),
+    )
