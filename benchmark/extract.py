@@ -97,7 +97,7 @@ def extract(archive: Path, folder: Path, members: Sequence[tuple[str, str]], lim
     Args:
         archive: tar (plain or compressed) or zip, told by its content.
         folder: exists and is empty.
-        members: as of :class:`benchmark.data.Download`.
+        members: as of :class:`benchmark.archive.Download`.
         limit: bytes that the members may have together; 0 is bounded by the free space alone.
         shown: whether progress is shown.
     Returns:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmark.data import Dataset, Download
+from benchmark.archive import Download
+from benchmark.data import Dataset
 from benchmark.download import discard, download, require_space
 from benchmark.errors import BenchmarkError
 from benchmark.extract import BadArchive, check, extract, whole
