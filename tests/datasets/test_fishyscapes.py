@@ -57,7 +57,9 @@ def test_labels_without_images_are_not_found_or_named(tmp_path):
     with pytest.raises(BenchmarkError, match=r"0000_04_.*_labels\.png has no image .*_000000_000030_leftImg8bit\.png"):
         open_test("fishyscapes-lost-and-found", tmp_path)
     (tmp_path / "lost_and_found").rename(tmp_path / "gone")
-    with pytest.raises(BenchmarkError, match="nor fishyscapes_lostandfound/ beside lost_and_found/leftImg8bit; put it"):
+    with pytest.raises(
+        BenchmarkError, match=r"nor fishyscapes_lostandfound/ beside lost_and_found/leftImg8bit; .* fetch "
+    ):
         open_test("fishyscapes-lost-and-found", tmp_path)
 
 

@@ -61,7 +61,9 @@ def test_of_the_complete_set_images_without_labels_are_left_out(tmp_path):
 
 
 def test_what_is_missing_or_unknown_is_named(tmp_path):
-    with pytest.raises(BenchmarkError, match=r"lost_and_found/gtCoarse/test\); unpack leftImg8bit\.zip"):
+    with pytest.raises(
+        BenchmarkError, match=r"lost_and_found/gtCoarse/test\); `python -m benchmark fetch lost-and-found`"
+    ):
         open_test(tmp_path)
     lost_and_found(tmp_path / "lost_and_found", NAMES, RAW)
     with pytest.raises(BenchmarkError, match="no variant 'all'; it has hazards and no-known"):
