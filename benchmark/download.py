@@ -141,6 +141,8 @@ def _connect(url: str, part: Path, size: int, unpacked: int, shown: bool) -> Non
                 f"{url} has {remote.total} bytes, published are {size}: the archive was replaced; get it from its "
                 f"authors and give it with --archive."
             )
+        if not offset:  # before the state: a kill in between must not join old bytes to a new file
+            part.unlink(missing_ok=True)
         total = remote.total or size
         require_space(part.parent, total - offset + (unpacked or total), f"{part.stem} with its content")
         write_atomic(_state(part), dumps(remote))

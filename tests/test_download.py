@@ -94,6 +94,24 @@ def test_a_file_that_changed_is_fetched_from_its_start(site, fetch, monkeypatch,
     assert fetch() == OTHER
 
 
+def test_a_kill_at_the_change_of_files_joins_nothing(site, fetch, monkeypatch):
+    """Killed after it was written down which file comes now, before its first byte."""
+    monkeypatch.setattr(downloading, "ATTEMPTS", 1)
+    site.cuts = [100_000]
+    with pytest.raises(BenchmarkError):
+        fetch()
+    site.files["/a.tar"], site.etag = OTHER, '"two"'
+
+    def kill(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloading, "_receive", kill)
+        with pytest.raises(KeyboardInterrupt):
+            fetch()
+    assert fetch() == OTHER
+
+
 def test_a_file_that_shrank_is_fetched_from_its_start(site, fetch, monkeypatch):
     monkeypatch.setattr(downloading, "ATTEMPTS", 1)
     site.cuts = [100_000]

@@ -86,8 +86,8 @@ def _match(cls: type[Dataset], files: Sequence[Path]) -> dict[Download, Path]:
     """Which of the dataset's archives the user's files are: by name, or the only one."""
     given: dict[Download, Path] = {}
     for file in files:
-        if not file.is_file():
-            raise BenchmarkError(f"--archive {file}: there is no such file.")
+        if not file.is_file() or not os.access(file, os.R_OK):
+            raise BenchmarkError(f"--archive {file}: there is no such file, or it may not be read.")
         named = [d for d in cls.downloads if d.name == file.name] or list(cls.downloads)
         if len(named) != 1:
             names = " and ".join(d.name for d in cls.downloads) or "no archive"
