@@ -141,7 +141,7 @@ class Workshop:
             self._guard([entry], lambda e=entry: self.connect(e))
         missing = [e for e in entries if e.fit_key and not e.error and not self.store.has(e.fit_key)]
         self._guard(missing, self._data)
-        self._observe([e for e in missing if e.method.observes])
+        self._observe([e for e in missing if e.method.observes and not e.error])
         for entry in missing:
             self._guard([entry], lambda e=entry: self._fit(e))
         for entry in entries:
@@ -155,9 +155,10 @@ class Workshop:
         """Train one segmentation network and store it."""
         setup, recipe = self.setup, spec.recipe
         if setup.own and setup.own.weights:
+            options = "".join(f":{key}={value}" for key, value in spec.options)
             raise BenchmarkError(
-                f"It needs another network than the one of --weights, {spec.arch} as member {spec.recipe.member} or "
-                f"with other options; leave out --weights to have all of them trained."
+                f"It needs a further network ({spec.arch}{options}, member {spec.recipe.member}), and --weights gives "
+                f"one; leave it out to have all of them trained."
             )
         with seeded(recipe):
             network = build_network(spec.arch, spec.classes, dict(spec.options))

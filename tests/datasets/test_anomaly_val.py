@@ -4,7 +4,10 @@ import torch
 
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
+from benchmark.networks import External
+from benchmark.own_network import Resized
 from benchmark.registry import DATASETS
+from benchmark.training import Settings, cached
 from tests.datasets.files import noise, write
 
 SETS = {
@@ -12,6 +15,12 @@ SETS = {
     "road-anomaly-21": ("RoadAnomaly21", {0: 0, 1: ANOMALY, 255: IGNORE}, (1_317_063, 7_578_030, 320_907)),
     "road-obstacle-21": ("RoadObstacle21", {0: 0, 1: ANOMALY, 255: IGNORE}, (129_782, 19_106_170, 42_972_048)),
 }
+RESIZED = {
+    "road-anomaly": (3_098_336, 28_358_944, 0),
+    "road-anomaly-21": (749_109, 4_311_193, 182_578),
+    "road-obstacle-21": (32_842, 4_830_656, 10_865_142),
+}
+"""Pixels after resizing the masks to 1024x512 with Pillow's nearest neighbour."""
 EVERY = pytest.mark.parametrize("name", SETS)
 
 
@@ -55,9 +64,12 @@ def test_real_counts_and_pixels(real_data, name):
     cls = DATASETS.get(name)
     if not cls.available(real_data):
         pytest.skip(f"ANOMALY_DATA holds no anomaly_val/{cls.folder}")
-    data = DATASETS.create(name, split="test", root=real_data)
+    data = cached(DATASETS.create(name, split="test", root=real_data), Settings.choose("cpu", progress=False))
     assert len(data) == cls.sizes["test"]
-    counts = torch.zeros(256, dtype=torch.long)
-    for sample in data:
-        counts += torch.bincount(sample.labels.flatten(), minlength=256)
-    assert (counts[ANOMALY], counts[0], counts[IGNORE]) == SETS[name][2]
+    network = External(torch.nn.Conv2d(3, 19, 1), 19, size=(512, 1024), filter="nearest")
+    for images, expected in ((data, SETS[name][2]), (Resized(data, network), RESIZED[name])):
+        counts = torch.zeros(256, dtype=torch.long)
+        for sample in images:
+            assert sample.image.shape[1:] == sample.labels.shape
+            counts += torch.bincount(sample.labels.flatten(), minlength=256)
+        assert (counts[ANOMALY], counts[0], counts[IGNORE]) == expected
