@@ -66,7 +66,7 @@ class AbsentSplit(Dataset):
 
     def __init__(self, split: str, owner: str, why: str) -> None:
         super().__init__(split, Path())
-        self.label, self.why = owner, f"It needs the {split} images of {owner}. {why}"
+        self.label, self.why = owner, f"It needs the {split} images of {owner}, which cannot be had: {why}"
 
     def __len__(self) -> int:
         raise BenchmarkError(self.why)
@@ -186,7 +186,7 @@ def training_split(split: str, source: str, labels: LabelSet, test: Dataset, roo
         return AbsentSplit(split, home, str(error))
     if not _same(labels, dataset.classes):
         return AbsentSplit(
-            split, labels.name, f"Those of {dataset.label} have other classes; name a dataset by --classes."
+            split, labels.name, f"those of {dataset.label} have other classes; name a dataset by --classes."
         )
     return dataset
 

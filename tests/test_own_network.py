@@ -39,6 +39,7 @@ def test_the_page_does_what_it_says(roads, monkeypatch):
     assert roads.out.count("Records: ") == 3 and "RoadObstacle21" in roads.out
     assert roads(verb, *arguments) == 0 and roads.out.count(": current, ") == 12
     assert not (roads.runs / "weights").exists()
+    assert roads("check", "--plugin", "mynet.py", "mynet") == 0 and "mynet: keeps its contract" in roads.out
 
 
 def test_changed_weights_and_changed_code_are_measured_again(roads, forwards):
@@ -147,6 +148,7 @@ def test_several_datasets_and_the_worst_code(roads):
     assert tables == sorted(tables)
     assert run(roads, dataset=f"camvid-ood,{both}") == 2
     assert "error: " in roads.err and roads.out.count("msp: current") == 2
+    assert run(roads, dataset=",") == 2 and "no dataset ''" in roads.err
 
 
 def test_the_network_of_a_command_line(registries, tmp_path):

@@ -35,9 +35,9 @@ def train(arguments: argparse.Namespace) -> int:
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
     names = [name for part in arguments.dataset.split(",") if (name := part.strip())]
-    if len(names) == 1:
-        return work(arguments)
-    codes = [0]
+    if len(names) < 2:
+        return work(argparse.Namespace(**vars(arguments) | {"dataset": "".join(names)}))
+    codes = []
     for name in names:
         _say(f"\n== {name}")
         try:
