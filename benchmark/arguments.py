@@ -26,13 +26,13 @@ def verb(verbs, name: str, module: str, handler: str, summary: str, examples: st
     return parser
 
 
-def data(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+def data(parser: argparse.ArgumentParser, default: str = "auto", several: bool = False) -> None:
     """Which dataset, and where."""
     parser.add_argument(
         "--dataset",
         default=default,
-        metavar="NAME",
-        help="dataset, with options as name:key=value (default: %(default)s)",
+        metavar="A,B" if several else "NAME",
+        help=f"dataset{'s' * several}, with options as name:key=value (default: %(default)s)",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
 
@@ -50,7 +50,7 @@ def out(parser: argparse.ArgumentParser) -> None:
 
 def work(parser: argparse.ArgumentParser) -> None:
     """What is trained, and how."""
-    data(parser)
+    data(parser, several=True)
     out(parser)
     parser.add_argument(
         "--methods",
@@ -59,7 +59,20 @@ def work(parser: argparse.ArgumentParser) -> None:
         help="methods, with options as name:key=value; 'all' is every one registered (default)",
     )
     parser.add_argument(
-        "--network", default="", metavar="NAME", help="network that the methods share (default: the dataset's)"
+        "--network",
+        default="",
+        metavar="NAME",
+        help="network that the methods share, by name or as file.py[:function] (default: the dataset's)",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help=".pth or .safetensors file that stands in for its training"
+    )
+    parser.add_argument(
+        "--classes",
+        default="",
+        metavar="NAME",
+        help="what the outputs are with --weights: a dataset's classes, a number or a file with a class a line; "
+        "NAME+1 has one further output, void (default: the dataset's)",
     )
     parser.add_argument(
         "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"
@@ -106,6 +119,13 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="A,B",
         help="evaluation protocols beside the dataset's own, e.g. open-set,smiyc-components (a second pass)",
+    )
+    parser.add_argument(
+        "--label-size",
+        default="image",
+        choices=("image", "network"),
+        help="where scores and labels meet: scores upsampled to the labels (image, the default), or labels resized by "
+        "nearest neighbour to the input size of your own network",
     )
     parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
     parser.add_argument(

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import Recipe
-from benchmark.registry import DATASETS, parse_call, parse_value
+from benchmark.registry import DATASETS, parse_value
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset
     from benchmark.network import NetworkSpec
+    from benchmark.own_network import OwnNetwork
     from benchmark.training import Settings
 
 SEED_STRIDE = 1000
@@ -30,6 +31,9 @@ class Options:
     dataset: str = "auto"
     data: Path | None = None
     network: str = ""
+    weights: Path | None = None
+    classes: str = ""
+    label_size: str = "image"
     preset: str = "common"
     scales: tuple[int, ...] | None = None
     max_size: int = 0
@@ -64,11 +68,20 @@ class Setup:
     val: Dataset
     base: NetworkSpec
     settings: Settings
+    own: OwnNetwork | None = None  # where the network's code or its weights come from the user
 
     @property
     def protocols(self) -> tuple[str, ...]:
         """Names of the evaluation protocols: the dataset's own, then those of the command line."""
         return tuple(dict.fromkeys((*self.test.protocols, *self.options.protocols)))
+
+    def given(self, spec: NetworkSpec) -> bool:
+        """Whether a file of the user's stands in for the training of a network."""
+        return bool(self.own and self.own.weights) and spec.checkpoint == self.base.checkpoint
+
+    def identify(self, spec: NetworkSpec) -> str:
+        """The key of a network; of a given one without the digests of its files, which a record states beside it."""
+        return dataclasses.replace(spec, weights="").key if self.given(spec) else spec.key
 
     def recipe(self, default: Recipe) -> Recipe:
         """A recipe with the overrides of the training dataset and of the command line, and the repetition's seed."""
@@ -99,6 +112,7 @@ def make_setup(options: Options) -> Setup:
     """Open the datasets and derive the shared network."""
     from benchmark.data import Subset
     from benchmark.network import NetworkSpec
+    from benchmark.own_network import label_set, resolve, training_split
     from benchmark.training import Settings
 
     call, _ = choose_dataset(options.dataset, options.root)
@@ -107,33 +121,57 @@ def make_setup(options: Options) -> Setup:
         label = test.label
         test = Subset(test, options.limit)
         test.label = label
-    scales, max_size = test.scales if options.scales is None else options.scales, options.max_size
+    arch, keywords, own = resolve(options.network or test.network, options.weights)
+    _check_own(options, own)
+    default = test.scales if own is None else ()  # the dataset's scales are those of its recipes
+    scales, max_size = default if options.scales is None else options.scales, options.max_size
     if options.preset == "paper":
         if options.scales is not None or options.max_size:
             raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
         scales, max_size = test.paper_scales, test.paper_max_size
     source = test.trained_on or call
-    train = DATASETS.create(source, split="train", root=options.root)
-    val = DATASETS.create(source, split="val", root=options.root)
-    network, keywords = parse_call(options.network or test.network)
+    if own and own.weights:
+        labels = label_set(options.classes, test)
+        train, val = (training_split(split, source, labels, test, options.root) for split in ("train", "val"))
+        trained_on, classes, recipe = labels.name, labels.count + labels.extra, _seeded(Recipe(), options)
+        data = ""  # whether the training images are here must not decide which network it is
+    else:
+        train, val = (DATASETS.create(source, split=split, root=options.root) for split in ("train", "val"))
+        trained_on, classes, recipe = train.label, len(train.classes), resolve_recipe(Recipe(), train, options)
+        data = train.fingerprint()
     base = NetworkSpec(
-        arch=network,
-        dataset=train.label,
-        classes=len(train.classes),
-        recipe=resolve_recipe(Recipe(), train, options),
-        data=train.fingerprint(),
+        arch=arch,
+        dataset=trained_on,
+        classes=classes,
+        recipe=recipe,
+        data=data,
         options=tuple(sorted(keywords.items())),
         scales=scales,
         max_size=max_size,
+        weights=own.digest if own else "",
     )
     settings = Settings.choose(options.device, options.train_precision, options.workers, options.progress)
-    return Setup(options, test.label, test, train, val, base, settings)
+    return Setup(options, test.label, test, train, val, base, settings, own)
 
 
 def resolve_recipe(default: Recipe, train: Dataset, options: Options) -> Recipe:
     """The authors' recipe, then the training dataset's overrides of its task, then the command line's."""
     recipe = default.changed(train.recipes.get(default.task, {})).changed(options.recipe.get(default.task, {}))
+    return _seeded(recipe, options)
+
+
+def _seeded(recipe: Recipe, options: Options) -> Recipe:
     return dataclasses.replace(recipe, seed=recipe.seed + SEED_STRIDE * options.repetition)
+
+
+def _check_own(options: Options, own: OwnNetwork | None) -> None:
+    """Refuse what only makes sense with a network of the user's own."""
+    if options.classes and not (own and own.weights):
+        raise BenchmarkError("--classes says what the outputs of a network with --weights are; give both.")
+    if options.label_size == "network" and own is None:
+        raise BenchmarkError(
+            "--label-size network is for a network of your own that resizes every image to one size; give --network."
+        )
 
 
 def parse_recipe(items: Sequence[str]) -> dict[str, dict[str, Any]]:

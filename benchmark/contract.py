@@ -149,7 +149,7 @@ def check_network(arch: str) -> Iterator[Finding]:
     yield Finding("is built")
     images = torch.randint(0, 256, (2, 3, 60, 92), dtype=torch.uint8)
     with torch.no_grad():
-        for scale in (0, 40):
+        for scale in (0,) if network.size else (0, 40):
             out = network.segment(images, scale, taps=tuple(network.channels))
             logits = out.upsample(out.logits, (60, 92))
             good = tuple(logits.shape) == (2, 5, 60, 92) and bool(logits.isfinite().all())

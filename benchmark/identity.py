@@ -18,6 +18,8 @@ class Identity:
     fingerprint: str  # of the images and labels
     limit: int | None  # --limit, None for all images
     network: str  # key of the shared network: architecture, training data, recipe
+    code: str = ""  # SHA-256 of the file that builds it, where that is the user's own
+    label_size: str = "image"  # where scores and labels meet
     options: Mapping[str, Any] = field(default_factory=dict)  # keywords of the shared network's build()
     scales: tuple[int, ...] = ()  # test scales
     max_size: int = 0  # bound of the long side in pixels
@@ -39,6 +41,8 @@ class Identity:
         compare("the dataset's images or labels", self.fingerprint, expected.fingerprint)
         compare("the number of images", _limit(self.limit), _limit(expected.limit))
         compare("the network's training (architecture, data or recipe)", self.network, expected.network)
+        compare("the network's code", self.code, expected.code)
+        compare("the size at which labels are compared", self.label_size, expected.label_size)
         words += _options("the network", self.options, expected.options)
         compare("the network's test scales", _scales(self), _scales(expected))
         if _known_and_different(self.weights, expected.weights):

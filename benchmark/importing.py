@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark.checkpoint import read_checkpoint
 from benchmark.errors import BenchmarkError
 from benchmark.networks import build_network
 from benchmark.weights import WeightsStore, describe_mismatch, digest_file
@@ -83,7 +84,7 @@ def read_csail(encoder: Path, decoder: Path) -> tuple[dict[str, Tensor], int]:
         BenchmarkError: a file is unreadable, or is not what it should be; nothing but the buffers of the synchronised
             BN is left out and nothing but counters of BN may be missing.
     """
-    first, second = read_checkpoint(encoder), read_checkpoint(decoder)
+    first, second = _read(encoder), _read(decoder)
     bias = second.get("conv_last.4.bias")
     classes = len(bias) if bias is not None and bias.ndim == 1 else 13  # without one, the comparison below fails
     with torch.device("meta"):
@@ -100,7 +101,7 @@ def read_student(path: Path, student: nn.Module) -> dict[str, Tensor]:
     Raises:
         BenchmarkError: as :func:`read_csail`.
     """
-    return _fit(path, read_checkpoint(path), STUDENT, student.state_dict())
+    return _fit(path, _read(path), STUDENT, student.state_dict())
 
 
 def import_csail(encoder: Path, decoder: Path, store: WeightsStore, key: str, classes: int = 0) -> int:
@@ -134,28 +135,9 @@ def import_student(path: Path, store: WeightsStore, key: str, student: nn.Module
     store.save(key, state, {"method": "dicnet", "imported": _origin("dicnet", path)})
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.pth`` file; nothing in it is executed.
-
-    The prefix "module." of data-parallel training and the buffers of CSAIL's synchronised BN are dropped.
-
-    Raises:
-        BenchmarkError: no such file, truncated, or not a dictionary of tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise BenchmarkError(f"{path}: there is no such file.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises whatever the bytes make it raise
-        raise BenchmarkError(f"{path} is not a PyTorch checkpoint or is truncated; download it again.") from error
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise BenchmarkError(
-            f"{path} is not a state dictionary, that is tensors by name; give the file with the weights."
-        )
-    if all(str(name).startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    return {str(name): value for name, value in state.items() if not str(name).endswith(_SYNC_BN)}
+def _read(path: Path) -> dict[str, Tensor]:
+    """A released file without the buffers of CSAIL's synchronised BN."""
+    return {name: value for name, value in read_checkpoint(path).items() if not name.endswith(_SYNC_BN)}
 
 
 def _fit(path: Path, state: dict[str, Tensor], layout: Layout, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

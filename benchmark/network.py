@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.clock import Clock
 from benchmark.recipe import Recipe, digest
 
 
@@ -31,7 +30,8 @@ class NetworkSpec:
         options: keywords of the network's ``build`` as sorted pairs (``(("head", "cosine"),)``).
         scales: test scales as short sides in pixels; empty is the native size. Logits and probabilities are averaged.
         max_size: bound of the long side after scaling, in pixels; 0 is none. StreetHazards' papers use 1000.
-        weights: a weights file from elsewhere that stands in for training, with its digest; empty for our own.
+        weights: of a network of the user's own the SHA-256 of the file that stands in for training and, after a "+",
+            of the file that builds it, each where there is one; empty for ours.
     """
 
     arch: str
@@ -73,6 +73,12 @@ class Network(nn.Module, ABC):
     """Input sides of :meth:`forward` are multiples of this."""
     penultimate: ClassVar[str] = ""
     """Name of the tap that `head` maps to the logits."""
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
+    """Layout of weights and activations."""
+    size: tuple[int, int] | None = None
+    """(H, W) to which every image is resized, whatever its own size; None where the network takes any size."""
+    preparation: Mapping[str, Any] = {}
+    """What a record says of the preprocessing, where it is not the suite's own."""
 
     def __init__(self, classes: int, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)) -> None:
         super().__init__()
@@ -92,6 +98,11 @@ class Network(nn.Module, ABC):
             "logits" (B, C, h/8, w/8), in training also "aux" where there is deep supervision, and every tap under its
             name, detached from later in-place operations.
         """
+
+    @property
+    def body(self) -> nn.Module:
+        """The module whose state a file of weights from elsewhere holds."""
+        return self
 
     @property
     def head(self) -> nn.Module:
@@ -178,35 +189,6 @@ class ScaleOutputs:
         return cropped if self.covers == size else F.interpolate(cropped, size, mode="bilinear", align_corners=False)
 
 
-class Clock:
-    """Seconds spent in networks and in what all methods share, told apart from the methods' own."""
-
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        self._cuda = torch.device(device).type == "cuda"
-        self._depth = 0
-        self.seconds = 0.0
-
-    def now(self) -> float:
-        """Time in seconds, after everything queued on the device has finished."""
-        if self._cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    @contextmanager
-    def shared(self):
-        """Count what happens inside as shared work."""
-        if self._depth:
-            yield
-            return
-        self._depth += 1
-        start = self.now()
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            self.seconds += self.now() - start
-
-
 class Outputs:
     """What one network says of one batch, over all its test scales; full-size maps are computed once and kept.
 
@@ -250,8 +232,15 @@ class Outputs:
         values = self._cached("max_logits", lambda: self.logits().max(dim=1))
         return values.values, values.indices
 
-    def prediction(self) -> Tensor:
-        """Segmentation (B, H, W), int64: the class of largest mean probability."""
+    def prediction(self, known: int | None = None) -> Tensor:
+        """Segmentation (B, H, W), int64: the class of largest mean probability.
+
+        Args:
+            known: only among the first so many; an output beyond the classes of a dataset (void) is then no answer.
+        """
+        if known is not None and known < self.scales[0].logits.shape[1]:
+            maps = self.logits if len(self.scales) == 1 else self.log_probabilities
+            return self._cached(f"prediction {known}", lambda: maps()[:, :known].argmax(dim=1))
         if len(self.scales) == 1:  # softmax keeps the order
             return self.max_logits()[1]
         return self._cached("prediction", lambda: self.log_probabilities().argmax(dim=1))

@@ -53,10 +53,15 @@ def split_calls(text: str, preset: str = "common") -> list[str]:
 
 def network_name(setup: Setup) -> str:
     """The shared network as paths and tables call it."""
-    base = setup.base
+    base, own = setup.base, setup.own
+    options = dict(base.options)
+    if own and own.weights:
+        options["weights"] = own.weights.stem
+    if setup.options.label_size != "image":
+        options["label_size"] = setup.options.label_size
     if setup.options.preset != "common":
-        return network_label(base.arch, {**dict(base.options), "preset": setup.options.preset}, (), 0)
-    return network_label(base.arch, dict(base.options), base.scales, base.max_size, setup.test.scales)
+        return network_label(base.arch, options | {"preset": setup.options.preset}, (), 0)
+    return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.test.scales)
 
 
 def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
@@ -92,7 +97,9 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
 
 def _entry(workshop: Workshop, call: str) -> Entry:
     try:
-        return workshop.entry(METHODS.create(call, workshop.setup.train.method_options))
+        setup = workshop.setup
+        # A dataset chooses options for networks that are trained on it here.
+        return workshop.entry(METHODS.create(call, {} if setup.own else setup.train.method_options))
     except BenchmarkError:
         raise
     except Exception as error:  # whatever a plugin raises
@@ -105,22 +112,19 @@ def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
     return Identity(
         fingerprint=setup.test.fingerprint(),
         limit=setup.options.limit or None,
-        network=base.key,
+        network=setup.identify(base),
+        code=setup.own.code if setup.own else "",
+        label_size=setup.options.label_size,
         options=dict(base.options),
         scales=base.scales,
         max_size=base.max_size,
-        weights=weights_digest(workshop, base),
-        others={role: (s.key, weights_digest(workshop, s)) for role, s in other_networks(base, entry).items()},
+        weights=workshop.digest(base),
+        others={role: (s.key, workshop.digest(s)) for role, s in other_networks(base, entry).items()},
         config=dict(entry.method.config),
         version=entry.method.version,
         fit=(entry.fit_key, workshop.store.digest(entry.fit_key)) if entry.fit_key else None,
         protocols={name: protocol(name).version for name in setup.protocols},
     )
-
-
-def weights_digest(workshop: Workshop, spec: NetworkSpec) -> str | None:
-    """SHA-256 of a network's weights, None where they are not on this machine."""
-    return workshop.store.digest(spec.key)
 
 
 def other_networks(base: NetworkSpec, entry: Entry) -> dict[str, NetworkSpec]:
@@ -129,9 +133,9 @@ def other_networks(base: NetworkSpec, entry: Entry) -> dict[str, NetworkSpec]:
 
 
 def to_train(workshop: Workshop, steps: Sequence[Step]) -> list[NetworkSpec]:
-    """Networks that the steps need and that are not in the store."""
+    """Networks that the steps need and whose weights are not here."""
     specs = dict.fromkeys(spec.checkpoint for step in steps for spec in step.entry.specs)
-    return [spec for spec in specs if not workshop.store.has(spec.key)]
+    return [spec for spec in specs if not workshop.has(spec)]
 
 
 def to_fit(workshop: Workshop, steps: Sequence[Step]) -> list[Entry]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.clock import Clock
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
-from benchmark.network import Clock, Network, NetworkSpec, Outputs
+from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.networks import build_network
 
 
@@ -68,7 +69,7 @@ class Pool:
         key = spec.checkpoint
         if key not in self._networks:
             network = self._load(key).to(self.device).eval().requires_grad_(False)
-            self._networks[key] = network.to(memory_format=torch.channels_last)
+            self._networks[key] = network.to(memory_format=network.memory_format)
         return self._networks[key]
 
     def outputs(self, spec: NetworkSpec, batch: Batch) -> Outputs:

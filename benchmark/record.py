@@ -32,6 +32,9 @@ class DatasetPart:
     limit: int | None  # images asked for by --limit; null is all of them. Limited records enter no table
     anomaly_fraction: float | None  # anomalous pixels / valid pixels of all images, 0..1
     published_images: int | None = None  # number of images of the published split; null where none is known
+    label_size: str = "image"  # where scores and labels meet: "image" upsamples the scores to the labels, "network"
+    # resizes the labels to the network's input by nearest neighbour
+    pixels: dict[str, int] = field(default_factory=dict)  # at that size: anomalous, normal, ignored
 
     @property
     def whole(self) -> bool:
@@ -53,6 +56,9 @@ class NetworkPart:
     recipe: dict[str, Any]  # how it was trained
     trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: seconds, steps, validation, ...
     seed: int = 0  # seed index: 0 is the first, n the n-th repetition with another seed
+    code_sha256: str = ""  # of the file that builds the network, where that is the user's own
+    weights_file: str = ""  # name of the file that stood in for training; empty where the suite trained
+    preparation: dict[str, Any] = field(default_factory=dict)  # preprocessing, where it is not the suite's own
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,8 @@ class Record:
             fingerprint=self.dataset.fingerprint,
             limit=self.dataset.limit,
             network=self.network.key,
+            code=self.network.code_sha256,
+            label_size=self.dataset.label_size,
             options=self.network.options,
             scales=tuple(self.network.scales),
             max_size=self.network.max_size,

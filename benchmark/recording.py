@@ -62,6 +62,8 @@ def make_record(
             limit=setup.options.limit or None,
             published_images=setup.test.sizes.get(setup.test.split),
             anomaly_fraction=tally.anomalous / tally.valid if tally.valid else None,
+            label_size=setup.options.label_size,
+            pixels={"anomalous": tally.anomalous, "normal": tally.valid - tally.anomalous, "ignored": tally.ignored},
         ),
         network=_network(workshop, entry),
         method=_method(workshop, entry),
@@ -69,7 +71,7 @@ def make_record(
         segmentation=_segmentation(tally),
         cost=_cost(workshop, entry, tally),
         provenance=gather(str(setup.settings.device), setup.options.precision),
-        other_networks={role: OtherNetwork(s.key, workshop.store.digest(s.key) or "") for role, s in others.items()},
+        other_networks={role: OtherNetwork(s.key, workshop.digest(s) or "") for role, s in others.items()},
         rows=f"{step.path.stem}.rows.csv.gz",
         curves=f"{step.path.stem}.curves.csv.gz" if curves else "",
     )
@@ -88,18 +90,22 @@ def _curves(evaluator: PixelEvaluator) -> Curves | None:
 
 
 def _network(workshop: Workshop, entry: Entry) -> NetworkPart:
-    setup, base = workshop.setup, entry.base
+    setup, base, own = workshop.setup, entry.base, workshop.setup.own
+    given = setup.given(base)
     return NetworkPart(
         label=network_name(setup),
         arch=base.arch,
         options=dict(base.options),
-        key=base.key,
+        key=setup.identify(base),
         scales=list(base.scales),
         max_size=base.max_size,
-        weights_sha256=workshop.store.digest(base.key) or "",
-        recipe=base.recipe.as_dict(),
+        weights_sha256=workshop.digest(base) or "",
+        recipe={} if given else base.recipe.as_dict(),
         trained=_brief(workshop, base.key),
         seed=setup.options.repetition,
+        code_sha256=own.code if own else "",
+        weights_file=own.weights.name if given else "",
+        preparation=dict(workshop.pool.network(base).preparation) if own else {},
     )
 
 

@@ -126,9 +126,9 @@ class Registry:
         instance.label = ":".join([cls.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
         return instance
 
-    def add_module(self, module: ModuleType, name: str, where: str) -> None:
-        """Register a module that is already imported (``--plugin``)."""
-        self._add(self._find(), self.canonical(name), where, module)
+    def add(self, name: str, where: str, plugin: Any) -> None:
+        """Register a plugin that is already imported: a module, or the class or function itself."""
+        self._add(self._find(), self.canonical(name), where, plugin)
 
     def claims(self, module: ModuleType) -> bool:
         """Whether a module defines a plugin of this kind."""
@@ -197,22 +197,33 @@ NETWORKS = Registry("network", "benchmark.networks", "build", "-")
 def load_plugin(path: str | Path) -> str:
     """Register the plugin in a Python file under the file's name, whatever kind it is, and return that kind."""
     file = Path(path)
+    module = import_file(file, "--plugin")
+    for registry in (METHODS, DATASETS, NETWORKS):
+        if registry.claims(module):
+            registry.add(file.stem, f"file {file}", module)
+            return registry.kind
+    raise BenchmarkError(f"--plugin {file} defines neither a Method nor a Dataset subclass nor a function build().")
+
+
+def import_file(file: Path, option: str) -> ModuleType:
+    """Import a Python file by its path.
+
+    Args:
+        file: the file.
+        option: what named it, for messages.
+    """
     if not file.is_file():
-        raise BenchmarkError(f"--plugin {file}: there is no such file.")
+        raise BenchmarkError(f"{option} {file}: there is no such file.")
     spec = importlib.util.spec_from_file_location(f"plugin_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise BenchmarkError(f"--plugin {file}: not a Python file.")
+        raise BenchmarkError(f"{option} {file}: not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise BenchmarkError(f"--plugin {file} cannot be imported: {type(error).__name__}: {error}") from error
-    for registry in (METHODS, DATASETS, NETWORKS):
-        if registry.claims(module):
-            registry.add_module(module, file.stem, f"file {file}")
-            return registry.kind
-    raise BenchmarkError(f"--plugin {file} defines neither a Method nor a Dataset subclass nor a function build().")
+        raise BenchmarkError(f"{option} {file} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:

@@ -51,6 +51,7 @@ class Tally:
     seconds: dict[str, float] = field(default_factory=dict)  # "method label" or "network key" -> seconds
     anomalous: int = 0  # pixels
     valid: int = 0  # pixels that are not void
+    ignored: int = 0  # pixels that are
     calibration: tuple[PixelProtocol, ...] = ()  # evaluated per fold, for thresholds of a second pass
     folds: dict[str, dict[str, PixelEvaluator]] = field(default_factory=dict)  # method label -> fold -> calibration
 
@@ -66,7 +67,7 @@ class Tally:
 
     def state(self) -> dict[str, Any]:
         """Plain arrays and numbers for the journal."""
-        numbers = {k: getattr(self, k) for k in ("done", "timed", "seconds", "anomalous", "valid")}
+        numbers = {k: getattr(self, k) for k in ("done", "timed", "seconds", "anomalous", "valid", "ignored")}
         parts: dict[str, Any] = {f"pixels/{label}": e.state() for label, e in self.pixels.items()}
         for label, folds in self.folds.items():
             parts |= {f"folds/{label}/{fold}": e.state() for fold, e in folds.items()}
@@ -95,7 +96,8 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
-    batch_size = setup.options.batch_size or _batch_size(setup.test)
+    images = workshop.test_images()
+    batch_size = setup.options.batch_size or _batch_size(images)
     journal = Journal(_journal_path(workshop, steps))
     tally = _new_tally(workshop, entries, batch_size, journal)
     state = journal.read()
@@ -105,7 +107,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.settings)
     saved, whole = time.monotonic(), True
     try:
-        for batch in native_batches(setup.test, setup.settings, batch_size, start=tally.done):
+        for batch in native_batches(images, setup.settings, batch_size, start=tally.done):
             whole = False
             _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally)
             whole = True
@@ -164,7 +166,7 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
             scores, seconds = score(workshop, entry, batch)
             prediction = None
             if tally.segmentation is not None:
-                prediction = pool.outputs(setup.base, batch).prediction()
+                prediction = pool.outputs(setup.base, batch).prediction(len(setup.test.classes))
             for index, image_id in enumerate(batch.ids):
                 predicted = None if prediction is None else prediction[index]
                 tally.update(entry.label, image_id, scores[index], batch.labels[index], predicted)
@@ -174,7 +176,7 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
         if timed:
             tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
     if tally.segmentation is not None:
-        prediction = pool.outputs(setup.base, batch).prediction()
+        prediction = pool.outputs(setup.base, batch).prediction(len(setup.test.classes))
         for index in range(len(batch)):
             tally.segmentation.update(prediction[index], batch.labels[index])
     if timed:
@@ -184,7 +186,9 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
         tally.timed += len(batch)
     tally.done += len(batch)
     tally.anomalous += int((batch.labels == 254).sum())
-    tally.valid += int((batch.labels != 255).sum())
+    ignored = int((batch.labels == 255).sum())
+    tally.valid += batch.labels.numel() - ignored
+    tally.ignored += ignored
 
 
 def network_cost(spec: NetworkSpec) -> str:

@@ -136,8 +136,9 @@ def _pass(
     setup, pool, done = workshop.setup, workshop.pool, 0
     progress = Progress(f"second pass of {len(entries)} methods", 0, len(setup.test), setup.settings)
     try:
-        for batch in native_batches(setup.test, setup.settings, batch_size):
-            predictions = pool.outputs(setup.base, batch).prediction() if closed else batch.labels
+        for batch in native_batches(workshop.test_images(), setup.settings, batch_size):
+            known = len(setup.test.classes)
+            predictions = pool.outputs(setup.base, batch).prediction(known) if closed else batch.labels
             for entry in (e for e in entries if not e.error):
                 try:
                     scores, _ = score(workshop, entry, batch)

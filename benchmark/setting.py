@@ -15,7 +15,9 @@ def setting(records: Sequence[Record]) -> list[str]:
 
     phrases = [
         f"network {all_of(lambda r: r.network.arch)}{all_of(_options)}",
-        all_of(lambda r: scales_in_words(r.network.scales, r.network.max_size)),
+        all_of(_weights),
+        all_of(_size),
+        all_of(lambda r: _LABELS.get(r.dataset.label_size)),
         *(
             f"{words}: protocol {text}"
             for words, aggregation in (("per image", "per-image"), ("pooled", "pooled"))
@@ -30,11 +32,27 @@ def setting(records: Sequence[Record]) -> list[str]:
         if (text := all_of(lambda r, a=aggregation: _constant(r, a)))
     ]
     phrases += [f"AUPR of a constant score {', '.join(constants)}"] if constants else []
-    return [*phrases, f"timed on {all_of(_machine)}"]
+    return [*filter(None, phrases), f"timed on {all_of(_machine)}"]
 
 
 def _options(record: Record) -> str:
     return "".join(f" {k}={v}" for k, v in sorted(record.network.options.items()))
+
+
+def _weights(record: Record) -> str | None:
+    return f"weights of the file {record.network.weights_file}" if record.network.weights_file else None
+
+
+def _size(record: Record) -> str:
+    """The sizes at which the network sees an image, and how it gets there."""
+    prepared, words = record.network.preparation, scales_in_words(record.network.scales, record.network.max_size)
+    if size := prepared.get("size"):
+        words = f"input {size[1]}x{size[0]}"
+    return f"{words} ({prepared['filter']})" if prepared and words != scales_in_words(()) else words
+
+
+_LABELS = {"network": "labels resized to the network's input by nearest neighbour"}
+"""What is said of a rule that is not the default."""
 
 
 def _protocol(record: Record, aggregation: str) -> str | None:

@@ -21,7 +21,8 @@ run --methods msp,msp:double_softmax=true --limit 20
 run --methods my_method --plugin my_method.py
 run --methods dicnet --recipe distillation.epochs=5 --force
 run --dataset streethazards --preset paper
-run --methods msp,energy --protocols open-set,smiyc-components""",
+run --methods msp,energy --protocols open-set,smiyc-components
+run --dataset road-anomaly,road-anomaly-21 --network erfnet.py --weights erfnet.pth --classes cityscapes""",
     )
     work(parser)
     preset(parser)

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
+from benchmark.checkpoint import load_checkpoint
 from benchmark.config import Setup
 from benchmark.data import Dataset, VoidAsClass
 from benchmark.errors import BenchmarkError
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
+from benchmark.own_network import AbsentSplit, Resized
 from benchmark.pool import Need, Networks, Pool
 from benchmark.provenance import gather
 from benchmark.recipe import Recipe, digest
@@ -31,6 +33,8 @@ from benchmark.training import (
 )
 from benchmark.training.progress import duration
 from benchmark.weights import WeightsStore
+
+ONE_PASS = "one pass over the training images"
 
 
 @dataclass
@@ -92,28 +96,52 @@ class Workshop:
                 "version": method.version,
                 "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
-                "data": self.setup.base.data,
+                "data": self.setup.base.data or self.setup.train.fingerprint(),
                 "repetition": self.setup.options.repetition,
             }
             key = f"{self.setup.base.dataset}/{method.label.replace(':', '+')}-{digest(parts)}"
         return Entry(method, base, needs, recipes, key)
 
+    def has(self, spec: NetworkSpec) -> bool:
+        """Whether the weights of a network are here."""
+        return self.setup.given(spec) or self.store.has(spec.key)
+
+    def digest(self, spec: NetworkSpec) -> str | None:
+        """SHA-256 of a network's weights, None where they are not on this machine."""
+        return self.setup.own.sha256 if self.setup.given(spec) else self.store.digest(spec.key)
+
     def load_network(self, spec: NetworkSpec) -> Network:
-        """A trained network from the store."""
+        """A trained network from the store, or with the user's weights."""
         network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
-        self.store.load_into(spec.key, network)
+        if self.setup.given(spec):
+            load_checkpoint(self.setup.own.weights, network.body)
+        else:
+            self.store.load_into(spec.key, network)
         return network
+
+    def test_images(self) -> Dataset:
+        """The test images at the size at which they are evaluated."""
+        if self.setup.options.label_size == "image":
+            return self.setup.test
+        network = self.pool.network(self.setup.base)
+        if network.size is None:
+            raise BenchmarkError(
+                f"{self.setup.base.arch} takes images of any size; --label-size network is for a network that resizes "
+                f"every image to one size, External(size=(H, W))."
+            )
+        return Resized(self.setup.test, network)
 
     def prepare(self, entries: list[Entry]) -> None:
         """Train what is missing and fit what is not fitted; an entry that fails keeps the sentence in `error`."""
         for spec in dict.fromkeys(spec.checkpoint for entry in entries for spec in entry.specs):
-            if not self.store.has(spec.key):
+            if not self.has(spec):
                 users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
                 self._guard(users, lambda s=spec: self.train_network(s))
         for entry in entries:
             self._guard([entry], lambda e=entry: self.connect(e))
         missing = [e for e in entries if e.fit_key and not e.error and not self.store.has(e.fit_key)]
-        self._observe([e for e in missing if e.method.observes])
+        self._guard(missing, self._data)
+        self._observe([e for e in missing if e.method.observes and not e.error])
         for entry in missing:
             self._guard([entry], lambda e=entry: self._fit(e))
         for entry in entries:
@@ -125,7 +153,14 @@ class Workshop:
 
     def train_network(self, spec: NetworkSpec) -> None:
         """Train one segmentation network and store it."""
-        setup, recipe, data = self.setup, spec.recipe, self._data()
+        setup, recipe = self.setup, spec.recipe
+        if setup.own and setup.own.weights:
+            options = "".join(f":{key}={value}" for key, value in spec.options)
+            raise BenchmarkError(
+                f"It needs a further network ({spec.arch}{options}, member {spec.recipe.member}), and --weights gives "
+                f"one; leave it out to have all of them trained."
+            )
+        data = self._data()
         if spec.classes == len(setup.train.classes) + 1:
             data = tuple(VoidAsClass(split) for split in data)
         with seeded(recipe):
@@ -144,9 +179,16 @@ class Workshop:
         method's own training is taken to learn a network as large as the shared one while running the shared one.
         """
         setup = self.setup
+        if setup.own and setup.own.weights:
+            absent = isinstance(setup.train, AbsentSplit)
+            words = {spec.key: "which --weights rules out" for spec in networks}
+            for entry in fits:
+                long = "of a duration not known for a network of your own" if entry.recipes else ONE_PASS
+                words[entry.fit_key] = "for which the training images are not here" if absent else long
+            return words
         trains = any(entry.recipes for entry in fits)
         if not networks and not trains:
-            return {entry.fit_key: "one pass over the training images" for entry in fits}
+            return {entry.fit_key: ONE_PASS for entry in fits}
         size = tuple(setup.train[0].labels.shape)
         words = {}
         flops: dict[str, float] = {}
@@ -164,7 +206,7 @@ class Workshop:
                 estimate_seconds(own, size, recipe, len(setup.train), setup.settings, frozen_flops=own)
                 for recipe in entry.recipes.values()
             )
-            words[entry.fit_key] = f"about {duration(seconds)}" if seconds else "one pass over the training images"
+            words[entry.fit_key] = f"about {duration(seconds)}" if seconds else ONE_PASS
         return words
 
     def connect(self, entry: Entry) -> None:
@@ -208,7 +250,7 @@ class Workshop:
         sidecar = {
             **more,
             "recipe": recipe,
-            "data": self.setup.base.data,
+            "data": self.setup.base.data or self.setup.train.fingerprint(),
             "reports": [dataclasses.asdict(report) for report in reports],
             "provenance": dataclasses.asdict(gather(str(self.setup.settings.device), self.setup.settings.precision)),
         }

@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from harness import Bench, fresh_registries
+from own_networks import lay_out
 
 from benchmark.network import Network
 
@@ -24,6 +25,13 @@ def bench(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANOMALY_DATA", raising=False)
     return Bench(tmp_path / "bench", capsys)
+
+
+@pytest.fixture
+def roads(bench):
+    """The command line on three tiny sets without training images, with a network in a file and its weights."""
+    lay_out(bench)
+    return bench
 
 
 @pytest.fixture

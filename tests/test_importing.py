@@ -7,6 +7,7 @@ import pytest
 import torch
 from released_files import decoder_file, encoder_file, run_csail, run_student, student_file, with_sync_bn
 
+from benchmark.checkpoint import read_checkpoint
 from benchmark.errors import BenchmarkError
 from benchmark.importing import (
     DECODER,
@@ -14,7 +15,6 @@ from benchmark.importing import (
     STUDENT,
     import_csail,
     import_student,
-    read_checkpoint,
     read_csail,
     read_student,
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmark.config import Options, Setup, choose_dataset, make_setup, parse_recipe
+from benchmark.config import Options, choose_dataset, make_setup, parse_recipe
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import print_table
 from benchmark.metrics import protocol
@@ -23,7 +23,32 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "results"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, train, fit, evaluate, record, print the table."""
+    """Plan, train, fit, evaluate, record and print the table of every dataset."""
+    return _each_dataset(_run, arguments)
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train the networks and fit the methods for every dataset."""
+    return _each_dataset(_train, arguments)
+
+
+def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
+    names = [name for part in arguments.dataset.split(",") if (name := part.strip())]
+    if len(names) < 2:
+        return work(argparse.Namespace(**vars(arguments) | {"dataset": "".join(names)}))
+    codes = []
+    for name in names:
+        _say(f"\n== {name}")
+        try:
+            codes.append(work(argparse.Namespace(**vars(arguments) | {"dataset": name})))
+        except BenchmarkError as error:
+            print(f"error: {error}", file=sys.stderr)
+            codes.append(2)
+    return max(codes)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     workshop, steps = _begin(arguments)
     pending = [step for step in steps if not step.current]
     _print_plan(workshop, steps, pending, evaluates=True)
@@ -48,12 +73,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(print_table(records, read_published(PUBLISHED).rows))
         if more := summary(records):
             print(f"\n{more}")
-        print(f"\nRecords: {_folder(workshop.setup)}")
+        if pixels := records[0].dataset.pixels:
+            print(f"\nPixels: {', '.join(f'{count} {kind}' for kind, count in pixels.items())}")
+        print(f"\nRecords: {steps[0].path.parent}")
     return _report([step for step in steps if step.entry.error])
 
 
-def train(arguments: argparse.Namespace) -> int:
-    """Train the networks and fit the methods."""
+def _train(arguments: argparse.Namespace) -> int:
     workshop, steps = _begin(arguments)
     _print_plan(workshop, steps, steps, evaluates=False)
     _retrain(workshop, steps, arguments.retrain)
@@ -81,6 +107,9 @@ def options_of(arguments: argparse.Namespace) -> Options:
         preset=arguments.preset,
         scales=scales,
         max_size=arguments.max_size,
+        weights=arguments.weights,
+        classes=arguments.classes,
+        label_size=getattr(arguments, "label_size", "image"),
         recipe=parse_recipe(arguments.recipe),
         repetition=arguments.repetition,
         out=arguments.out,
@@ -111,7 +140,9 @@ def _begin(arguments: argparse.Namespace) -> tuple[Workshop, list[Step]]:
 
 def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Step], evaluates: bool) -> None:
     setup = workshop.setup
-    size = "native size" if not setup.base.scales else "scales " + ", ".join(map(str, setup.base.scales))
+    size = "native size" if setup.own is None else "input as its code prepares it"
+    if setup.base.scales:
+        size = "scales " + ", ".join(map(str, setup.base.scales))
     _say(f"Network {network_name(setup)}, {size}, on {setup.settings.device}.")
     for step in steps:
         if step.current:
@@ -136,10 +167,6 @@ def _retrain(workshop: Workshop, steps: Sequence[Step], wanted: bool) -> None:
     if wanted:
         for key in {s.key for step in steps for s in step.entry.specs} | {s.entry.fit_key for s in steps} - {""}:
             workshop.store.delete(key)
-
-
-def _folder(setup: Setup) -> str:
-    return str(setup.options.out / "records" / setup.dataset / network_name(setup))
 
 
 def _report(failed: Sequence[Step]) -> int:

@@ -1,4 +1,7 @@
-"""Segmentation networks: one module per family, each with a function ``build(variant, classes, **options)``."""
+"""Segmentation networks: one module per family, each with a function ``build(variant, classes, **options)``.
+
+A function that does not name `variant` (or `classes`) is not given it, and it may return any ``nn.Module``.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
+from benchmark.networks._external import External, as_network
 from benchmark.registry import NETWORKS
 
 if TYPE_CHECKING:
     from benchmark.network import Network
+
+__all__ = ["External", "build_network", "split_arch"]
 
 
 def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = None, initial: bool = True) -> Network:
@@ -30,12 +36,16 @@ def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = N
     keywords = dict(options or {})
     if not initial:
         keywords.pop("pretrained", None)
+    signature = inspect.signature(build)
+    fixed = {
+        name: value for name, value in (("variant", variant), ("classes", classes)) if name in signature.parameters
+    }
     try:
-        inspect.signature(build).bind(variant, classes, **keywords)
+        signature.bind(**fixed, **keywords)
     except TypeError as error:
-        known = ", ".join(list(inspect.signature(build).parameters)[2:]) or "no options"
+        known = ", ".join(name for name in signature.parameters if name not in fixed) or "no options"
         raise BenchmarkError(f"The network '{arch}': {error}; it knows {known}.") from None
-    return build(variant, classes, **keywords)
+    return as_network(build(**fixed, **keywords), classes, arch)
 
 
 def split_arch(arch: str) -> tuple[str, str]:

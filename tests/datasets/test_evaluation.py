@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from benchmark.cli import main
 from benchmark.contract import check_dataset
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
+from benchmark.networks import External
+from benchmark.own_network import Resized
 from benchmark.registry import DATASETS
+from benchmark.training import Settings, cached
 from tests.datasets.files import noise, write
 
 VOID = {0: 0, 1: ANOMALY, 255: IGNORE}
@@ -125,11 +127,12 @@ def test_real_counts_and_pixels(real_data, name):
     cls = DATASETS.get(name)
     if not cls.available(real_data):
         pytest.skip(f"ANOMALY_DATA holds no anomaly_val/{cls.folders[0]}")
-    data = open_test(name, real_data)
+    data = cached(open_test(name, real_data), Settings.choose("cpu", progress=False))
     assert len(data) == cls.sizes["test"]
-    counts = np.zeros((2, 256), np.int64)
-    for sample in data:
-        labels = Image.fromarray(sample.labels.numpy())
-        for row, image in zip(counts, (labels, labels.resize((1024, 512), Image.Resampling.NEAREST))):
-            row += np.bincount(np.asarray(image).ravel(), minlength=256)
-    assert tuple(tuple(row[[ANOMALY, 0, IGNORE]]) for row in counts) == PIXELS[name]
+    network = External(torch.nn.Conv2d(3, 19, 1), 19, size=(512, 1024), filter="nearest")
+    for images, expected in zip((data, Resized(data, network)), PIXELS[name], strict=True):
+        counts = torch.zeros(256, dtype=torch.long)
+        for sample in images:
+            assert sample.image.shape[1:] == sample.labels.shape
+            counts += torch.bincount(sample.labels.flatten(), minlength=256)
+        assert tuple(counts[[ANOMALY, 0, IGNORE]].tolist()) == expected

@@ -1,0 +1,37 @@
+"""Time that all methods share, told apart from their own."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+
+import torch
+
+
+class Clock:
+    """Seconds spent in networks and in what all methods share, told apart from the methods' own."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._cuda = torch.device(device).type == "cuda"
+        self._depth = 0
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        """Time in seconds, after everything queued on the device has finished."""
+        if self._cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    @contextmanager
+    def shared(self):
+        """Count what happens inside as shared work."""
+        if self._depth:
+            yield
+            return
+        self._depth += 1
+        start = self.now()
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            self.seconds += self.now() - start
