@@ -96,7 +96,11 @@ def work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.add_argument("--retrain", action="store_true", help="train again even where weights exist")
+    parser.add_argument(
+        "--retrain",
+        action="store_true",
+        help="train again even where weights exist; the old ones stay until the new ones are finished",
+    )
 
 
 def evaluation(parser: argparse.ArgumentParser) -> None:

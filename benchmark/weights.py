@@ -56,10 +56,9 @@ class WeightsStore:
         """SHA-256 that the sidecar states, None where the key was not saved."""
         return self.sidecar(key)["sha256"] if self.has(key) else None
 
-    def delete(self, key: str) -> None:
-        """Forget a key; the sidecar goes first, so that nothing half deleted counts as saved."""
-        self._sidecar_path(key).unlink(missing_ok=True)
-        self.path(key).unlink(missing_ok=True)
+    def saving(self, key: str) -> str | None:
+        """Digest that tells one saving of a key from the next, even of equal weights; None where it was not saved."""
+        return digest_file(self._sidecar_path(key)) if self.has(key) else None
 
     def save(self, key: str, state: Mapping[str, Tensor], sidecar: Mapping[str, Any]) -> str:
         """Write tensors and sidecar; a crash or a full disk leaves what was there before, or nothing.

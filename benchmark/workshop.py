@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from benchmark.training import (
     Report,
     Segmentation,
     cached,
+    clear_states,
     estimate_seconds,
     forward_flops,
     seeded,
@@ -104,15 +106,29 @@ class Workshop:
         self.store.load_into(spec.key, network)
         return network
 
+    def to_train(self, entries: Sequence[Entry]) -> list[NetworkSpec]:
+        """Networks that the entries need and that are not in the store; all of them where --retrain asks for it."""
+        specs = dict.fromkeys(spec.checkpoint for entry in entries for spec in entry.specs)
+        return [spec for spec in specs if self.setup.options.retrain or not self.store.has(spec.key)]
+
+    def to_fit(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Methods whose fit is not in the store or rests on other weights; all with a fit where --retrain asks for it.
+
+        A retraining may be killed between a network and what is fitted to it.
+        """
+        return [e for e in entries if e.fit_key and (self.setup.options.retrain or not self._fitted(e))]
+
     def prepare(self, entries: list[Entry]) -> None:
-        """Train what is missing and fit what is not fitted; an entry that fails keeps the sentence in `error`."""
-        for spec in dict.fromkeys(spec.checkpoint for entry in entries for spec in entry.specs):
-            if not self.store.has(spec.key):
-                users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
-                self._guard(users, lambda s=spec: self.train_network(s))
+        """Train what is missing and fit what is not fitted; an entry that fails keeps the sentence in `error`.
+
+        What is trained anew replaces the old weights when it is finished, not before.
+        """
+        for spec in self.to_train(entries):
+            users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
+            self._guard(users, lambda s=spec: self.train_network(s))
         for entry in entries:
             self._guard([entry], lambda e=entry: self.connect(e))
-        missing = [e for e in entries if e.fit_key and not e.error and not self.store.has(e.fit_key)]
+        missing = self.to_fit([e for e in entries if not e.error])
         self._observe([e for e in missing if e.method.observes])
         for entry in missing:
             self._guard([entry], lambda e=entry: self._fit(e))
@@ -130,10 +146,31 @@ class Workshop:
             network = build_network(spec.arch, spec.classes, dict(spec.options))
             task = Segmentation(network, setup.train.classes)
         member = f" member {recipe.member}" if recipe.member else ""
-        state = self.store.path(spec.key).with_suffix(".state")
+        states = self._states(spec.key)
+        state = states.with_name(f"{states.name}.state")
         report = train(task, recipe, *self._data(), setup.settings, state, f"{spec.arch}{member} on {spec.dataset}")
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
-        state.unlink(missing_ok=True)
+
+    def _fitted(self, entry: Entry) -> bool:
+        if not self.store.has(entry.fit_key):
+            return False
+        made_with = self.store.sidecar(entry.fit_key).get("networks", {})
+        # Weights that are not here yet may become the same again.
+        return all(made_with.get(key, now) == now for key, now in self._weights(entry).items() if now)
+
+    def _weights(self, entry: Entry) -> dict[str, str | None]:
+        """Digests of the weights of a method's networks, by key."""
+        return {spec.key: self.store.digest(spec.key) for spec in entry.specs}
+
+    def _states(self, key: str, networks: Mapping[str, str | None] | None = None) -> Path:
+        """Prefix of the paths of the resume states of what is trained under a key.
+
+        What it replaces and the weights that it rests on are part of the name: a training that replaces weights must
+        not go on from the finished one that made them, nor a fit to new networks from a fit to the old.
+        """
+        stem = self.store.path(key).with_suffix("")
+        replaced = self.store.saving(key)
+        return stem.with_name(f"{stem.name}.{digest([replaced, networks])}") if replaced or networks else stem
 
     def estimate(self, networks: Sequence[NetworkSpec], fits: Sequence[Entry]) -> dict[str, str]:
         """In words how long each training will take on this device, by key.
@@ -180,7 +217,7 @@ class Workshop:
         return self._splits
 
     def _fit_data(self, entry: Entry) -> FitData:
-        states = self.store.path(entry.fit_key).with_suffix("")
+        states = self._states(entry.fit_key, self._weights(entry))
         return FitData(*self._data(), self.setup.settings, entry.recipes, states, entry.label)
 
     def _observe(self, entries: list[Entry]) -> None:
@@ -199,8 +236,8 @@ class Workshop:
         entry.method.fit(data, entry.networks)
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         seconds = sum(r.seconds for r in data.reports) or time.perf_counter() - began
-        self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, method=entry.label, seconds=seconds)
-        data.clean()
+        more = {"method": entry.label, "networks": self._weights(entry), "seconds": seconds}
+        self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
         sidecar = {
@@ -211,6 +248,7 @@ class Workshop:
             "provenance": dataclasses.asdict(gather(str(self.setup.settings.device), self.setup.settings.precision)),
         }
         self.store.save(key, dict(state), sidecar)
+        clear_states(self.store.path(key).with_suffix(""))
 
     def _guard(self, entries: list[Entry], work: Callable[[], None]) -> None:
         """Do something on which some entries depend; where it fails, they fail and nobody else."""

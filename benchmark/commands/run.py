@@ -30,7 +30,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return 0
     if pending:
-        _retrain(workshop, pending, arguments.retrain)
         workshop.prepare([step.entry for step in pending])
         ready = [step for step in pending if not step.entry.error]
         if ready:
@@ -56,7 +55,6 @@ def train(arguments: argparse.Namespace) -> int:
     """Train the networks and fit the methods."""
     workshop, steps = _begin(arguments)
     _print_plan(workshop, steps, steps, evaluates=False)
-    _retrain(workshop, steps, arguments.retrain)
     workshop.prepare([step.entry for step in steps])
     for step in steps:
         for spec in step.entry.specs:
@@ -130,12 +128,6 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
     if pending and evaluates:
         passes = ", in two passes" if protocols_of_second_pass(setup) else ""
         _say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
-
-
-def _retrain(workshop: Workshop, steps: Sequence[Step], wanted: bool) -> None:
-    if wanted:
-        for key in {s.key for step in steps for s in step.entry.specs} | {s.entry.fit_key for s in steps} - {""}:
-            workshop.store.delete(key)
 
 
 def _folder(setup: Setup) -> str:

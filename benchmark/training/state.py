@@ -60,6 +60,13 @@ def save_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.O
     os.replace(part, path)
 
 
+def clear_states(stem: Path) -> None:
+    """Delete every resume state whose name is that of `stem`, a point, and more: what was trained is stored now."""
+    for path in stem.parent.glob("*"):
+        if path.name.startswith(f"{stem.name}.") and ".state" in path.suffixes:
+            path.unlink()
+
+
 def load_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer]) -> tuple[Journal, str]:
     """Put a state back where there is a fitting one.
 
