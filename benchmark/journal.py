@@ -51,8 +51,12 @@ class Journal:
                 temporary.unlink()
             raise BenchmarkError(f"Cannot write {self.path}: {error.strerror}; free space or choose --out.") from error
 
-    def read(self) -> dict[str, Any] | None:
-        """The last state, None where there is none or where it is damaged."""
+    def read(self, only: str = "") -> dict[str, Any] | None:
+        """The last state, None where there is none or where it is damaged.
+
+        Args:
+            only: a part; the others are then left out, and not read either.
+        """
         if not self.path.exists():
             return None
         state: dict[str, Any] = {}
@@ -60,6 +64,8 @@ class Journal:
             with np.load(self.path, allow_pickle=False) as archive:
                 for key in archive.files:
                     part, _, name = key.rpartition("|")
+                    if only and part != only:
+                        continue
                     if name:
                         state.setdefault(part, {})[name] = archive[key]
                     else:

@@ -11,6 +11,7 @@ from benchmark.config import Options, Setup, choose_dataset, make_setup, parse_r
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import print_table
 from benchmark.metrics import protocol
+from benchmark.passes import passes
 from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
 from benchmark.published import read_published
 from benchmark.recording import make_record
@@ -32,10 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     if pending:
         workshop.prepare([step.entry for step in pending])
         ready = [step for step in pending if not step.entry.error]
-        if ready:
-            tally = evaluate(workshop, ready)
-            further = second_pass(workshop, ready, tally)
-            for step in ready:
+        for group in passes(workshop, ready):
+            tally = evaluate(workshop, group)
+            further = second_pass(workshop, group, tally)
+            for step in group:
                 if not step.entry.error:
                     measured = further.get(step.entry.label, {})
                     step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
