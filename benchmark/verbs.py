@@ -86,7 +86,11 @@ table --results runs --no-readme""",
         help="file with the leaderboard block (default: %(default)s)",
     )
     parser.add_argument("--no-readme", action="store_true", help="leave the README alone")
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where a table is stale")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; fail where a table is stale or a record differs from its rows",
+    )
     parser.add_argument(
         "--adopt", type=Path, metavar="DIR", help="first copy the complete records of a run folder into the results"
     )

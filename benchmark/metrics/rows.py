@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,17 +120,17 @@ def read_rows(path: str | Path) -> Rows:
     try:
         with gzip.open(path, "rt", newline="") as file:
             header, *records = csv.reader(file)
-    except (OSError, ValueError, EOFError) as error:
+        if header != list(COLUMNS):
+            raise BenchmarkError(f"{path} has the columns {', '.join(header)}; evaluate the method again.")
+        columns = zip(*records, strict=True) if records else [()] * len(COLUMNS)
+        return Rows(
+            {
+                key: np.array([_parse(cell, kind) for cell in cells], dtype=kind)
+                for (key, kind), cells in zip(COLUMNS.items(), columns, strict=True)
+            }
+        )
+    except (OSError, ValueError, EOFError, csv.Error, zlib.error) as error:
         raise BenchmarkError(f"{path} is no table of per-image rows ({error}); evaluate the method again.") from error
-    if header != list(COLUMNS):
-        raise BenchmarkError(f"{path} has the columns {', '.join(header)}; evaluate the method again.")
-    columns = zip(*records) if records else [()] * len(COLUMNS)
-    return Rows(
-        {
-            key: np.array([_parse(cell, kind) for cell in cells], dtype=kind)
-            for (key, kind), cells in zip(COLUMNS.items(), columns, strict=True)
-        }
-    )
 
 
 def _cell(value: object, kind: type) -> str:
