@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmark.config import Options, Setup, choose_dataset, make_setup, parse_recipe
 from benchmark.errors import BenchmarkError
@@ -13,14 +12,11 @@ from benchmark.leaderboard import print_table
 from benchmark.metrics import protocol
 from benchmark.passes import passes
 from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
-from benchmark.published import read_published
+from benchmark.published import RESULTS, read_published
 from benchmark.recording import make_record
 from benchmark.runner import evaluate
 from benchmark.second_pass import protocols_of_second_pass, second_pass, summary
 from benchmark.workshop import Workshop
-
-PUBLISHED = Path(__file__).resolve().parents[2] / "results"
-"""Published numbers stand beside measured ones; they come with this project."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     records = [step.record for step in steps if step.current]
     if records:
         print()
-        print(print_table(records, read_published(PUBLISHED).rows))
+        print(print_table(records, read_published(RESULTS).rows))
         if more := summary(records):
             print(f"\n{more}")
         print(f"\nRecords: {_folder(workshop.setup)}")
