@@ -51,7 +51,7 @@ class NetworkPart:
     max_size: int  # bound of the long side after scaling in pixels; 0 is none
     weights_sha256: str  # of the weights file
     recipe: dict[str, Any]  # how it was trained
-    trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: seconds, steps, validation, ...
+    trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: reports, recipe, device, precision, ...
     seed: int = 0  # seed index: 0 is the first, n the n-th repetition with another seed
 
 
@@ -61,6 +61,7 @@ class OtherNetwork:
 
     key: str  # stem of the weights file
     weights_sha256: str  # of the weights file
+    trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar, as of the shared network
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class MethodPart:
     auxiliary_data: bool = False  # whether outlier images were seen in training
     fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
     fit_sha256: str | None = None  # of that file; null for a method without fit
-    fit: dict[str, Any] | None = None  # brief report of the fit: seconds, steps, losses, ...
+    fit: dict[str, Any] | None = None  # brief report of the fit: seconds, reports, device, precision, ...
 
 
 @dataclass(frozen=True)

@@ -240,12 +240,14 @@ class Workshop:
         self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
+        # Statistics are gathered as images are evaluated; only what was trained knows a precision of training.
+        precision = self.setup.settings.precision if reports else self.pool.precision
         sidecar = {
             **more,
             "recipe": recipe,
             "data": self.setup.base.data,
             "reports": [dataclasses.asdict(report) for report in reports],
-            "provenance": dataclasses.asdict(gather(str(self.setup.settings.device), self.setup.settings.precision)),
+            "provenance": dataclasses.asdict(gather(str(self.setup.settings.device), precision)),
         }
         self.store.save(key, dict(state), sidecar)
         clear_states(self.store.path(key).with_suffix(""))
