@@ -252,8 +252,10 @@ def _mend(path: Path) -> str:
     parts = path.parts
     if "records" not in parts or len(parts) < 4:
         return "measure it again with 'python -m benchmark run --force'."
-    method = unquote(re.sub(r"\+seed\d+$", "", path.stem).replace("+", ":"))
-    return f"measure it again with 'python -m benchmark run --force --dataset {parts[-3]} --methods {method}'."
+    label, seed, limit = re.fullmatch(r"(.*?)(?:\+seed(\d+))?(?:\+first(\d+))?", path.stem).groups()
+    options = (f" --repetition {seed}" if seed else "") + (f" --limit {limit}" if limit else "")
+    method = unquote(label.replace("+", ":"))
+    return f"measure it again with 'python -m benchmark run --force --dataset {parts[-3]} --methods {method}{options}'."
 
 
 def _finite(value: float | None, name: str, missing: dict[str, str]) -> float | None:

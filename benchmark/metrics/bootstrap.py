@@ -7,6 +7,7 @@ resampling it would need every image's scores again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,8 +73,8 @@ def bootstrap_interval(
 
 
 def paired_bootstrap(
-    first: Rows,
-    second: Rows,
+    first: Rows | Sequence[Rows],
+    second: Rows | Sequence[Rows],
     metric: str,
     protocol: str | PixelProtocol = "streethazards",
     *,
@@ -83,11 +84,16 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two methods on the images that both have, drawing the same images for both.
 
+    Args:
+        first: rows of one method, or of its repetitions with several seeds: an image then counts with its mean over
+            them, so that what is drawn are images and the seeds stay as they are.
+        second: of the other.
+        metric, protocol, level, draws, seed: as in :func:`bootstrap_interval`.
     Raises:
         BenchmarkError: they share no image.
     """
-    ids, mine = _values(first, metric, protocol)
-    other_ids, others = _values(second, metric, protocol)
+    ids, mine = _means(first, metric, protocol)
+    other_ids, others = _means(second, metric, protocol)
     shared, at, other_at = np.intersect1d(ids, other_ids, return_indices=True)
     if not len(shared):
         raise BenchmarkError("The two methods have no image in common; evaluate both on one dataset.")
@@ -96,6 +102,16 @@ def paired_bootstrap(
     gains = means if HIGHER_IS_BETTER[metric] else -means
     better = float((gains > 0).mean() + (gains == 0).mean() / 2)
     return Comparison(_interval(differences, means, level), better)
+
+
+def _means(tables: Rows | Sequence[Rows], metric: str, protocol: str | PixelProtocol) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of the images that all tables have, and their means over the tables."""
+    pairs = [_values(table, metric, protocol) for table in ([tables] if isinstance(tables, Rows) else tables)]
+    shared = pairs[0][0]
+    for ids, _ in pairs[1:]:
+        shared = np.intersect1d(shared, ids)
+    values = [dict(zip(ids, of_image)) for ids, of_image in pairs]
+    return shared, np.array([[of_image[image] for image in shared] for of_image in values]).mean(axis=0)
 
 
 def _values(rows: Rows, metric: str, protocol: str | PixelProtocol) -> tuple[np.ndarray, np.ndarray]:
