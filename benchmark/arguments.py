@@ -82,10 +82,10 @@ def work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--repetition",
-        type=int,
-        default=0,
+        default="0",
         metavar="N",
-        help="train everything again with other seeds, as repetition N",
+        help="train everything with the seeds of repetition N; several, as 0,1,2 or 0-2, one after the other, and the "
+        "table shows their mean and standard deviation (default: %(default)s)",
     )
     parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +135,17 @@ def resolve_recipe(default: Recipe, train: Dataset, options: Options) -> Recipe:
     """The authors' recipe, then the training dataset's overrides of its task, then the command line's."""
     recipe = default.changed(train.recipes.get(default.task, {})).changed(options.recipe.get(default.task, {}))
     return dataclasses.replace(recipe, seed=recipe.seed + SEED_STRIDE * options.repetition)
+
+
+def parse_repetitions(text: str | int) -> tuple[int, ...]:
+    """``"0,2"`` or ``"0-2"`` or both kinds to the repetitions that they name, each once."""
+    found: list[int] = []
+    for part in str(text).split(","):
+        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not span or int(span[1]) > int(span[2] or span[1]):
+            raise BenchmarkError(f"--repetition {text}: write numbers from 0, as in 1 or 0,1,2 or 0-2.")
+        found += range(int(span[1]), int(span[2] or span[1]) + 1)
+    return tuple(dict.fromkeys(found))
 
 
 def parse_recipe(items: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ run --methods msp,msp:double_softmax=true --limit 20
 run --methods my_method --plugin my_method.py
 run --methods dicnet --recipe distillation.epochs=5 --force
 run --dataset streethazards --preset paper
+run --methods msp,dicnet --repetition 0-2
 run --methods msp,energy --protocols open-set,smiyc-components""",
     )
     work(parser)

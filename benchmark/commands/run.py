@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from benchmark.config import Options, Setup, choose_dataset, make_setup, parse_recipe
+from benchmark.config import Options, choose_dataset, make_setup, parse_recipe, parse_repetitions
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import print_table
 from benchmark.metrics import protocol
 from benchmark.passes import passes
 from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
 from benchmark.published import RESULTS, read_published
+from benchmark.record import Record
 from benchmark.recording import make_record
 from benchmark.runner import evaluate
 from benchmark.second_pass import protocols_of_second_pass, second_pass, summary
 from benchmark.workshop import Workshop
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What is left of a repetition once its networks are let go of."""
+
+    records: Sequence[Record] = ()
+    failed: Sequence[str] = ()  # a sentence for every method
+    mendable: bool = False  # whether the user can mend one of them
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, train, fit, evaluate, record, print the table."""
+    """Plan, train, fit, evaluate and record every repetition, one after the other, and print the table of all."""
+    outcomes = [_measure(one) for one in _repetitions(arguments)]
+    records = [record for outcome in outcomes for record in outcome.records]
+    if records and not arguments.dry_run:
+        print()
+        print(print_table(records, read_published(RESULTS).rows))
+        if more := summary(records):
+            print(f"\n{more}")
+        print(f"\nRecords: {records[0].path(arguments.out).parent}")
+    return _report(outcomes)
+
+
+def _measure(arguments: argparse.Namespace) -> Outcome:
+    """Plan, train, fit, evaluate and record one repetition."""
     workshop, steps = _begin(arguments)
     pending = [step for step in steps if not step.current]
     _print_plan(workshop, steps, pending, evaluates=True)
-    if arguments.dry_run:
-        return 0
-    if pending:
+    if pending and not arguments.dry_run:
         workshop.prepare([step.entry for step in pending])
         ready = [step for step in pending if not step.entry.error]
         for group in passes(workshop, ready):
@@ -38,18 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
                     step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
                     step.reasons = []
             tally.journal.delete()
-    records = [step.record for step in steps if step.current]
-    if records:
-        print()
-        print(print_table(records, read_published(RESULTS).rows))
-        if more := summary(records):
-            print(f"\n{more}")
-        print(f"\nRecords: {_folder(workshop.setup)}")
-    return _report([step for step in steps if step.entry.error])
+    return _outcome(steps)
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train the networks and fit the methods."""
+    """Train the networks and fit the methods of every repetition."""
+    return _report([_train(one) for one in _repetitions(arguments)])
+
+
+def _train(arguments: argparse.Namespace) -> Outcome:
     workshop, steps = _begin(arguments)
     _print_plan(workshop, steps, steps, evaluates=False)
     workshop.prepare([step.entry for step in steps])
@@ -57,11 +76,23 @@ def train(arguments: argparse.Namespace) -> int:
         for spec in step.entry.specs:
             if workshop.store.has(spec.key):
                 _say(f"{step.entry.label}: {workshop.store.path(spec.key)}")
-    return _report([step for step in steps if step.entry.error])
+    return _outcome(steps)
+
+
+def _repetitions(arguments: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The command line of every repetition."""
+    repetitions = parse_repetitions(arguments.repetition)
+    for each in repetitions:
+        if len(repetitions) > 1:
+            _say(f"Repetition {each}.")
+        yield argparse.Namespace(**vars(arguments) | {"repetition": each})
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
-    """The command line as :class:`Options`."""
+    """The command line as :class:`Options`, for verbs that take several repetitions one of them."""
+    repetition, *more = parse_repetitions(arguments.repetition)
+    if more:
+        raise BenchmarkError(f"--repetition {arguments.repetition}: several are for run and train; name one here.")
     scales = getattr(arguments, "scales", None)
     if scales is not None:
         try:
@@ -77,7 +108,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         scales=scales,
         max_size=arguments.max_size,
         recipe=parse_recipe(arguments.recipe),
-        repetition=arguments.repetition,
+        repetition=repetition,
         out=arguments.out,
         device=arguments.device,
         precision=arguments.precision,
@@ -127,16 +158,21 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
         _say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
 
 
-def _folder(setup: Setup) -> str:
-    return str(setup.options.out / "records" / setup.dataset / network_name(setup))
+def _outcome(steps: Sequence[Step]) -> Outcome:
+    failed = [step.entry for step in steps if step.entry.error]
+    return Outcome(
+        records=[step.record for step in steps if step.current],
+        failed=[f"failed: {entry.label}: {entry.error}" for entry in failed],
+        mendable=any(entry.mendable for entry in failed),
+    )
 
 
-def _report(failed: Sequence[Step]) -> int:
-    for step in failed:
-        print(f"failed: {step.entry.label}: {step.entry.error}", file=sys.stderr)
-    if any(step.entry.mendable for step in failed):
+def _report(outcomes: Sequence[Outcome]) -> int:
+    for sentence in dict.fromkeys(sentence for outcome in outcomes for sentence in outcome.failed):
+        print(sentence, file=sys.stderr)
+    if any(outcome.mendable for outcome in outcomes):
         return 2
-    return 1 if failed else 0
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
 
 
 def _say(text: str) -> None:
