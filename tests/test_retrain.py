@@ -10,7 +10,9 @@ from benchmark.weights import WeightsStore
 
 def files(bench) -> dict[str, bytes]:
     """Every weights file and sidecar."""
-    return {p.name: p.read_bytes() for p in (bench.runs / "weights").rglob("*") if p.suffix in (".safetensors", ".json")}
+    return {
+        p.name: p.read_bytes() for p in (bench.runs / "weights").rglob("*") if p.suffix in (".safetensors", ".json")
+    }
 
 
 def states(bench) -> list[str]:

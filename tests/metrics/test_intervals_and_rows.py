@@ -1,5 +1,7 @@
 """Rows per image in files, and what is computed from them later."""
 
+import errno
+import gzip
 import itertools
 
 import numpy as np
@@ -134,3 +136,17 @@ def test_equal_repetitions_say_what_one_says():
     assert paired_bootstrap([first], [second], "fpr95") == one
     with pytest.raises(ValueError, match="shorter"):
         paired_bootstrap([first, first], [second], "fpr95")
+
+
+def test_a_full_disk_keeps_the_old_rows(tmp_path, monkeypatch):
+    rows, path = evaluator_of().rows(), tmp_path / "msp.csv.gz"
+    write_rows(path, rows)
+    old = path.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(gzip.GzipFile, "write", full)
+    with pytest.raises(BenchmarkError, match=r"msp\.csv\.gz \(the disk is full\); free space"):
+        write_rows(path, rows)
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == old

@@ -110,6 +110,7 @@ def test_a_fit_trains_goes_on_and_clears_up(tmp_path, recipe):
 
     other = tmp_path / "fits" / "method+a=1.safetensors"
     other.write_bytes(b"")
+    (tmp_path / "fits" / ".method+a=1.5.0-segmentation.state.x1.tmp").write_bytes(b"what a kill left")
     clear_states(data.states)
     assert list((tmp_path / "fits").iterdir()) == [other]
 
