@@ -50,8 +50,8 @@ class Options:
 
     @property
     def root(self) -> Path:
-        """The data root: ``--data``, else ``ANOMALY_DATA``, else ``./data``."""
-        return Path(self.data or os.environ.get("ANOMALY_DATA") or "data")
+        """The data root."""
+        return data_root(self.data)
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class Setup:
     def recipe(self, default: Recipe) -> Recipe:
         """A recipe with the overrides of the training dataset and of the command line, and the repetition's seed."""
         return resolve_recipe(default, self.train, self.options)
+
+
+def data_root(given: Path | None) -> Path:
+    """Where data sets lie: what ``--data`` gives, else ``ANOMALY_DATA``, else ``./data``."""
+    return Path(given or os.environ.get("ANOMALY_DATA") or "data")
 
 
 def choose_dataset(call: str, root: Path) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data import Batch
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, in_words
 from benchmark.journal import Journal
 from benchmark.metrics import (
     ComponentProtocol,
@@ -208,7 +208,7 @@ def network_cost(spec: NetworkSpec) -> str:
 
 def drop(workshop: Workshop, entry: Entry, batch: Batch, error: Exception) -> None:
     """A method has failed: keep and print the sentence, which names it and the images."""
-    sentence = str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
+    sentence = in_words(error)
     entry.error = sentence if entry.label in sentence else f"{entry.label}: {sentence}"
     if not any(image_id in entry.error for image_id in batch.ids):
         entry.error += f" (images {', '.join(batch.ids)})" if len(batch) > 1 else f" (image {batch.ids[0]})"

@@ -13,7 +13,7 @@ import torch
 
 from benchmark.config import Setup
 from benchmark.data import Dataset
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, in_words
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
@@ -259,7 +259,7 @@ class Workshop:
         try:
             work()
         except Exception as error:  # whatever a plugin raises must not take the others down
-            sentence = str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
+            sentence = in_words(error)
             for entry in entries:
                 if not entry.error:
                     entry.error, entry.mendable = sentence, isinstance(error, BenchmarkError)
