@@ -119,7 +119,10 @@ def _rows(results: Path, record: Record) -> Rows:
 
 
 def _pair(rows: Mapping[str, dict[int, Rows]], chosen: PixelProtocol) -> str:
-    """Means, paired difference and the share of resamples, per metric; with several repetitions each one's, too."""
+    """Means, paired difference and the share of resamples, per metric.
+
+    With several repetitions, resamples draw among them, too, and the difference in each is shown.
+    """
     from tabulate import tabulate
 
     lines, names = [], list(rows)
