@@ -65,7 +65,7 @@ def clear_states(stem: Path) -> None:
     """
     for path in stem.parent.glob("*"):
         if path.name.lstrip(".").startswith(f"{stem.name}.") and ".state" in path.suffixes:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def load_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer]) -> tuple[Journal, str]:
