@@ -95,10 +95,10 @@ def work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--repetition",
-        type=int,
-        default=0,
+        default="0",
         metavar="N",
-        help="train everything again with other seeds, as repetition N",
+        help="train everything with the seeds of repetition N; several, as 0,1,2 or 0-2, one after the other, and the "
+        "table shows their mean and standard deviation (default: %(default)s)",
     )
     parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
     parser.add_argument(
@@ -109,7 +109,11 @@ def work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.add_argument("--retrain", action="store_true", help="train again even where weights exist")
+    parser.add_argument(
+        "--retrain",
+        action="store_true",
+        help="train again even where weights exist; the old ones stay until the new ones are finished",
+    )
 
 
 def evaluation(parser: argparse.ArgumentParser) -> None:

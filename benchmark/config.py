@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +54,8 @@ class Options:
 
     @property
     def root(self) -> Path:
-        """The data root: ``--data``, else ``ANOMALY_DATA``, else ``./data``."""
-        return Path(self.data or os.environ.get("ANOMALY_DATA") or "data")
+        """The data root."""
+        return data_root(self.data)
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class Setup:
     def recipe(self, default: Recipe) -> Recipe:
         """A recipe with the overrides of the training dataset and of the command line, and the repetition's seed."""
         return resolve_recipe(default, self.train, self.options)
+
+
+def data_root(given: Path | None) -> Path:
+    """Where data sets lie: what ``--data`` gives, else ``ANOMALY_DATA``, else ``./data``."""
+    return Path(given or os.environ.get("ANOMALY_DATA") or "data")
 
 
 def choose_dataset(call: str, root: Path) -> tuple[str, str]:
@@ -172,6 +178,17 @@ def _check_own(options: Options, own: OwnNetwork | None) -> None:
         raise BenchmarkError(
             "--label-size network is for a network of your own that resizes every image to one size; give --network."
         )
+
+
+def parse_repetitions(text: str | int) -> tuple[int, ...]:
+    """``"0,2"`` or ``"0-2"`` or both kinds to the repetitions that they name, each once."""
+    found: list[int] = []
+    for part in str(text).split(","):
+        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not span or int(span[1]) > int(span[2] or span[1]):
+            raise BenchmarkError(f"--repetition {text}: write numbers from 0, as in 1 or 0,1,2 or 0-2.")
+        found += range(int(span[1]), int(span[2] or span[1]) + 1)
+    return tuple(dict.fromkeys(found))
 
 
 def parse_recipe(items: Sequence[str]) -> dict[str, dict[str, Any]]:

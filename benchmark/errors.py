@@ -6,3 +6,8 @@ class BenchmarkError(Exception):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def in_words(error: Exception) -> str:
+    """The sentence of a BenchmarkError; of anything else, its kind and what it says."""
+    return str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"

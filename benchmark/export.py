@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from tqdm import tqdm
 
 from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset, Sample
 from benchmark.errors import BenchmarkError
+from benchmark.files import replacing
+from benchmark.jsonfile import write_atomic
 
 CLASSES = 13
 """Known classes of StreetHazards; label files hold class + 1, and 14 for the anomaly."""
@@ -108,7 +109,7 @@ class Target:
         entries = [line.rstrip("\n").split("\t") for line in lines[1:] if line.endswith("\n")]  # the last may be torn
         kept = {int(index): name for index, name in entries if all(path.is_file() for path in self.paths(name))}
         text = head + "".join(f"{index}\t{name}\n" for index, name in kept.items())
-        _atomically(self._list, lambda path: path.write_text(text, encoding="utf-8"))
+        write_atomic(self._list, text)
         return set(kept)
 
     def note(self, written: Iterable[tuple[int, str]]) -> None:
@@ -124,18 +125,8 @@ class Target:
         raw = np.where(labels == ANOMALY, CLASSES + 1, labels + 1).astype(np.uint8)
         pixels = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
         for path, array in zip(self.paths(sample.id), (pixels, raw), strict=True):
-            image = Image.fromarray(array)
-            _atomically(path, lambda part, image=image: image.save(part, format="PNG", compress_level=3))
-
-
-def _atomically(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            with replacing(path) as part:
+                Image.fromarray(array).save(part, format="PNG", compress_level=3)
 
 
 def _run(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.errors import BenchmarkError
+from benchmark.files import replacing
 
 
 class Journal:
@@ -41,18 +39,15 @@ class Journal:
                 arrays[f"{part}|"] = np.array(json.dumps(value))
         memory = io.BytesIO()
         np.savez(memory, **arrays)
-        temporary = self.path.with_suffix(".tmp")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path) as temporary:
             temporary.write_bytes(memory.getbuffer())
-            os.replace(temporary, self.path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise BenchmarkError(f"Cannot write {self.path}: {error.strerror}; free space or choose --out.") from error
 
-    def read(self) -> dict[str, Any] | None:
-        """The last state, None where there is none or where it is damaged."""
+    def read(self, only: str = "") -> dict[str, Any] | None:
+        """The last state, None where there is none or where it is damaged.
+
+        Args:
+            only: a part; the others are then left out, and not read either.
+        """
         if not self.path.exists():
             return None
         state: dict[str, Any] = {}
@@ -60,6 +55,8 @@ class Journal:
             with np.load(self.path, allow_pickle=False) as archive:
                 for key in archive.files:
                     part, _, name = key.rpartition("|")
+                    if only and part != only:
+                        continue
                     if name:
                         state.setdefault(part, {})[name] = archive[key]
                     else:

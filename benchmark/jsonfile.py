@@ -1,4 +1,4 @@
-"""Dataclasses to JSON text and back, and files that are whole or not there."""
+"""Dataclasses to JSON text and back, and text to files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import json
 import math
 import os
 import re
-import tempfile
 import types
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from benchmark.errors import BenchmarkError
+from benchmark.files import replacing
 
 
 def dumps(value: Any) -> str:
@@ -98,21 +97,7 @@ def write_atomic(path: Path, text: str) -> None:
     Raises:
         BenchmarkError: the file cannot be written; an older one stays as it was.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise BenchmarkError(
-            f"Cannot write {path} ({error.strerror or error}); free space or make the folder writable, then run again."
-        ) from error
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

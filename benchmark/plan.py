@@ -133,11 +133,10 @@ def other_networks(base: NetworkSpec, entry: Entry) -> dict[str, NetworkSpec]:
 
 
 def to_train(workshop: Workshop, steps: Sequence[Step]) -> list[NetworkSpec]:
-    """Networks that the steps need and whose weights are not here."""
-    specs = dict.fromkeys(spec.checkpoint for step in steps for spec in step.entry.specs)
-    return [spec for spec in specs if not workshop.has(spec)]
+    """Networks that will be trained for the steps."""
+    return workshop.to_train([step.entry for step in steps])
 
 
 def to_fit(workshop: Workshop, steps: Sequence[Step]) -> list[Entry]:
-    """Methods whose fit is not in the store."""
-    return [s.entry for s in steps if s.entry.fit_key and not workshop.store.has(s.entry.fit_key)]
+    """Methods that will be fitted for the steps."""
+    return workshop.to_fit([step.entry for step in steps])

@@ -10,6 +10,9 @@ from typing import Any
 
 from benchmark.errors import BenchmarkError
 
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+"""The results folder that comes with this code, whose ``published/`` is installed, too."""
+
 _COLUMNS = (
     "dataset",  # plugin name; followed by words in brackets where the split is not the one measured here
     "method",  # plugin name (or label with options) where the method is one of ours, else empty

@@ -54,7 +54,7 @@ class NetworkPart:
     max_size: int  # bound of the long side after scaling in pixels; 0 is none
     weights_sha256: str  # of the weights file
     recipe: dict[str, Any]  # how it was trained
-    trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: seconds, steps, validation, ...
+    trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: reports, recipe, device, precision, ...
     seed: int = 0  # seed index: 0 is the first, n the n-th repetition with another seed
     code_sha256: str = ""  # of the file that builds the network, where that is the user's own
     weights_file: str = ""  # name of the file that stood in for training; empty where the suite trained
@@ -67,6 +67,7 @@ class OtherNetwork:
 
     key: str  # stem of the weights file
     weights_sha256: str  # of the weights file
+    trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar, as of the shared network
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class MethodPart:
     auxiliary_data: bool = False  # whether outlier images were seen in training
     fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
     fit_sha256: str | None = None  # of that file; null for a method without fit
-    fit: dict[str, Any] | None = None  # brief report of the fit: seconds, steps, losses, ...
+    fit: dict[str, Any] | None = None  # brief report of the fit: seconds, reports, device, precision, ...
 
 
 @dataclass(frozen=True)
@@ -259,8 +260,10 @@ def _mend(path: Path) -> str:
     parts = path.parts
     if "records" not in parts or len(parts) < 4:
         return "measure it again with 'python -m benchmark run --force'."
-    method = unquote(re.sub(r"\+seed\d+$", "", path.stem).replace("+", ":"))
-    return f"measure it again with 'python -m benchmark run --force --dataset {parts[-3]} --methods {method}'."
+    label, seed, limit = re.fullmatch(r"(.*?)(?:\+seed(\d+))?(?:\+first(\d+))?", path.stem).groups()
+    options = (f" --repetition {seed}" if seed else "") + (f" --limit {limit}" if limit else "")
+    method = unquote(label.replace("+", ":"))
+    return f"measure it again with 'python -m benchmark run --force --dataset {parts[-3]} --methods {method}{options}'."
 
 
 def _finite(value: float | None, name: str, missing: dict[str, str]) -> float | None:

@@ -71,7 +71,7 @@ def make_record(
         segmentation=_segmentation(tally),
         cost=_cost(workshop, entry, tally),
         provenance=gather(str(setup.settings.device), setup.options.precision),
-        other_networks={role: OtherNetwork(s.key, workshop.digest(s) or "") for role, s in others.items()},
+        other_networks={role: _other(workshop, spec) for role, spec in others.items()},
         rows=f"{step.path.stem}.rows.csv.gz",
         curves=f"{step.path.stem}.curves.csv.gz" if curves else "",
     )
@@ -109,6 +109,10 @@ def _network(workshop: Workshop, entry: Entry) -> NetworkPart:
     )
 
 
+def _other(workshop: Workshop, spec: NetworkSpec) -> OtherNetwork:
+    return OtherNetwork(spec.key, workshop.digest(spec) or "", _brief(workshop, spec.key))
+
+
 def _method(workshop: Workshop, entry: Entry) -> MethodPart:
     method = entry.method
     return MethodPart(
@@ -126,13 +130,15 @@ def _method(workshop: Workshop, entry: Entry) -> MethodPart:
 
 
 def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
-    """The part of a sidecar that a reader of the record wants: length, loss and validation of every training."""
+    """The part of a sidecar that a reader of the record wants: how every training went, on what and how exactly."""
     if not workshop.store.has(key):
         return {}
     sidecar = workshop.store.sidecar(key)
     kept = ("steps", "epochs", "seconds", "loss", "validation", "resumed")
     brief = {"reports": [{k: r[k] for k in kept if k in r} for r in sidecar.get("reports", ())]}
     brief["recipe"] = sidecar.get("recipe")
+    made = sidecar.get("provenance", {})
+    brief |= {key: made[key] for key in ("device", "cpu", "threads", "precision", "commit", "date") if key in made}
     if "seconds" in sidecar:
         brief["seconds"] = sidecar["seconds"]
     if "imported" in sidecar:

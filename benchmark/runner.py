@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import resource
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmark.data import Batch
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, in_words
 from benchmark.journal import Journal
 from benchmark.metrics import (
     ComponentProtocol,
@@ -26,8 +24,8 @@ from benchmark.metrics import (
     protocol,
 )
 from benchmark.network import NetworkSpec
-from benchmark.plan import Step, expected_identity
-from benchmark.recipe import digest
+from benchmark.passes import journal_of, mark
+from benchmark.plan import Step
 from benchmark.training import native_batches
 from benchmark.training.progress import Progress
 from benchmark.workshop import Entry, Workshop
@@ -54,6 +52,7 @@ class Tally:
     ignored: int = 0  # pixels that are
     calibration: tuple[PixelProtocol, ...] = ()  # evaluated per fold, for thresholds of a second pass
     folds: dict[str, dict[str, PixelEvaluator]] = field(default_factory=dict)  # method label -> fold -> calibration
+    marks: dict[str, str] = field(default_factory=dict)  # method label -> what tells its states from another setting's
 
     def update(self, label: str, image_id: str, scores: Tensor, labels: Tensor, prediction: Tensor | None) -> None:
         """Add an image of a method."""
@@ -65,6 +64,11 @@ class Tally:
                 folds[fold] = PixelEvaluator(self.calibration, classes=pixels.classes, method=label)
             folds[fold].update(image_id, scores, labels)
 
+    def drop(self, label: str) -> None:
+        """Forget a method that has failed: of its last images, it has some and not the others."""
+        for part in (self.pixels, self.folds, self.marks):
+            part.pop(label, None)
+
     def state(self) -> dict[str, Any]:
         """Plain arrays and numbers for the journal."""
         numbers = {k: getattr(self, k) for k in ("done", "timed", "seconds", "anomalous", "valid", "ignored")}
@@ -73,7 +77,7 @@ class Tally:
             parts |= {f"folds/{label}/{fold}": e.state() for fold, e in folds.items()}
         if self.segmentation is not None:
             parts["segmentation"] = self.segmentation.state()
-        return {"numbers": numbers, **parts}
+        return {"numbers": numbers, "marks": self.marks, **parts}
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state`."""
@@ -93,14 +97,18 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped;
     the others go on. A kill loses at most the last half minute; a file that cannot be read loses nothing. Delete the
     tally's journal once the records are written.
+
+    Args:
+        workshop: that has trained and fitted everything.
+        steps: one group of :func:`benchmark.passes.passes`.
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
     images = workshop.test_images()
     batch_size = setup.options.batch_size or _batch_size(images)
-    journal = Journal(_journal_path(workshop, steps))
-    tally = _new_tally(workshop, entries, batch_size, journal)
-    state = journal.read()
+    marks = {s.entry.label: mark(workshop, s) for s in steps if not s.entry.error}
+    tally = _new_tally(workshop, entries, batch_size, marks)
+    state = tally.journal.read()
     if state is not None:
         tally.restore(state)
         workshop.say(f"Evaluation goes on after {tally.done} of {len(setup.test)} images.")
@@ -112,24 +120,34 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally)
             whole = True
             progress.update(tally.done, "")
-            # A failed method starts anew in the next run, and with it the pass.
-            if time.monotonic() - saved > SAVE_EVERY and not any(e.error for e in entries):
-                journal.write(tally.state())
+            if not tally.pixels:
+                break
+            if time.monotonic() - saved > SAVE_EVERY:
+                _keep(workshop, tally)
                 saved = time.monotonic()
     except BaseException:
         # Interrupted within a batch, some methods have its images and others have not: the last saved state counts.
-        if whole and not any(e.error for e in entries):
-            journal.write(tally.state())
+        if whole:
+            _keep(workshop, tally)
         raise
     finally:
         progress.close()
         workshop.pool.forget()
-    if not any(e.error for e in entries):
-        journal.write(tally.state())
+    _keep(workshop, tally)
     return tally
 
 
-def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, journal: Journal) -> Tally:
+def _keep(workshop: Workshop, tally: Tally) -> None:
+    """Write the state of the methods that have not failed; those start anew in a pass of their own."""
+    if not tally.pixels:
+        return
+    former, tally.journal = tally.journal, journal_of(workshop, tally.marks)
+    tally.journal.write(tally.state())
+    if former.path != tally.journal.path:
+        former.delete()
+
+
+def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, marks: dict[str, str]) -> Tally:
     setup = workshop.setup
     wanted = [protocol(name) for name in setup.protocols]
     chosen = [p for p in wanted if isinstance(p, PixelProtocol)]
@@ -138,18 +156,13 @@ def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, jo
     pixels = {e.label: PixelEvaluator(chosen, classes=setup.test.classes, method=e.label) for e in entries}
     segmentation = SegmentationEvaluator(setup.test.classes) if setup.test.class_labels else None
     calibration = tuple(p.calibration for p in wanted if isinstance(p, OpenSetProtocol)) if segmentation else ()
-    return Tally(pixels, segmentation, batch_size, journal, calibration=calibration)
+    journal = journal_of(workshop, marks)
+    return Tally(pixels, segmentation, batch_size, journal, calibration=calibration, marks=marks)
 
 
 def fold_of(image_id: str) -> str:
     """The part of a dataset (in StreetHazards the town) that an image belongs to: "t5" of "t5/12"."""
     return image_id.rpartition("/")[0].partition("/")[0]
-
-
-def _journal_path(workshop: Workshop, steps: Sequence[Step]) -> Path:
-    parts = [dataclasses.asdict(expected_identity(workshop, s.entry)) | {"label": s.entry.label} for s in steps]
-    name = f"{workshop.setup.dataset}-{digest([parts, workshop.pool.precision])}.npz"
-    return workshop.setup.options.out / "partial" / name
 
 
 def _batch_size(dataset: Any) -> int:
@@ -172,6 +185,7 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
                 tally.update(entry.label, image_id, scores[index], batch.labels[index], predicted)
         except Exception as error:  # whatever a plugin raises must not take the others down
             drop(workshop, entry, batch, error)
+            tally.drop(entry.label)
             continue
         if timed:
             tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
@@ -198,7 +212,7 @@ def network_cost(spec: NetworkSpec) -> str:
 
 def drop(workshop: Workshop, entry: Entry, batch: Batch, error: Exception) -> None:
     """A method has failed: keep and print the sentence, which names it and the images."""
-    sentence = str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
+    sentence = in_words(error)
     entry.error = sentence if entry.label in sentence else f"{entry.label}: {sentence}"
     if not any(image_id in entry.error for image_id in batch.ids):
         entry.error += f" (images {', '.join(batch.ids)})" if len(batch) > 1 else f" (image {batch.ids[0]})"

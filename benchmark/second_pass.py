@@ -7,6 +7,7 @@ not kept (StreetHazards alone has 5 GB of them per method) but made again by the
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -26,6 +27,7 @@ from benchmark.metrics import (
 from benchmark.plan import Step
 from benchmark.record import Measurement, Record
 from benchmark.runner import Tally, drop, fold_of, score
+from benchmark.setting import percent
 from benchmark.training import native_batches
 from benchmark.training.progress import Progress
 from benchmark.workshop import Entry, Workshop
@@ -88,7 +90,10 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
 
 
 def summary(records: Sequence[Record]) -> str:
-    """The protocols of the second pass as a small table in percent; empty where the records have none."""
+    """The protocols of the second pass as a small table in percent; empty where the records have none.
+
+    Several seeds of a method are one row, with their mean and sample standard deviation.
+    """
     from tabulate import tabulate
 
     columns = {
@@ -100,7 +105,12 @@ def summary(records: Sequence[Record]) -> str:
     }
     if not columns:
         return ""
-    rows = [[r.method.title, *(_percent(r.metrics.get(name), key) for name, key in columns)] for r in records]
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.method.label, []).append(record)
+    rows = [
+        [g[0].method.title, *(_percent([r.metrics.get(n) for r in g], k) for n, k in columns)] for g in groups.values()
+    ]
     align = ["left"] + ["right"] * len(columns)
     return tabulate(rows, ["method", *columns.values()], colalign=align, disable_numparse=True)
 
@@ -193,6 +203,8 @@ def _empty(chosen: ComponentProtocol | OpenSetProtocol, reason: str) -> Measurem
     return Measurement(chosen.version, family, 0, extra={first: None}, missing={first: reason.rstrip(".")})
 
 
-def _percent(measured: Measurement | None, key: str) -> str:
-    value = measured.extra.get(key) if measured else None
-    return "–" if value is None else f"{100 * value:.1f}"
+def _percent(measured: Sequence[Measurement | None], key: str) -> str:
+    values = [value for m in measured if m and (value := m.extra.get(key)) is not None]
+    if not values:
+        return "–"
+    return percent(statistics.fmean(values)) + (f" ± {percent(statistics.stdev(values))}" if len(values) > 1 else "")

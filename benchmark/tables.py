@@ -177,16 +177,17 @@ def terminal(block: Block, width: int = 120) -> str:
     """The most telling columns as plain text, at most `width` characters wide."""
     from tabulate import tabulate
 
-    shown = columns(block, compact=True)
-    shown = [c for c in shown if c.key != "seeds"]
+    shown = [c for c in columns(block, compact=True) if c.key != "seeds"]  # they stand behind the title
     numbers = [
         [*(c.main.replace(" ± ", "±") for c in row[1:])] for _, rows in sections(block) for row in cells(rows, shown)
     ]
     rows = [row for _, rows in sections(block) for row in rows]
-    heads = [f"{c.title}\n{c.group}" if c.key != "cost" else "net + method\nms/image" for c in shown]
+    heads = [f"{c.title}\n{c.group}".rstrip() for c in shown]
+
+    marks = [" *" * r.auxiliary + f" ×{r.seeds}" * (r.seeds > 1) for r in rows]
 
     def draw(title_width: int) -> str:
-        titles = [(r.title + " *" * r.auxiliary)[:title_width] for r in rows]
+        titles = [r.title[: title_width - len(mark)] + mark for r, mark in zip(rows, marks)]
         body = [[title, *row] for title, row in zip(titles, numbers)]
         return tabulate(
             body, heads, tablefmt="simple", disable_numparse=True, colalign=["left"] + ["right"] * (len(shown) - 1)
@@ -195,5 +196,6 @@ def terminal(block: Block, width: int = 120) -> str:
     text = draw(40)
     too_wide = max(map(len, text.splitlines())) - width
     if too_wide > 0:
-        text = draw(max(8, max(min(40, len(r.title) + 2 * r.auxiliary) for r in rows) - too_wide))
-    return text + ("\n* saw outlier images in training" if block.auxiliary else "")
+        text = draw(max(8, max(min(40, len(r.title + mark)) for r, mark in zip(rows, marks)) - too_wide))
+    text += "\n* saw outlier images in training" * bool(block.auxiliary)
+    return text + "\n×n: mean ± sample standard deviation over n seeds" * any(r.seeds > 1 for r in rows)

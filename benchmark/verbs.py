@@ -21,6 +21,7 @@ run --methods msp,msp:double_softmax=true --limit 20
 run --methods my_method --plugin my_method.py
 run --methods dicnet --recipe distillation.epochs=5 --force
 run --dataset streethazards --preset paper
+run --methods msp,dicnet --repetition 0-2
 run --methods msp,energy --protocols open-set,smiyc-components
 run --dataset road-anomaly,road-anomaly-21 --network erfnet.py --weights erfnet.pth --classes cityscapes""",
     )
@@ -87,7 +88,11 @@ table --results runs --no-readme""",
         help="file with the leaderboard block (default: %(default)s)",
     )
     parser.add_argument("--no-readme", action="store_true", help="leave the README alone")
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where a table is stale")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; fail where a table is stale or a record differs from its rows",
+    )
     parser.add_argument(
         "--adopt", type=Path, metavar="DIR", help="first copy the complete records of a run folder into the results"
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError
+from benchmark.files import replacing
 from benchmark.jsonfile import dumps, write_atomic
 
 
@@ -56,10 +55,9 @@ class WeightsStore:
         """SHA-256 that the sidecar states, None where the key was not saved."""
         return self.sidecar(key)["sha256"] if self.has(key) else None
 
-    def delete(self, key: str) -> None:
-        """Forget a key; the sidecar goes first, so that nothing half deleted counts as saved."""
-        self._sidecar_path(key).unlink(missing_ok=True)
-        self.path(key).unlink(missing_ok=True)
+    def saving(self, key: str) -> str | None:
+        """Digest that tells one saving of a key from the next, even of equal weights; None where it was not saved."""
+        return digest_file(self._sidecar_path(key)) if self.has(key) else None
 
     def save(self, key: str, state: Mapping[str, Tensor], sidecar: Mapping[str, Any]) -> str:
         """Write tensors and sidecar; a crash or a full disk leaves what was there before, or nothing.
@@ -78,26 +76,13 @@ class WeightsStore:
         tensors = {
             name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()
         }
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-            os.close(handle)
-            save_file(tensors, temporary)
-            os.chmod(temporary, 0o644)  # mkstemp makes it private
-            sha256 = digest_file(Path(temporary))
+        with replacing(path) as temporary:
+            try:
+                save_file(tensors, temporary)
+            except SafetensorError as error:
+                raise OSError(errno.ENOSPC if "No space left" in str(error) else errno.EIO, str(error)) from error
+            sha256 = digest_file(temporary)
             self._sidecar_path(key).unlink(missing_ok=True)  # it would describe the tensors that are replaced now
-            os.replace(temporary, path)
-        except BaseException as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
-            if not isinstance(error, (OSError, SafetensorError)):
-                raise
-            full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-            reason = "the disk is full" if full else str(error)
-            raise BenchmarkError(
-                f"Cannot write {path} ({reason}); free space or name another folder with --out, then run again."
-            ) from error
         write_atomic(self._sidecar_path(key), dumps({**sidecar, "sha256": sha256, "tensors": len(tensors)}))
         return sha256
 

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from benchmark.checkpoint import load_checkpoint
 from benchmark.config import Setup
 from benchmark.data import Dataset, VoidAsClass
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, in_words
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
@@ -26,6 +27,7 @@ from benchmark.training import (
     Report,
     Segmentation,
     cached,
+    clear_states,
     estimate_seconds,
     forward_flops,
     seeded,
@@ -131,15 +133,30 @@ class Workshop:
             )
         return Resized(self.setup.test, network)
 
+    def to_train(self, entries: Sequence[Entry]) -> list[NetworkSpec]:
+        """Networks that the entries need and whose weights are not here; all of ours where --retrain asks for it."""
+        specs = dict.fromkeys(spec.checkpoint for entry in entries for spec in entry.specs)
+        retrain = self.setup.options.retrain
+        return [spec for spec in specs if not self.has(spec) or (retrain and not self.setup.given(spec))]
+
+    def to_fit(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Methods whose fit is not in the store or rests on other weights; all with a fit where --retrain asks for it.
+
+        A retraining may be killed between a network and what is fitted to it.
+        """
+        return [e for e in entries if e.fit_key and (self.setup.options.retrain or not self._fitted(e))]
+
     def prepare(self, entries: list[Entry]) -> None:
-        """Train what is missing and fit what is not fitted; an entry that fails keeps the sentence in `error`."""
-        for spec in dict.fromkeys(spec.checkpoint for entry in entries for spec in entry.specs):
-            if not self.has(spec):
-                users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
-                self._guard(users, lambda s=spec: self.train_network(s))
+        """Train what is missing and fit what is not fitted; an entry that fails keeps the sentence in `error`.
+
+        What is trained anew replaces the old weights when it is finished, not before.
+        """
+        for spec in self.to_train(entries):
+            users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
+            self._guard(users, lambda s=spec: self.train_network(s))
         for entry in entries:
             self._guard([entry], lambda e=entry: self.connect(e))
-        missing = [e for e in entries if e.fit_key and not e.error and not self.store.has(e.fit_key)]
+        missing = self.to_fit([e for e in entries if not e.error])
         self._guard(missing, self._data)
         self._observe([e for e in missing if e.method.observes and not e.error])
         for entry in missing:
@@ -167,10 +184,31 @@ class Workshop:
             network = build_network(spec.arch, spec.classes, dict(spec.options))
             task = Segmentation(network, data[0].classes)
         member = f" member {recipe.member}" if recipe.member else ""
-        state = self.store.path(spec.key).with_suffix(".state")
+        states = self._states(spec.key)
+        state = states.with_name(f"{states.name}.state")
         report = train(task, recipe, *data, setup.settings, state, f"{spec.arch}{member} on {spec.dataset}")
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
-        state.unlink(missing_ok=True)
+
+    def _fitted(self, entry: Entry) -> bool:
+        if not self.store.has(entry.fit_key):
+            return False
+        made_with = self.store.sidecar(entry.fit_key).get("networks", {})
+        # Weights that are not here yet may become the same again.
+        return all(made_with.get(key, now) == now for key, now in self._weights(entry).items() if now)
+
+    def _weights(self, entry: Entry) -> dict[str, str | None]:
+        """Digests of the weights of a method's networks, by key."""
+        return {spec.key: self.digest(spec) for spec in entry.specs}
+
+    def _states(self, key: str, networks: Mapping[str, str | None] | None = None) -> Path:
+        """Prefix of the paths of the resume states of what is trained under a key.
+
+        What it replaces and the weights that it rests on are part of the name: a training that replaces weights must
+        not go on from the finished one that made them, nor a fit to new networks from a fit to the old.
+        """
+        stem = self.store.path(key).with_suffix("")
+        replaced = self.store.saving(key)
+        return stem.with_name(f"{stem.name}.{digest([replaced, networks])}") if replaced or networks else stem
 
     def estimate(self, networks: Sequence[NetworkSpec], fits: Sequence[Entry]) -> dict[str, str]:
         """In words how long each training will take on this device, by key.
@@ -224,7 +262,7 @@ class Workshop:
         return self._splits
 
     def _fit_data(self, entry: Entry) -> FitData:
-        states = self.store.path(entry.fit_key).with_suffix("")
+        states = self._states(entry.fit_key, self._weights(entry))
         return FitData(*self._data(), self.setup.settings, entry.recipes, states, entry.label)
 
     def _observe(self, entries: list[Entry]) -> None:
@@ -243,18 +281,21 @@ class Workshop:
         entry.method.fit(data, entry.networks)
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         seconds = sum(r.seconds for r in data.reports) or time.perf_counter() - began
-        self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, method=entry.label, seconds=seconds)
-        data.clean()
+        more = {"method": entry.label, "networks": self._weights(entry), "seconds": seconds}
+        self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
+        # Statistics are gathered as images are evaluated; only what was trained knows a precision of training.
+        precision = self.setup.settings.precision if reports else self.pool.precision
         sidecar = {
             **more,
             "recipe": recipe,
             "data": self.setup.base.data or self.setup.train.fingerprint(),
             "reports": [dataclasses.asdict(report) for report in reports],
-            "provenance": dataclasses.asdict(gather(str(self.setup.settings.device), self.setup.settings.precision)),
+            "provenance": dataclasses.asdict(gather(str(self.setup.settings.device), precision)),
         }
         self.store.save(key, dict(state), sidecar)
+        clear_states(self.store.path(key).with_suffix(""))
 
     def _guard(self, entries: list[Entry], work: Callable[[], None]) -> None:
         """Do something on which some entries depend; where it fails, they fail and nobody else."""
@@ -263,7 +304,7 @@ class Workshop:
         try:
             work()
         except Exception as error:  # whatever a plugin raises must not take the others down
-            sentence = str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
+            sentence = in_words(error)
             for entry in entries:
                 if not entry.error:
                     entry.error, entry.mendable = sentence, isinstance(error, BenchmarkError)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
+from methods._confidence import negative_log_max
 
 
 class DeepEnsemble(Method):
@@ -28,6 +29,7 @@ class DeepEnsemble(Method):
 
     title = "Deep Ensemble"
     paper = "Lakshminarayanan et al., NeurIPS 2017"
+    version = 2  # 1 took the logarithm of the maximum, in which the surest pixels are ties
 
     def __init__(self, members: int = 4, criterion: str = "msp") -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class DeepEnsemble(Method):
                 entropies = _entropy(log_p) + (0 if entropies is None else entropies)
         mean = total - math.log(self.members)
         if self.criterion == "msp":
-            return -mean.amax(dim=1)
+            return negative_log_max(mean.exp())
         if self.criterion == "entropy":
             return _entropy(mean) / math.log(mean.shape[1])
         return _entropy(mean) - entropies / self.members

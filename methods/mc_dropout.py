@@ -12,6 +12,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec, ScaleOutputs
 from benchmark.recipe import digest
+from methods._confidence import negative_log_max
 
 CRITERIA = ("msp", "entropy", "mutual_information", "variance")
 
@@ -85,9 +86,7 @@ class MCDropout(Method):
                 if self.criterion == "mutual_information":
                     extra += _entropy(p)
         if self.criterion == "msp":
-            # -log(1 - rest) keeps its digits where the maximum is rounded to 1.
-            rest = mean.scatter(0, mean.argmax(dim=0, keepdim=True), 0.0).sum(dim=0)
-            return -torch.log1p(-rest)
+            return negative_log_max(mean, dim=0)
         if self.criterion == "entropy":
             return _entropy(mean) / math.log(len(mean))
         if self.criterion == "mutual_information":

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from benchmark.method import Batch, Method, Networks
+from methods._confidence import negative_log_max
 
 
 class MSP(Method):
     r"""Maximum softmax probability: ``s = -log max_c p_c``.
 
-    The logarithm ranks like ``1 - max p``. Computed from the probabilities of the other classes, it keeps apart what
-    float32 rounds to a maximum of 1. With several test scales, ``p`` is their mean softmax.
+    The logarithm ranks like ``1 - max p``, without the ties where float32 rounds the maximum to 1. With several test
+    scales, ``p`` is their mean softmax.
 
     Args:
         double_softmax: apply the softmax a second time, to the probabilities, as the released evaluation of
@@ -34,6 +35,4 @@ class MSP(Method):
         log_probabilities = outputs.log_probabilities()
         if self.double_softmax:
             return 1 - torch.softmax(log_probabilities.exp(), dim=1).amax(dim=1)
-        # 1 - max p is the sum of the others, which float32 holds where it rounds the maximum itself to 1.
-        others = log_probabilities.exp().scatter_(1, outputs.prediction()[:, None], 0.0).sum(dim=1)
-        return -torch.log1p(-others)
+        return negative_log_max(log_probabilities.exp(), outputs.prediction())

@@ -10,10 +10,10 @@ from records import measurement, record
 from sklearn.metrics import auc
 
 from benchmark import cli
-from benchmark.metrics import PixelEvaluator, write_curves, write_rows
+from benchmark.metrics import PixelEvaluator, read_rows, write_curves, write_rows
 
 
-def write(results, method, gain, seed=0, **changes):
+def write(results, method, gain, seed=0, repetition=0, **changes):
     """A record with rows of 12 images whose anomalies score higher by a gain."""
     rng = np.random.default_rng(seed)
     evaluator = PixelEvaluator(["streethazards"])
@@ -21,8 +21,8 @@ def write(results, method, gain, seed=0, **changes):
         labels = np.zeros((10, 20), np.uint8)
         labels[: 1 + i % 4] = 254
         evaluator.update(f"{i}", rng.normal(size=labels.shape) + gain * (labels == 254), labels)
-    made = record(method=method, metrics={"streethazards": measurement()})
-    made = dataclasses.replace(made, rows=f"{method}.rows.csv.gz", **changes)
+    made = record(method=method, metrics={"streethazards": measurement()}, seed=repetition)
+    made = dataclasses.replace(made, rows=f"{method}{repetition}.rows.csv.gz", **changes)
     made.write(results)
     write_rows(made.path(results).parent / made.rows, evaluator.rows())
     return made
@@ -66,6 +66,50 @@ def test_without_names_a_matrix_orders_all_by_aupr(tmp_path, capsys):
     table = [line.split() for line in out.splitlines()[-3:]]
     assert [line[1] for line in table] == ["good", "fair", "poor"]
     assert [line[3:] for line in table] == [["100", "100"], ["0", "100"], ["0", "0"]]
+
+
+def test_several_repetitions_are_compared_one_with_its_like(tmp_path, capsys):
+    """Only repetitions 0 and 2 are both methods'."""
+    gains = {"a": {0: 1.0, 2: 1.4, 3: 9.0}, "b": {0: 0.9, 1: 9.0, 2: 0.8}}
+    for method, each in gains.items():
+        for repetition, gain in each.items():
+            write(tmp_path, method, gain, seed=10 * repetition + ord(method), repetition=repetition)
+
+    def aupr(method, repetition):
+        return read_rows(next(tmp_path.rglob(f"{method}{repetition}.rows.csv.gz")))["aupr"]
+
+    differences = np.array([aupr("a", each) - aupr("b", each) for each in (0, 2)])
+    code, out, _ = run(capsys, tmp_path, "a", "b")
+    assert code == 0 and out.startswith("Mean over the repetitions 0, 2.\n")
+    line = line_of(out, "AUPR")
+    a, b = ([100 * aupr(m, each).mean() for each in (0, 2)] for m in "ab")
+    for mean, deviation in ((np.mean(each), np.std(each, ddof=1)) for each in (a, b)):
+        assert f" {mean:.2f} ± {deviation:.2f} " in line
+    assert f" {100 * differences.mean():+.2f} [" in line
+    assert ", ".join(f"{100 * each.mean():+.2f}" for each in differences) in line
+    assert "Not all" not in out, "the repetitions have different weights, the methods have not"
+
+
+def test_a_matrix_compares_what_repetitions_allow(tmp_path, capsys):
+    for seed, (name, gain, repetition) in enumerate((("a", 3.0, 0), ("a", 2.9, 1), ("b", 1.0, 1), ("c", 0.1, 0))):
+        write(tmp_path, name, gain, seed, repetition)
+    out = run(capsys, tmp_path)[1]
+    header, _, *table = (line.split() for line in out.splitlines()[-5:])
+    assert header[-5:] == ["AUPR", "Seeds", "1", "2", "3"]
+    assert [line[1] for line in table] == ["a", "b", "c"]
+    assert table[0][3:] == ["±", table[0][4], "2", "100", "100"]
+    assert [line[3:] for line in table[1:]] == [["1", "0", "–"], ["1", "0", "–"]]
+    assert "Not all" not in out
+    made = write(tmp_path, "b", 1.0, 7, 1)
+    write(tmp_path, "b", 1.0, 7, 1, network=dataclasses.replace(made.network, weights_sha256="9" * 64))
+    assert "Not all were measured with the same weights" in run(capsys, tmp_path)[1]
+
+
+def test_methods_without_a_common_repetition_are_not_compared(tmp_path, capsys):
+    write(tmp_path, "a", 1.0, repetition=2)
+    write(tmp_path, "b", 1.0, repetition=1)
+    code, _, err = run(capsys, tmp_path, "a", "b")
+    assert code == 2 and "no repetition in common (2 and 1)" in err and "run --methods b --repetition 2" in err
 
 
 def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):

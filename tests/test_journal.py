@@ -85,5 +85,5 @@ def test_the_state_does_not_grow_with_the_size_of_the_images(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BenchmarkError, match=r"Cannot write .*run.npz: .*; free space or choose --out"):
+    with pytest.raises(BenchmarkError, match=r"Cannot write .*run.npz \(.*\); free space or name a folder"):
         Journal(tmp_path / "file" / "run.npz").write(tally(1).state())

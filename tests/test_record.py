@@ -63,7 +63,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(BenchmarkError, match=r"msp\.json.*No space left"):
+    with pytest.raises(BenchmarkError, match=r"msp\.json.*the disk is full"):
         record(aupr=0.3).write(tmp_path)
     assert path.read_bytes() == old
     assert list(path.parent.iterdir()) == [path]
@@ -176,3 +176,20 @@ def test_a_tuple_in_a_configuration_is_not_stale_after_reading(tmp_path):
 def test_the_first_protocol_of_an_aggregation_stays_first(tmp_path):
     made = record(metrics={"zeta": measurement(), "alpha": measurement()})
     assert list(read(made.write(tmp_path)).metrics) == ["zeta", "alpha"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "limit", "words"),
+    [
+        (0, None, "run --force --dataset d --methods m:t=0.5'"),
+        (2, None, "m:t=0.5 --repetition 2'"),
+        (1, 9, "--repetition 1 --limit 9'"),
+    ],
+)
+def test_what_measures_a_broken_record_again_is_the_whole_command(tmp_path, seed, limit, words):
+    path = record_path(tmp_path, "d", "n", "m:t=0.5", seed, limit)
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(BenchmarkError, match="measure it again") as error:
+        read(path)
+    assert words in str(error.value)

@@ -48,6 +48,59 @@ def test_an_interrupted_batch_counts_once(bench, monkeypatch):
     assert measured(bench.record("msp")) == reference
 
 
+def test_a_failed_method_takes_nothing_from_the_others(bench, forwards):
+    """It fails at the second image, the fourth cannot be read: the others keep three images, it begins anew."""
+    bench.plugin("failing", FAILING)
+    methods = "msp,failing:at=toy/1,energy"
+    assert bench("run", "--methods", "msp,energy") == 0
+    reference = [(measured(bench.record(m)), bench.rows(m)) for m in ("msp", "energy")]
+    (bench.data / "damaged").write_text("3")
+    assert bench("run", "--methods", methods, "--force") == 2
+    assert "failing:at=toy/1" in bench.out and "town/3.png is truncated" in bench.err
+    assert len(list((bench.runs / "partial").iterdir())) == 1
+    (bench.data / "damaged").unlink()
+    bench.plugin("failing", FAILING.replace('float("nan")', "0.0"))
+    forwards.clear()
+    assert bench("run", "--methods", methods, "--force") == 0
+    assert "goes on after 3 of 4 images" in bench.out
+    assert len(forwards) == 1 + 4, "the last image for the others, all for the failed one"
+    assert [(measured(bench.record(m)), bench.rows(m)) for m in ("msp", "energy")] == reference
+    assert measured(bench.record("failing+at=toy%2F1"))["dataset"]["images"] == 4
+    assert not list((bench.runs / "partial").iterdir())
+
+
+def test_methods_asked_for_later_leave_an_unfinished_pass_as_it_is(bench, forwards):
+    assert bench("train", "--methods", "msp") == 0
+    (bench.data / "damaged").write_text("2")
+    assert bench("run", "--methods", "msp") == 2
+    forwards.clear()
+    assert bench("run", "--methods", "msp,energy") == 2 and not forwards
+    (bench.data / "damaged").unlink()
+    assert bench("run", "--methods", "msp,energy") == 0
+    assert "goes on after 2 of 4 images" in bench.out and len(forwards) == 2 + 4
+    assert not list((bench.runs / "partial").iterdir())
+
+
+def test_of_two_unfinished_passes_the_one_with_more_in_it_goes_on(bench, forwards):
+    for methods, damaged in (("msp,energy", 2), ("msp", 3)):
+        (bench.data / "damaged").write_text(str(damaged))
+        assert bench("run", "--methods", methods) == 2
+    assert len(list((bench.runs / "partial").iterdir())) == 2
+    (bench.data / "damaged").unlink()
+    forwards.clear()
+    assert bench("run", "--methods", "msp,energy") == 0
+    assert "goes on after 2 of 4 images" in bench.out and len(forwards) == 2
+    assert bench.records() == {"msp", "energy"} and not list((bench.runs / "partial").iterdir())
+
+
+def test_nothing_is_read_once_all_methods_have_failed(bench, forwards):
+    bench.plugin("failing", FAILING)
+    assert bench("train", "--methods", "failing") == 0
+    forwards.clear()
+    assert bench("run", "--methods", "failing:at=toy/1") == 1
+    assert len(forwards) == 2 and not list((bench.runs / "partial").glob("*"))
+
+
 def test_a_pass_that_could_not_be_recorded_is_not_made_again(bench, forwards, monkeypatch):
     def full(*arguments):
         raise BenchmarkError("Cannot write msp.json; free space.")

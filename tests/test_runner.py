@@ -68,6 +68,21 @@ def test_force_measures_again_and_finds_the_same(bench, forwards):
     assert list(map(measured, map(bench.record, ("msp", "dicnet")))) == list(map(measured, first))
 
 
+def test_the_record_says_on_what_and_how_exactly_every_network_was_trained(bench):
+    bench.plugin("statistics", STATISTICS)
+    methods = "deep_ensemble:members=2,dicnet,statistics"
+    assert bench("run", "--methods", methods, "--train-precision", "bf16") == 0
+    ensemble, dicnet, statistics = (bench.record(m) for m in ("deep_ensemble+members=2", "dicnet", "statistics"))
+    assert ensemble["provenance"]["precision"] == "fp32", "of the evaluation"
+    trained = (ensemble["network"]["trained"], ensemble["other_networks"]["member1"]["trained"])
+    for part in (*trained, dicnet["method"]["fit"]):
+        assert (part["device"], part["precision"]) == ("cpu", "bf16")
+        assert part["threads"] == ensemble["provenance"]["threads"] and part["cpu"]
+        assert all(report["seconds"] > 0 and report["steps"] == 1 for report in part["reports"])
+    assert [part["recipe"]["member"] for part in trained] == [0, 1]
+    assert statistics["method"]["fit"]["precision"] == "fp32" and statistics["method"]["fit"]["seconds"] > 0
+
+
 def test_a_trial_does_not_replace_the_whole_measurement(bench):
     assert bench("run", "--methods", "msp") == 0
     whole = bench.record("msp")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -90,3 +91,14 @@ def test_the_terminal_table_fits_and_says_what_is_partial(results):
     assert "Toy scenes, no benchmark." in text
     assert "16.2" in text and "30.0" in text and "TRADI" not in text
     assert "* saw outlier images in training" in text
+
+
+def test_the_terminal_shows_deviations_and_the_number_of_seeds_only_where_there_are_several(results):
+    published_rows = read_published(results).rows
+    made = [record("msp", aupr=0.2 + seed / 10, seed=seed) for seed in range(3)] + [record("dicnet", aupr=0.3)]
+    text = leaderboard.print_table(made, published_rows)
+    assert max(map(len, text.splitlines())) <= 120
+    assert re.search(r"^MSP ×3 .* 30\.0±10\.0 ", text, re.MULTILINE) and re.search("^DiCNet  ", text, re.MULTILINE)
+    assert "over n seeds" in text and "Not all rows" not in text
+    alone = leaderboard.print_table(made[2:], published_rows)
+    assert "×" not in alone and "seeds" not in alone

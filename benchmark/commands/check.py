@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 
+from benchmark.config import data_root
 from benchmark.contract import Finding, check_dataset, check_method, check_network
 from benchmark.errors import BenchmarkError
 from benchmark.networks import split_arch
@@ -14,7 +13,7 @@ from benchmark.registry import DATASETS, METHODS, NETWORKS, parse_call
 
 def check(arguments: argparse.Namespace) -> int:
     """Print every clause of the contract and whether the plugin keeps it."""
-    root = Path(arguments.data or os.environ.get("ANOMALY_DATA") or "data")
+    root = data_root(arguments.data)
     name, _ = parse_call(arguments.name)
     if METHODS.canonical(name) in METHODS.names():
         findings = check_method(arguments.name)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from functools import partial
-from pathlib import Path
 
+from benchmark.config import data_root
 from benchmark.registry import DATASETS
 
 
@@ -15,7 +14,7 @@ def export(arguments: argparse.Namespace) -> int:
     from benchmark.export import export as write
 
     call = f"{arguments.dataset}:size={arguments.size}" if arguments.size else arguments.dataset
-    root = Path(arguments.data or os.environ.get("ANOMALY_DATA") or "data")
+    root = data_root(arguments.data)
     factory = partial(DATASETS.create, call, root=root)
     write(factory, arguments.directory, limit=arguments.limit or None, quiet=arguments.quiet)
     print(f"Wrote {arguments.directory}; evaluate it with `run --dataset streethazards --data {arguments.directory}`.")

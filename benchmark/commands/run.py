@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from benchmark.config import Options, choose_dataset, make_setup, parse_recipe
+from benchmark.config import Options, choose_dataset, make_setup, parse_recipe, parse_repetitions
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import print_table
 from benchmark.metrics import protocol
+from benchmark.passes import passes
 from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
-from benchmark.published import read_published
+from benchmark.published import RESULTS, read_published
+from benchmark.record import Record
 from benchmark.recording import make_record
 from benchmark.runner import evaluate
 from benchmark.second_pass import protocols_of_second_pass, second_pass, summary
 from benchmark.workshop import Workshop
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "results"
-"""Published numbers stand beside measured ones; they come with this project."""
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left of a repetition once its networks are let go of."""
+
+    records: Sequence[Record] = ()
+    failed: Sequence[str] = ()  # a sentence for every method
+    mendable: bool = False  # whether the user can mend one of them
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train the networks and fit the methods for every dataset."""
-    return _each_dataset(_train, arguments)
+    return _each_dataset(lambda one: _report([_train(each) for each in _repetitions(one)]), arguments)
 
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
@@ -49,50 +57,65 @@ def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    """Measure every repetition, one after the other, and print the table of all."""
+    outcomes = [_measure(one) for one in _repetitions(arguments)]
+    records = [record for outcome in outcomes for record in outcome.records]
+    if records and not arguments.dry_run:
+        print()
+        print(print_table(records, read_published(RESULTS).rows))
+        if more := summary(records):
+            print(f"\n{more}")
+        if pixels := records[0].dataset.pixels:
+            print(f"\nPixels: {', '.join(f'{count} {kind}' for kind, count in pixels.items())}")
+        print(f"\nRecords: {records[0].path(arguments.out).parent}")
+    return _report(outcomes)
+
+
+def _measure(arguments: argparse.Namespace) -> Outcome:
+    """Plan, train, fit, evaluate and record one repetition."""
     workshop, steps = _begin(arguments)
     pending = [step for step in steps if not step.current]
     _print_plan(workshop, steps, pending, evaluates=True)
-    if arguments.dry_run:
-        return 0
-    if pending:
-        _retrain(workshop, pending, arguments.retrain)
+    if pending and not arguments.dry_run:
         workshop.prepare([step.entry for step in pending])
         ready = [step for step in pending if not step.entry.error]
-        if ready:
-            tally = evaluate(workshop, ready)
-            further = second_pass(workshop, ready, tally)
-            for step in ready:
+        for group in passes(workshop, ready):
+            tally = evaluate(workshop, group)
+            further = second_pass(workshop, group, tally)
+            for step in group:
                 if not step.entry.error:
                     measured = further.get(step.entry.label, {})
                     step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
                     step.reasons = []
             tally.journal.delete()
-    records = [step.record for step in steps if step.current]
-    if records:
-        print()
-        print(print_table(records, read_published(PUBLISHED).rows))
-        if more := summary(records):
-            print(f"\n{more}")
-        if pixels := records[0].dataset.pixels:
-            print(f"\nPixels: {', '.join(f'{count} {kind}' for kind, count in pixels.items())}")
-        print(f"\nRecords: {steps[0].path.parent}")
-    return _report([step for step in steps if step.entry.error])
+    return _outcome(steps)
 
 
-def _train(arguments: argparse.Namespace) -> int:
+def _train(arguments: argparse.Namespace) -> Outcome:
     workshop, steps = _begin(arguments)
     _print_plan(workshop, steps, steps, evaluates=False)
-    _retrain(workshop, steps, arguments.retrain)
     workshop.prepare([step.entry for step in steps])
     for step in steps:
         for spec in step.entry.specs:
             if workshop.store.has(spec.key):
                 _say(f"{step.entry.label}: {workshop.store.path(spec.key)}")
-    return _report([step for step in steps if step.entry.error])
+    return _outcome(steps)
+
+
+def _repetitions(arguments: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The command line of every repetition."""
+    repetitions = parse_repetitions(arguments.repetition)
+    for each in repetitions:
+        if len(repetitions) > 1:
+            _say(f"Repetition {each}.")
+        yield argparse.Namespace(**vars(arguments) | {"repetition": each})
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
-    """The command line as :class:`Options`."""
+    """The command line as :class:`Options`, for verbs that take several repetitions one of them."""
+    repetition, *more = parse_repetitions(arguments.repetition)
+    if more:
+        raise BenchmarkError(f"--repetition {arguments.repetition}: several are for run and train; name one here.")
     scales = getattr(arguments, "scales", None)
     if scales is not None:
         try:
@@ -111,7 +134,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         classes=arguments.classes,
         label_size=getattr(arguments, "label_size", "image"),
         recipe=parse_recipe(arguments.recipe),
-        repetition=arguments.repetition,
+        repetition=repetition,
         out=arguments.out,
         device=arguments.device,
         precision=arguments.precision,
@@ -163,18 +186,21 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
         _say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
 
 
-def _retrain(workshop: Workshop, steps: Sequence[Step], wanted: bool) -> None:
-    if wanted:
-        for key in {s.key for step in steps for s in step.entry.specs} | {s.entry.fit_key for s in steps} - {""}:
-            workshop.store.delete(key)
+def _outcome(steps: Sequence[Step]) -> Outcome:
+    failed = [step.entry for step in steps if step.entry.error]
+    return Outcome(
+        records=[step.record for step in steps if step.current],
+        failed=[f"failed: {entry.label}: {entry.error}" for entry in failed],
+        mendable=any(entry.mendable for entry in failed),
+    )
 
 
-def _report(failed: Sequence[Step]) -> int:
-    for step in failed:
-        print(f"failed: {step.entry.label}: {step.entry.error}", file=sys.stderr)
-    if any(step.entry.mendable for step in failed):
+def _report(outcomes: Sequence[Outcome]) -> int:
+    for sentence in dict.fromkeys(sentence for outcome in outcomes for sentence in outcome.failed):
+        print(sentence, file=sys.stderr)
+    if any(outcome.mendable for outcome in outcomes):
         return 2
-    return 1 if failed else 0
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
 
 
 def _say(text: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import os
 from pathlib import Path
 
 from tabulate import tabulate
 
+from benchmark.config import data_root
 from benchmark.data import SPLITS
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
@@ -16,7 +16,7 @@ from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
 
 def list_plugins(arguments: argparse.Namespace) -> int:
     """Print what is registered, and what is unavailable and why."""
-    root = Path(arguments.data or os.environ.get("ANOMALY_DATA") or "data")
+    root = data_root(arguments.data)
     tables = {
         "methods": (METHODS, ["method", "source", "options"], _method),
         "datasets": (DATASETS, ["dataset", f"under {root}", "images train/val/test", "title"], _dataset(root)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from pathlib import Path
 
 from benchmark import leaderboard
 from benchmark.errors import BenchmarkError
@@ -17,16 +18,26 @@ def table(arguments: argparse.Namespace) -> int:
     if arguments.adopt and not arguments.check:
         _adopt(arguments)
     if arguments.check:
-        problems = leaderboard.check(arguments.results, readme)
-        for problem in problems:
-            print(f"stale: {problem}", file=sys.stderr)
-        if problems:
-            print("Run `python -m benchmark table` and commit what it changes.", file=sys.stderr)
-            return 1
-        print("Every table is what the records say.")
-        return 0
+        return _check(arguments.results, readme)
     for path in leaderboard.write(arguments.results, readme):
         print(path)
+    return 0
+
+
+def _check(results: Path, readme: Path | None) -> int:
+    """Compare records with their rows and tables with the records; 1 where anything differs."""
+    from benchmark.audit import audit
+
+    wrong, stale = audit(results), leaderboard.check(results, readme)
+    for problem in wrong:
+        print(f"wrong: {problem}", file=sys.stderr)
+    for problem in stale:
+        print(f"stale: {problem}", file=sys.stderr)
+    if stale:
+        print("Run `python -m benchmark table` and commit what it changes.", file=sys.stderr)
+    if wrong or stale:
+        return 1
+    print("Every record is what its rows say, and every table what the records say.")
     return 0
 
 

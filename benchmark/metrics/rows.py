@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
-import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.errors import BenchmarkError
+from benchmark.files import replacing
 from benchmark.metrics.protocols import FPR_RULES, PixelProtocol, pixel_protocol
 
 if TYPE_CHECKING:
@@ -96,18 +96,17 @@ def write_rows(path: str | Path, rows: Rows) -> None:
 
 def write_csv(path: str | Path, columns: Mapping[str, Sequence[str]]) -> None:
     """Write columns of text as compressed CSV, whole or not at all; equal columns give equal bytes."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     # Neither the time nor the temporary name may enter the header, or nothing would ever compare equal.
-    with os.fdopen(handle, "wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+    with (
+        replacing(Path(path)) as temporary,
+        open(temporary, "wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+    ):
         packed.write(text.getvalue().encode())
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
 
 
 def read_rows(path: str | Path) -> Rows:
@@ -119,17 +118,17 @@ def read_rows(path: str | Path) -> Rows:
     try:
         with gzip.open(path, "rt", newline="") as file:
             header, *records = csv.reader(file)
-    except (OSError, ValueError, EOFError) as error:
+        if header != list(COLUMNS):
+            raise BenchmarkError(f"{path} has the columns {', '.join(header)}; evaluate the method again.")
+        columns = zip(*records, strict=True) if records else [()] * len(COLUMNS)
+        return Rows(
+            {
+                key: np.array([_parse(cell, kind) for cell in cells], dtype=kind)
+                for (key, kind), cells in zip(COLUMNS.items(), columns, strict=True)
+            }
+        )
+    except (OSError, ValueError, EOFError, csv.Error, zlib.error) as error:
         raise BenchmarkError(f"{path} is no table of per-image rows ({error}); evaluate the method again.") from error
-    if header != list(COLUMNS):
-        raise BenchmarkError(f"{path} has the columns {', '.join(header)}; evaluate the method again.")
-    columns = zip(*records) if records else [()] * len(COLUMNS)
-    return Rows(
-        {
-            key: np.array([_parse(cell, kind) for cell in cells], dtype=kind)
-            for (key, kind), cells in zip(COLUMNS.items(), columns, strict=True)
-        }
-    )
 
 
 def _cell(value: object, kind: type) -> str:

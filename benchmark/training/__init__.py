@@ -8,6 +8,7 @@ from benchmark.training.progress import Progress
 from benchmark.training.schedule import learning_rate_factor, run_seed, seeded, steps_per_epoch
 from benchmark.training.segmentation import Segmentation
 from benchmark.training.settings import Settings
+from benchmark.training.state import clear_states
 from benchmark.training.task import Task
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Settings",
     "Task",
     "cached",
+    "clear_states",
     "estimate_seconds",
     "forward_flops",
     "learning_rate_factor",

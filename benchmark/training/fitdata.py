@@ -69,13 +69,6 @@ class FitData:
         self.reports.append(report)
         return report
 
-    def clean(self) -> None:
-        """Delete the resume states, once what was fitted is stored."""
-        if self.states.parent.is_dir():
-            for path in self.states.parent.iterdir():
-                if path.name.startswith(f"{self.states.name}.") and ".state" in path.suffixes:
-                    path.unlink()
-
     def _state(self, recipe: Recipe) -> Path:
         # The position tells two trainings of one recipe apart.
         return self.states.with_name(f"{self.states.name}.{len(self.reports)}-{recipe.task}-{digest(recipe)}.state")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from benchmark.data import Dataset
+from benchmark.files import replacing
 from benchmark.recipe import Recipe, digest
 from benchmark.training.task import Task
 
@@ -48,16 +48,24 @@ def identity(task: Task, recipe: Recipe, train_set: Dataset, val_set: Dataset | 
 
 def save_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer], journal: Journal) -> None:
     """Write the state; the file is either the old one or the new one, whenever the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     state = {
         "identity": mark,
         "journal": asdict(journal),
         "task": task.state_dict(),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
     }
-    torch.save(state, part)
-    os.replace(part, path)
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def clear_states(stem: Path) -> None:
+    """Delete every resume state whose name is that of `stem`, a point, and more: what was trained is stored now.
+
+    What a kill left of writing one is deleted, too; its name begins with another point.
+    """
+    for path in stem.parent.glob("*"):
+        if path.name.lstrip(".").startswith(f"{stem.name}.") and ".state" in path.suffixes:
+            path.unlink(missing_ok=True)
 
 
 def load_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer]) -> tuple[Journal, str]:

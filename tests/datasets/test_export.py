@@ -108,4 +108,4 @@ def test_no_file_is_left_half_written(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         export(functools.partial(Toy, dies_at=3), tmp_path, splits=["test"], quiet=True)
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert files and not [p for p in files if p.name.endswith(".part")]
+    assert files and not [p for p in files if p.name.endswith(".tmp")]

@@ -46,6 +46,17 @@ def test_members_that_disagree_are_anomalous_even_if_each_is_sure():
     assert torch.allclose(ensemble("msp", [sure, sure.flip(1)]), torch.full((1, 5, 7), math.log(2)), atol=1e-5)
 
 
+def test_tells_apart_what_float32_rounds_to_one():
+    """As MSP does, which an ensemble of equal members is."""
+    sure = torch.zeros(2, 3, 5, 7)
+    sure[:, 0] = torch.linspace(18, 60, 70).view(2, 5, 7)
+    scores = ensemble("msp", [sure, sure])
+    assert (scores.flatten().diff() < 0).all() and (scores > 0).all()
+    assert torch.allclose(scores, score(MSP(), sure, stride=1), rtol=1e-5, atol=0)
+    exact = -torch.log1p(-(sure.double().softmax(1)[:, 1:].sum(1)))
+    assert torch.allclose(scores.double(), exact, rtol=1e-4, atol=0)
+
+
 def test_member_0_is_the_shared_network_and_the_others_are_one_seed_apart():
     needs = METHODS.create("deep_ensemble:members=3").needs(SPEC)
     specs = [need.network for need in needs.values()]

@@ -1,5 +1,9 @@
 """Rows per image in files, and what is computed from them later."""
 
+import errno
+import gzip
+import itertools
+
 import numpy as np
 import pytest
 from oracles import score_map
@@ -8,6 +12,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics import (
     PROTOCOLS,
     PixelEvaluator,
+    Rows,
     bootstrap_interval,
     paired_bootstrap,
     per_image_result,
@@ -108,3 +113,40 @@ def test_pairs_use_the_images_that_both_have():
     assert paired_bootstrap(many.rows(), few.rows(), "auroc", "per-image").difference.images == 5
     with pytest.raises(BenchmarkError, match="in common"):
         paired_bootstrap(many.rows(), PixelEvaluator(["per-image"]).rows(), "auroc", "per-image")
+
+
+def shifted(rows, by):
+    return Rows({**rows.columns, "aupr": rows["aupr"] + by})
+
+
+def test_repetitions_are_drawn_beside_the_images():
+    """Where all images of a repetition differ by the same, only the drawn repetitions move the mean: 27 cases."""
+    rows, shifts = evaluator_of().rows(), (0.10, 0.04, -0.03)
+    found = paired_bootstrap([shifted(rows, by) for by in shifts], [rows] * 3, "aupr")
+    cases = [np.mean(case) for case in itertools.product(shifts, repeat=3)]
+    assert found.difference.value == pytest.approx(np.mean(shifts))
+    assert found.better == pytest.approx(np.mean(np.array(cases) > 0), abs=0.02)
+    assert (found.difference.low, found.difference.high) == pytest.approx((min(cases), max(cases)))
+
+
+def test_equal_repetitions_say_what_one_says():
+    first, second = (evaluator_of(gain=gain, seed=1).rows() for gain in (1.0, 0.4))
+    one = paired_bootstrap(first, second, "fpr95")
+    assert paired_bootstrap([first] * 3, [second] * 3, "fpr95") == one
+    assert paired_bootstrap([first], [second], "fpr95") == one
+    with pytest.raises(ValueError, match="shorter"):
+        paired_bootstrap([first, first], [second], "fpr95")
+
+
+def test_a_full_disk_keeps_the_old_rows(tmp_path, monkeypatch):
+    rows, path = evaluator_of().rows(), tmp_path / "msp.csv.gz"
+    write_rows(path, rows)
+    old = path.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(gzip.GzipFile, "write", full)
+    with pytest.raises(BenchmarkError, match=r"msp\.csv\.gz \(the disk is full\); free space"):
+        write_rows(path, rows)
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == old
