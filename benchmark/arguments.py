@@ -50,6 +50,18 @@ def out(parser: argparse.ArgumentParser) -> None:
 
 def work(parser: argparse.ArgumentParser) -> None:
     """What is trained, and how."""
+    networks(parser)
+    parser.add_argument(
+        "--train-precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16"),
+        help="arithmetic of the training (default: bf16 where the hardware has it)",
+    )
+    parser.add_argument("--retrain", action="store_true", help="train again even where weights exist")
+
+
+def networks(parser: argparse.ArgumentParser) -> None:
+    """Which methods on which network, and where they run."""
     data(parser)
     out(parser)
     parser.add_argument(
@@ -66,12 +78,6 @@ def work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-size", type=int, default=0, metavar="PX", help="bound of the long side at the test scales"
-    )
-    parser.add_argument(
-        "--train-precision",
-        default="auto",
-        choices=("auto", "fp32", "bf16"),
-        help="arithmetic of the training (default: bf16 where the hardware has it)",
     )
     parser.add_argument(
         "--recipe",
@@ -96,7 +102,6 @@ def work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.add_argument("--retrain", action="store_true", help="train again even where weights exist")
 
 
 def evaluation(parser: argparse.ArgumentParser) -> None:

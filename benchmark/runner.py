@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.data import Batch
+from benchmark.data import Batch, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.journal import Journal
 from benchmark.metrics import (
@@ -95,7 +95,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
-    batch_size = setup.options.batch_size or _batch_size(setup.test)
+    batch_size = setup.options.batch_size or images_per_batch(setup.test[0])
     journal = Journal(_journal_path(workshop, steps))
     tally = _new_tally(workshop, entries, batch_size, journal)
     state = journal.read()
@@ -150,9 +150,9 @@ def _journal_path(workshop: Workshop, steps: Sequence[Step]) -> Path:
     return workshop.setup.options.out / "partial" / name
 
 
-def _batch_size(dataset: Any) -> int:
-    sample = dataset[0]
-    return max(1, BATCH_PIXELS // sample.labels.numel())
+def images_per_batch(first: Sample) -> int:
+    """How many images of the size of this one make a batch."""
+    return max(1, BATCH_PIXELS // first.labels.numel())
 
 
 def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally) -> None:

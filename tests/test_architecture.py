@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).resolve().parent.parent
-FOR_PLUGINS = {"data", "network", "method", "registry", "training", "weights", "recipe", "errors", "blocks"}
+FOR_PLUGINS = {"data", "images", "network", "method", "registry", "training", "weights", "recipe", "errors", "blocks"}
 """What of the harness a method, a dataset or a network may use."""
 SOURCES = sorted(p for package in ("benchmark", "methods", "datasets") for p in (HOME / package).rglob("*.py"))
 
