@@ -1,4 +1,8 @@
-"""Score maps of images without labels: ``python -m benchmark infer IMAGES --methods msp``."""
+"""Score maps of images without labels: ``python -m benchmark infer IMAGES --methods msp``.
+
+For a submission to SegmentMeIfYouCan write ``--format hdf5`` maps of its images and put them where its toolkit
+(road-anomaly-benchmark) looks: the content of ``DIR/METHOD`` into ``outputs/anomaly_p/METHOD/AnomalyTrack-all``.
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def score_directory(
     """Evaluate a folder of score maps.
 
     The map of the image with id "t5/12" is ``DIR/t5/12`` with one of the suffixes npy, npz (one array), png or tif
-    (one channel of 16 or 32 bits), of the size of the labels; higher is more anomalous.
+    (one channel of 16 or 32 bits) or hdf5 (named "value"), of the size of the labels; higher is more anomalous.
 
     Args:
         directory: the folder.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -61,8 +62,11 @@ def write_scores(path: Path, scores: np.ndarray) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(temporary, path.suffix, scores)
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise BenchmarkError(
             f"Cannot write {path} ({error.strerror or error}); free space or name another folder with --to."
         ) from error

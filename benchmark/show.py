@@ -131,7 +131,7 @@ def note(workshop: Workshop, measured: Sequence[Measured | str]) -> str:
     """What a reader of the sheet must know."""
     setup = workshop.setup
     records = [m.record for m in measured if isinstance(m, Measured)]
-    words = f"{setup.test.title} ({setup.test.split}), {network_name(setup)}, "
+    words = f"{setup.test.title}, {setup.test.split} split, {network_name(setup)}, "
     words += scales_in_words(setup.base.scales, setup.base.max_size)
     mious = {percent(r.segmentation.miou) for r in records if r.segmentation and r.segmentation.miou is not None}
     words += f", mIoU {mious.pop()}" if len(mious) == 1 else ""

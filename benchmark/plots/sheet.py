@@ -9,7 +9,7 @@ from textwrap import fill
 
 import numpy as np
 
-from benchmark.data import ANOMALY
+from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.plots.colours import ANOMALY_RGB, HEAT, IGNORE_RGB, colour, colour_limits
 from benchmark.plots.files import new_figure, save_figure
@@ -84,7 +84,7 @@ def contact_sheet(
         columns=len(heads),
         captions=any(captions.get(m) for m in methods),
         bar=bool(methods),
-        legend=_legend(classes, palette, class_labels),
+        legend=_legend(classes, palette, class_labels, any((row.labels == IGNORE).any() for row in rows)),
         note=note,
     )
     figure = new_figure((page.width, page.height), width / page.width)
@@ -160,13 +160,14 @@ class _Page:
 
 
 def _legend(
-    classes: Sequence[str], palette: Sequence[Sequence[int]], class_labels: bool
+    classes: Sequence[str], palette: Sequence[Sequence[int]], class_labels: bool, ignored: bool
 ) -> list[tuple[str, Sequence[int]]]:
     """Names and colours."""
     known = list(zip(classes, palette))
     if known and not class_labels:
         known.append(("known (label)", KNOWN_RGB))
-    return [*known, ("anomaly", ANOMALY_RGB), ("ignored", IGNORE_RGB)] if known else []
+    unknown = [("anomaly", ANOMALY_RGB), ("ignored", IGNORE_RGB)]
+    return [*known, *unknown[: 1 + ignored]] if known else []
 
 
 def _flow(entries: Sequence[tuple[str, Sequence[int]]], width: float) -> list[list[tuple[float, str, Sequence[int]]]]:

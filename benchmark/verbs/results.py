@@ -54,7 +54,7 @@ score my_scores/ --dataset camvid-ood --data ~/data
 score my_scores/ --dataset streethazards --protocol streethazards,pooled""",
     )
     parser.add_argument(
-        "directory", type=Path, help="folder of score maps named by image id (npy, npz, 16-bit png, tif)"
+        "directory", type=Path, help="folder of score maps named by image id (npy, npz, 16-bit png, tif, hdf5)"
     )
     data(parser)
     parser.add_argument(
