@@ -37,12 +37,14 @@ class Maps:
     Args:
         folder: of all methods.
         form: a name in :data:`benchmark.scoremaps.FORMATS`.
+        source: where the images come from; maps of other images with the same names are not taken for theirs.
         written, kept: number of maps by method label.
         problems: a sentence for every image that could not be read.
     """
 
     folder: Path
     form: str
+    source: str
     written: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -70,7 +72,7 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
         maps: where to; gathers how it went.
         force: write anew what is there.
     Raises:
-        BenchmarkError: the folder holds maps of another network, method or format.
+        BenchmarkError: the folder holds maps of other images, or of another network, setting or format.
     """
     for entry in entries:
         _claim(workshop, entry, maps)
@@ -113,10 +115,9 @@ def draw(entries: Sequence[Entry], images: Dataset, maps: Maps) -> Path:
 def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
     """Write down beside a method's folder what its maps are made with, or find that it is the same."""
     identity = to_plain(expected_identity(workshop, entry))
-    about = {
-        "method": entry.label,
-        **{k: v for k, v in identity.items() if k not in ("fingerprint", "limit", "protocols")},
-    }
+    for key in ("fingerprint", "limit", "protocols"):  # of measuring, not of scoring
+        del identity[key]
+    about = {"images": maps.source, "method": entry.label, **identity}
     about |= {"precision": workshop.setup.options.precision, "format": maps.form}
     path = maps.folder / f"{file_name(entry.label)}.json"
     before = about
@@ -126,9 +127,9 @@ def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
         except (OSError, ValueError) as error:
             raise BenchmarkError(f"{path} cannot be read ({error}); delete it and the maps beside it.") from error
     if before != about:
-        changed = ", ".join(key for key in about if before.get(key) != about[key])
+        changed = [key for key in about if not isinstance(before, dict) or before.get(key) != about[key]]
         raise BenchmarkError(
-            f"{maps.of(entry)} holds maps made with another setting ({changed} differ, see {path}); "
+            f"{maps.of(entry)} holds maps of another origin (other {', '.join(changed)}, see {path}); "
             f"name another folder with --to, or delete both."
         )
     write_atomic(path, dumps(about))

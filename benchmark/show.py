@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmark.data import ANOMALY, Dataset, Sample, collate
+from benchmark.data import Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelProtocol, evaluate_scores, protocol, read_curves, read_rows
 from benchmark.plan import Step, expected_identity, network_name
@@ -92,7 +92,7 @@ def make_row(workshop: Workshop, steps: Sequence[Step], titles: Sequence[str], s
         BenchmarkError: a method fails.
     """
     batch = collate([sample])[0].to(workshop.setup.settings.device)
-    labels = sample.labels.numpy()
+    labels, test = sample.labels.numpy(), workshop.setup.test
     scores, remarks = {}, {}
     for step, title in zip(steps, titles):
         try:
@@ -100,15 +100,8 @@ def make_row(workshop: Workshop, steps: Sequence[Step], titles: Sequence[str], s
         except Exception as error:  # whatever a plugin raises
             raise BenchmarkError(f"{step.entry.label}, image {sample.id}: {type(error).__name__}: {error}") from error
         scores[title] = values
-        if (labels == ANOMALY).any():
-            result = evaluate_scores(
-                [values],
-                [labels],
-                _per_image(workshop.setup.test),
-                ids=[sample.id],
-                classes=workshop.setup.test.classes,
-            )
-            remarks[title] = f"AUPR {percent(result.aupr)}"
+        aupr = evaluate_scores([values], [labels], _per_image(test), ids=[sample.id], classes=test.classes).aupr
+        remarks[title] = "" if math.isnan(aupr) else f"AUPR {percent(aupr)}"
     prediction = workshop.pool.outputs(workshop.setup.base, batch).prediction()[0].cpu().numpy()
     return SheetRow(sample.id, sample.image.permute(1, 2, 0).numpy(), labels, prediction, scores, remarks)
 

@@ -1,6 +1,7 @@
 """``infer`` gives images without labels the scores that ``run`` measures, trains nothing and loses nothing."""
 
 import shlex
+import shutil
 import sys
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_the_maps_of_a_labelled_set_measure_exactly_as_its_records(bench, photos
 def test_without_images_the_datasets_own_are_scored(bench, photos):
     assert bench("train", "--methods", "msp") == 0
     assert bench("infer", "--methods", "msp") == 0
-    made = bench.runs / "scores" / "town-pspnet-small"
+    made = bench.runs / "scores" / "town-pspnet-small" / "test"
     assert "4 score maps written" in bench.out and str(made / "msp") in bench.out
     assert bench("infer", photos, "--methods", "msp", "--to", bench.folder / "m") == 0
     assert maps(bench.folder / "m" / "msp") == maps(made / "msp")
@@ -95,12 +96,16 @@ def test_what_is_there_is_kept_unless_forced(bench, photos, forwards):
     assert {name: content for name, content in maps(folder).items() if name in before} == before
 
 
-def test_maps_of_another_setting_are_not_mixed(bench, photos):
+def test_maps_of_another_origin_are_not_mixed(bench, photos):
     assert bench("train", "--methods", "msp") == 0
     assert bench("infer", photos, "--methods", "msp", "--to", "m") == 0
+    other = shutil.copytree(photos, bench.folder / "other")
+    assert bench("infer", other, "--methods", "msp", "--to", "m") == 2 and "(other images, see" in bench.err
+    for folder in (photos, other):
+        assert bench("infer", folder, "--methods", "msp") == 0 and "4 score maps written" in bench.out
     for change, word in ((("--scales", "24"), "scales"), (("--format", "tif"), "format")):
         assert bench("infer", photos, "--methods", "msp", "--to", "m", *change) == 2
-        assert f"another setting ({word} differ" in bench.err and bench.err.count("\n") == 1
+        assert f"maps of another origin (other {word}, see" in bench.err and bench.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(("how", "words"), [("raise", "the prototypes are gone"), ("hole", "4 scores are NaN")])

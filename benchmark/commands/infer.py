@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from benchmark.commands.trained import open_trained
+from benchmark.config import Setup
 from benchmark.images import ImageFiles
 from benchmark.infer import Maps, draw, infer
 from benchmark.plan import network_name
@@ -21,10 +24,9 @@ def infer_images(arguments: argparse.Namespace) -> int:
     workshop, steps = open_trained(arguments, "train")
     setup, entries = workshop.setup, [step.entry for step in steps]
     images = setup.test if given is None else given
-    folder = (
-        arguments.to or setup.options.out / "scores" / f"{file_name(setup.dataset)}-{file_name(network_name(setup))}"
-    )
-    maps = Maps(folder, arguments.format)
+    source = setup.dataset if given is None else ", ".join(str(path.resolve()) for path in arguments.images)
+    folder = arguments.to or _folder(setup, arguments.images)
+    maps = Maps(folder, arguments.format, source)
     infer(workshop, entries, images, maps, setup.options.force)
     for entry in entries:
         written, kept = maps.written.get(entry.label, 0), maps.kept.get(entry.label, 0)
@@ -40,3 +42,10 @@ def infer_images(arguments: argparse.Namespace) -> int:
     if maps.problems:
         return 2
     return 1 if any(entry.error for entry in entries) else 0
+
+
+def _folder(setup: Setup, images: Sequence[Path]) -> Path:
+    """Where maps go by default: apart for every dataset, network and source of images."""
+    network = f"{file_name(setup.dataset)}-{file_name(network_name(setup))}"
+    names = [path.resolve().name for path in images] or [setup.test.split]
+    return setup.options.out / "scores" / network / "+".join(names)[:100]

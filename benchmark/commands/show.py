@@ -39,6 +39,8 @@ def show(arguments: argparse.Namespace) -> int:
     for step, each in zip(steps, measured):
         if isinstance(each, str):
             print(f"No curves of {step.entry.label}: {each}; measure it with `{command(arguments, 'run')}`.")
+        elif not each.record.curves:
+            print(f"No curves of {step.entry.label}: its record in {each.folder} names none.")
     if drawn:
         beside = path.with_name(f"{path.stem}-curves{path.suffix}")
         curves(drawn, beside, prevalence, arguments.width)

@@ -92,17 +92,8 @@ def contact_sheet(
     for column, head in enumerate(heads):
         x = page.left(column) + page.cell / 2
         _text(figure, page, x, page.height - MARGIN, head, TITLE, ha="center", va="top")
-        _text(
-            figure,
-            page,
-            x,
-            page.height - MARGIN - 0.18,
-            captions.get(head, ""),
-            SMALL,
-            ha="center",
-            va="top",
-            color=GREY,
-        )
+        y, below = page.height - MARGIN - 0.18, captions.get(head, "")
+        _text(figure, page, x, y, below, SMALL, ha="center", va="top", color=GREY)
         for number, row in enumerate(rows):
             axes = figure.add_axes(page.box(number, column))
             axes.set_axis_off()
@@ -138,10 +129,10 @@ class _Page:
         self.legend = _flow(legend, self.width - 2 * MARGIN)
         self.legend_foot = MARGIN + 0.16 * len(self.note.splitlines()) + (0.04 if note else 0)
         self.bar_foot = self.legend_foot + 0.2 * len(self.legend)
-        self._foot = self.bar_foot + (0.36 if bar else 0)
+        foot = self.bar_foot + (0.36 if bar else 0)
         heights = [self.cell * height / width for height, width in sizes]
         above = MARGIN + (0.36 if captions else 0.2)
-        self.height = self._foot + sum(heights) + GAP * (len(sizes) - 1) + above
+        self.height = foot + sum(heights) + GAP * (len(sizes) - 1) + above
         tops = self.height - above - np.cumsum([0, *heights[:-1]]) - GAP * np.arange(len(sizes))
         self._lines = list(zip(tops, heights))
 
@@ -222,9 +213,8 @@ def _foot(figure, page: _Page, note: str) -> None:
     if page.columns > 3:
         left, right = page.left(3), page.width - MARGIN
         bar = figure.add_axes(page.fractions(left, page.bar_foot + 0.19, right - left, 0.07))
-        figure.colorbar(ScalarMappable(cmap=HEAT), cax=bar, orientation="horizontal", ticks=[]).outline.set_visible(
-            False
-        )
+        drawn = figure.colorbar(ScalarMappable(cmap=HEAT), cax=bar, orientation="horizontal", ticks=[])
+        drawn.outline.set_visible(False)
         for x, side, word in ((left, "left", "normal"), (right, "right", "anomalous")):
             _text(figure, page, x, page.bar_foot + 0.15, word, SMALL, ha=side, va="top")
     for number, line in enumerate(reversed(page.legend)):

@@ -169,7 +169,7 @@ infer --methods msp --dataset camvid-ood""",
         "--to",
         type=Path,
         metavar="DIR",
-        help="where to write DIR/METHOD/IMAGE.* (default: scores/DATASET-NETWORK in the --out folder)",
+        help="where to write DIR/METHOD/IMAGE.* (default: scores/DATASET-NETWORK/IMAGES in the --out folder)",
     )
     parser.add_argument(
         "--format",
