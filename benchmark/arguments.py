@@ -50,7 +50,23 @@ def out(parser: argparse.ArgumentParser) -> None:
 
 def work(parser: argparse.ArgumentParser) -> None:
     """What is trained, and how."""
-    data(parser, several=True)
+    networks(parser)
+    parser.add_argument(
+        "--train-precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16"),
+        help="arithmetic of the training (default: bf16 where the hardware has it)",
+    )
+    parser.add_argument(
+        "--retrain",
+        action="store_true",
+        help="train again even where weights exist; the old ones stay until the new ones are finished",
+    )
+
+
+def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
+    """Which methods on which network, and where they run; `several` datasets, separated by commas, or one."""
+    data(parser, several=several)
     out(parser)
     parser.add_argument(
         "--methods",
@@ -81,12 +97,6 @@ def work(parser: argparse.ArgumentParser) -> None:
         "--max-size", type=int, default=0, metavar="PX", help="bound of the long side at the test scales"
     )
     parser.add_argument(
-        "--train-precision",
-        default="auto",
-        choices=("auto", "fp32", "bf16"),
-        help="arithmetic of the training (default: bf16 where the hardware has it)",
-    )
-    parser.add_argument(
         "--recipe",
         action="append",
         default=[],
@@ -109,11 +119,6 @@ def work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.add_argument(
-        "--retrain",
-        action="store_true",
-        help="train again even where weights exist; the old ones stay until the new ones are finished",
-    )
 
 
 def evaluation(parser: argparse.ArgumentParser) -> None:

@@ -208,11 +208,12 @@ def record_path(
 
     A trial with ``--limit`` has a file of its own, lest it replace the whole measurement.
     """
-    stem = _file_name(method) + (f"+seed{seed}" if seed else "") + (f"+first{limit}" if limit else "")
-    return Path(results) / "records" / dataset / _file_name(network) / f"{stem}.json"
+    stem = file_name(method) + (f"+seed{seed}" if seed else "") + (f"+first{limit}" if limit else "")
+    return Path(results) / "records" / dataset / file_name(network) / f"{stem}.json"
 
 
-def _file_name(label: str) -> str:
+def file_name(label: str) -> str:
+    """A label as part of a path."""
     return quote(label, safe=":=,").replace(":", "+")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.data import Batch
+from benchmark.data import Batch, Sample
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.journal import Journal
 from benchmark.metrics import (
@@ -105,7 +105,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
     images = workshop.test_images()
-    batch_size = setup.options.batch_size or _batch_size(images)
+    batch_size = setup.options.batch_size or images_per_batch(images[0])
     marks = {s.entry.label: mark(workshop, s) for s in steps if not s.entry.error}
     tally = _new_tally(workshop, entries, batch_size, marks)
     state = tally.journal.read()
@@ -165,9 +165,9 @@ def fold_of(image_id: str) -> str:
     return image_id.rpartition("/")[0].partition("/")[0]
 
 
-def _batch_size(dataset: Any) -> int:
-    sample = dataset[0]
-    return max(1, BATCH_PIXELS // sample.labels.numel())
+def images_per_batch(first: Sample) -> int:
+    """How many images of the size of this one make a batch."""
+    return max(1, BATCH_PIXELS // first.labels.numel())
 
 
 def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally) -> None:

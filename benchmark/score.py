@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tqdm import tqdm
 
 from benchmark.errors import BenchmarkError
@@ -25,11 +24,11 @@ from benchmark.metrics import (
     bootstrap_interval,
     protocol,
 )
+from benchmark.scoremaps import SUFFIXES, read_scores
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset
 
-SUFFIXES = (".npy", ".npz", ".png", ".tif", ".tiff")
 DEFAULT_PROTOCOLS = ("per-image", "pooled")
 
 
@@ -84,7 +83,7 @@ def score_directory(
     """Evaluate a folder of score maps.
 
     The map of the image with id "t5/12" is ``DIR/t5/12`` with one of the suffixes npy, npz (one array), png or tif
-    (one channel of 16 or 32 bits), of the size of the labels; higher is more anomalous.
+    (one channel of 16 or 32 bits) or hdf5 (named "value"), of the size of the labels; higher is more anomalous.
 
     Args:
         directory: the folder.
@@ -121,32 +120,6 @@ def score_directory(
             for each in components:
                 each.update(sample.id, scores, sample.labels.numpy())
     return _report(name, dataset, chosen, evaluator, components)
-
-
-def read_scores(path: Path) -> np.ndarray:
-    """The score map in a file.
-
-    Raises:
-        BenchmarkError: not readable, or not one map of at least 16 bits.
-    """
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                if len(archive.files) != 1:
-                    raise BenchmarkError(f"{path} holds {len(archive.files)} arrays; it must hold the score map alone.")
-                return archive[archive.files[0]]
-        from PIL import Image
-
-        with Image.open(path) as image:
-            if not image.mode.startswith(("I", "F")):
-                raise BenchmarkError(
-                    f"{path} is of mode {image.mode}; write one channel of 16 bits or float32, as fewer bits make ties."
-                )
-            return np.asarray(image)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise BenchmarkError(f"{path} cannot be read ({error}); write it again.") from error
 
 
 def _find(directory: Path) -> dict[str, list[Path]]:

@@ -1,11 +1,9 @@
-"""What every dataset made of image and label files shares: finding, pairing, decoding, fingerprint."""
+"""What every dataset made of image and label files shares: pairing, looking up labels, fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +14,8 @@ from torch import Tensor
 
 from benchmark.data import ANOMALY, Dataset, Sample
 from benchmark.errors import BenchmarkError
+from benchmark.images import SUFFIXES, decode, find_images, natural, read_image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _UNKNOWN = 253
 _EDGE = 4096
 
@@ -107,18 +105,6 @@ class FileDataset(Dataset):
         return digest.hexdigest()
 
 
-def read_image(path: Path) -> Tensor:
-    """Decode a file to uint8 RGB (3, H, W); alpha is dropped, grey is repeated, an EXIF rotation is not applied.
-
-    Pillow and not OpenCV, because OpenCV returns a part of a truncated file without a word.
-
-    Raises:
-        BenchmarkError: missing, truncated, or not an image.
-    """
-    pixels = _decode(path, lambda image: np.asarray(image if image.mode == "RGB" else image.convert("RGB")))
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-
-
 def read_labels(path: Path) -> np.ndarray:
     """Decode a single-channel 8-bit file to its values, (H, W); of a palette image, the indices.
 
@@ -135,19 +121,7 @@ def read_labels(path: Path) -> np.ndarray:
             )
         return np.asarray(image)
 
-    return _decode(path, values)
-
-
-def _decode(path: Path, read: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return read(image)
-    except FileNotFoundError:
-        raise BenchmarkError(f"{path} is not there any more; put it back or unpack the archive again.") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BenchmarkError(
-            f"{path} cannot be decoded ({error}); it is truncated or damaged: download or unpack it again."
-        ) from error
+    return decode(path, values)
 
 
 def pair_up(images: Path, labels: Path, image_end: str = "", label_end: str = "") -> list[Pair]:
@@ -162,7 +136,7 @@ def pair_up(images: Path, labels: Path, image_end: str = "", label_end: str = ""
     Raises:
         BenchmarkError: a folder is missing or empty, a file has no partner, two files have one name.
     """
-    found = {"image": listed(images, image_end), "label": listed(labels, label_end)}
+    found = {"image": find_images(images, image_end), "label": find_images(labels, label_end)}
     for kind, other, place, end in (("image", "label", labels, label_end), ("label", "image", images, image_end)):
         for name in found[kind]:
             if name not in found[other]:
@@ -173,11 +147,6 @@ def pair_up(images: Path, labels: Path, image_end: str = "", label_end: str = ""
         what = f"image *{image_end}.*" if image_end else "image"
         raise BenchmarkError(f"{images} holds no {what} ({', '.join(SUFFIXES)}); unpack the archive there.")
     return [Pair(name, found["image"][name], found["label"][name]) for name in sorted(found["image"], key=natural)]
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sorting key that puts "t5/9" before "t5/10"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def find_folder(parent: Path, *names: str) -> Path | None:
@@ -200,28 +169,6 @@ def _child(parent: Path, name: str) -> Path | None:
 def plain(name: str) -> str:
     """A folder's name without case, "-" and "_"."""
     return name.lower().replace("-", "").replace("_", "")
-
-
-def listed(folder: Path, end: str = "") -> dict[str, Path]:
-    """The image files beneath a folder whose stem ends with `end`, by relative name without that ending.
-
-    Raises:
-        BenchmarkError: the folder is missing, two files have one name.
-    """
-    if not folder.is_dir():
-        raise BenchmarkError(f"{folder} is missing; unpack the archive there or name its place with --data.")
-    found: dict[str, Path] = {}
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        for file in files:
-            path = Path(place, file)
-            if file.startswith(".") or path.suffix.lower() not in SUFFIXES or not path.stem.endswith(end):
-                continue
-            name = path.relative_to(folder).with_suffix("").as_posix().removesuffix(end)
-            if name in found:
-                raise BenchmarkError(f"{found[name]} and {path} have the same name; remove one of them.")
-            found[name] = path
-    return found
 
 
 def _ranges(values: Mapping[int, int]) -> str:

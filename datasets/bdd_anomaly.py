@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from benchmark.data import ANOMALY, Download
 from benchmark.errors import BenchmarkError
-from datasets._files import FileDataset, Pair, find_folder, natural, pair_up
+from benchmark.images import natural
+from datasets._files import FileDataset, Pair, find_folder, pair_up
 from datasets._mask_index import values_in
 from datasets.cityscapes import Cityscapes
 

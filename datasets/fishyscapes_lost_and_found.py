@@ -7,9 +7,10 @@ from pathlib import Path
 
 from benchmark.data import Download
 from benchmark.errors import BenchmarkError
+from benchmark.images import find_images, natural
 from datasets._city_folders import IMAGE_END, IMAGES, find_part, homes
 from datasets._evaluation import FISHYSCAPES, Bundled, Source
-from datasets._files import Pair, find_folder, listed, natural
+from datasets._files import Pair, find_folder
 from datasets.lost_and_found import HOMES, IMAGES_ARCHIVE
 
 _SPLITS = ("test", "train")
@@ -54,7 +55,7 @@ class FishyscapesLostAndFound(Bundled):
 
 def _pairs(labels: Path, images: list[Path]) -> list[Pair]:
     """Every label file with the image of Lost and Found that its name says."""
-    found = listed(labels, "_labels")
+    found = find_images(labels, "_labels")
     pairs = []
     for key in sorted(found, key=natural):
         name = key.rpartition("/")[2].partition("_")[2]  # without the running number

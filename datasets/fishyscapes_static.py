@@ -12,9 +12,10 @@ from torch import Tensor
 
 from benchmark.data import Download
 from benchmark.errors import BenchmarkError
+from benchmark.images import find_images, natural
 from datasets._city_folders import IMAGE_END, IMAGES, find_part, homes
 from datasets._evaluation import FISHYSCAPES, Bundled, Source
-from datasets._files import Pair, find_folder, listed, natural, pair_up
+from datasets._files import Pair, find_folder, pair_up
 from datasets.cityscapes import IMAGES_ARCHIVE
 
 
@@ -85,7 +86,7 @@ The objects are public and fetched; the images they are pasted into are those of
 
 def _pairs(overlays: Path, images: Path) -> list[Pair]:
     """Every label file of the authors' archive with its overlay and the image of Cityscapes that its name says."""
-    found = listed(overlays, "_labels")
+    found = find_images(overlays, "_labels")
     pairs = []
     for key in sorted(found, key=natural):
         name = key.rpartition("/")[2].partition("_")[2]  # without the running number

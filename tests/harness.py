@@ -78,6 +78,17 @@ class Failing(Method):
 """
 """Fails at one image, in one of several ways."""
 
+NUMBERED = """
+import torch
+from benchmark.method import Method
+
+class Numbered(Method):
+    def score(self, batch, networks):
+        ramp = torch.linspace(0, 1, 64).expand(len(batch), 48, 64)
+        return ramp + torch.tensor([10.0 * int(i.rpartition("/")[2]) for i in batch.ids]).view(-1, 1, 1)
+"""
+"""The scores of image n are n * 10 .. n * 10 + 1."""
+
 
 @contextmanager
 def fresh_registries():
@@ -126,9 +137,9 @@ class Bench:
         """A command line with all plugins, on the town for verbs that take a dataset."""
         plugins = [part for path in self.plugins for part in ("--plugin", str(path))]
         where = []
-        if verb in ("run", "train"):
+        if verb in ("run", "train", "infer", "show"):
             where = ["--dataset", "town", "--data", str(self.data), "--out", str(self.runs), "--quiet"]
-            where += ["--device", "cpu", "--batch-size", "1"] if verb == "run" else ["--device", "cpu"]
+            where += ["--device", "cpu", "--batch-size", "1"] if verb in ("run", "infer") else ["--device", "cpu"]
         return [verb, *plugins, *where, *map(str, rest)]
 
     def __call__(self, verb: str, *rest: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).resolve().parent.parent
-FOR_PLUGINS = {"data", "network", "method", "registry", "training", "weights", "recipe", "errors", "blocks"}
+FOR_PLUGINS = {"data", "images", "network", "method", "registry", "training", "weights", "recipe", "errors", "blocks"}
 """What of the harness a method, a dataset or a network may use."""
 SOURCES = sorted(p for package in ("benchmark", "methods", "datasets") for p in (HOME / package).rglob("*.py"))
 
@@ -136,7 +136,7 @@ def test_no_path_of_one_machine_in_any_tracked_file():
     )
     for name in filter(None, listed.stdout.split("\0")):
         path = HOME / name
-        if path.suffix in (".gz", ".png", ".npz", ".safetensors") or not path.is_file():
+        if path.suffix in (".gz", ".png", ".jpg", ".npz", ".safetensors") or not path.is_file():
             continue
         found = private.search(path.read_text(encoding="utf-8", errors="ignore"))
         assert not found, f"{name} names {found[0]}..."

@@ -10,7 +10,8 @@ from records import measurement, record
 from sklearn.metrics import auc
 
 from benchmark import cli
-from benchmark.metrics import PixelEvaluator, read_rows, write_curves, write_rows
+from benchmark.errors import BenchmarkError
+from benchmark.metrics import PixelEvaluator, read_curves, read_rows, write_curves, write_rows
 
 
 def write(results, method, gain, seed=0, repetition=0, **changes):
@@ -163,3 +164,14 @@ def test_a_saved_threshold_keeps_its_float32(tmp_path):
     with gzip.open(tmp_path / "c.csv.gz", "rt") as file:
         saved = [np.float32(point["threshold"]) for point in csv.DictReader(file)]
     assert saved == list(evaluator.curves().threshold.astype(np.float32))
+    back = read_curves(tmp_path / "c.csv.gz")
+    for name, values in evaluator.curves().arrays().items():
+        assert getattr(back, name) == pytest.approx(values, rel=1e-5)
+
+
+def test_what_is_no_curves_file_is_named(tmp_path):
+    path = tmp_path / "c.csv.gz"
+    for content in (b"recall\n0.5\n", b"", b"threshold,recall,precision,fpr\n1,2\n"):
+        path.write_bytes(gzip.compress(content))
+        with pytest.raises(BenchmarkError, match=r"c\.csv\.gz holds no curves"):
+            read_curves(path)

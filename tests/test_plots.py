@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import BenchmarkError
-from benchmark.plots import SheetRow, colour, contact_sheet, curves
+from benchmark.plots import SheetRow, colour, colour_limits, contact_sheet, curves, overlay
 
 PALETTE = [(10, 20, 30), (40, 50, 60)]
 
@@ -74,3 +74,38 @@ def test_curves(tmp_path, suffix):
     if suffix == "png":
         curves(named, tmp_path / "again.png", prevalence=0.012)
         assert (tmp_path / "again.png").read_bytes() == path.read_bytes()
+
+
+def test_the_limits_ignore_what_is_not_finite_and_the_outermost_scores():
+    maps = [np.linspace(0, 1, 10001), np.array([np.inf, -np.inf, np.nan])]
+    assert colour_limits(maps) == pytest.approx((0.01, 0.998))
+    assert colour_limits([np.full(9, 3.0)]) == (3.0, 4.0)
+    assert colour_limits([np.full(9, np.nan)]) == (0.0, 1.0)
+
+
+def test_an_overlay_runs_from_blue_to_yellow_and_keeps_the_image():
+    image = np.zeros((2, 5, 3), np.uint8)
+    image[1] = 200
+    scores = np.tile([-np.inf, 0.0, 5.0, 10.0, np.nan], (2, 1))
+    shown = overlay(image, scores, (0.0, 10.0)).astype(int)
+    yellow = shown[..., 0] - shown[..., 2]
+    assert (yellow[:, 0] == yellow[:, 1]).all() and (np.diff(yellow[:, 1:4]) > 20).all()
+    assert (shown[1] > shown[0]).all()
+
+
+def test_images_of_different_sizes_and_labels_without_classes(tmp_path):
+    small, wide = sheet_row(), sheet_row("t/2")
+    wide = SheetRow("t/2", *(np.repeat(a, 2, 1) for a in (wide.image, wide.labels, wide.prediction)), wide.scores)
+    for name, rows in (("two", [small, small]), ("mixed", [small, wide])):
+        contact_sheet(rows, tmp_path / f"{name}.png", PALETTE, classes=["a", "b"], class_labels=False, note="Seen.")
+    two, mixed = (pixels(tmp_path / f"{name}.png").shape for name in ("two", "mixed"))
+    cell = 1600 / 5 * 24 / 40
+    assert two[0] - mixed[0] == pytest.approx(cell / 2, rel=0.1), "a wide image has a lower line"
+
+
+def test_many_methods_make_the_page_wider_not_the_text_larger(tmp_path):
+    few, many = (sheet_row(methods=[f"m{i}" for i in range(n)]) for n in (2, 12))
+    for name, row in (("few", few), ("many", many)):
+        contact_sheet([row], tmp_path / f"{name}.png", PALETTE)
+    few, many = (pixels(tmp_path / f"{name}.png").shape for name in ("few", "many"))
+    assert few[1] == many[1] == 1600 and many[0] < few[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmark.archive import Download
+from benchmark.config import data_root
 from benchmark.data import Dataset
 from benchmark.download import discard, download, require_space
 from benchmark.errors import BenchmarkError
@@ -24,7 +25,7 @@ RECEIPT = ".fetched.json"
 
 def fetch(arguments: argparse.Namespace) -> int:
     """List what can be fetched, or fetch one dataset."""
-    root = Path(arguments.data or os.environ.get("ANOMALY_DATA") or "data")
+    root = data_root(arguments.data)
     if not arguments.name:
         print(_listing(root))
         return 0

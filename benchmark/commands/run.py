@@ -138,13 +138,13 @@ def options_of(arguments: argparse.Namespace) -> Options:
         out=arguments.out,
         device=arguments.device,
         precision=arguments.precision,
-        train_precision=arguments.train_precision,
+        train_precision=getattr(arguments, "train_precision", "auto"),
         workers=arguments.workers,
         protocols=tuple(protocol(p.strip()).name for p in getattr(arguments, "protocols", "").split(",") if p.strip()),
         batch_size=getattr(arguments, "batch_size", 0),
         limit=getattr(arguments, "limit", 0),
         force=getattr(arguments, "force", False),
-        retrain=arguments.retrain,
+        retrain=getattr(arguments, "retrain", False),
         progress=not arguments.quiet,
     )
 

@@ -1,63 +1,48 @@
-"""``list``."""
+"""``show``."""
 
 from __future__ import annotations
 
 import argparse
-import inspect
 from pathlib import Path
 
-from tabulate import tabulate
+from benchmark.commands.trained import command, open_trained
+from benchmark.plan import network_name
+from benchmark.plots import contact_sheet, curves
+from benchmark.published import RESULTS
+from benchmark.record import file_name
+from benchmark.show import caption, choose, count_or_ids, find_measured, make_row, note, pooled_curves, titles_of
 
-from benchmark.config import data_root
-from benchmark.data import SPLITS
-from benchmark.errors import BenchmarkError
-from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
 
-
-def list_plugins(arguments: argparse.Namespace) -> int:
-    """Print what is registered, and what is unavailable and why."""
-    root = data_root(arguments.data)
-    tables = {
-        "methods": (METHODS, ["method", "source", "options"], _method),
-        "datasets": (DATASETS, ["dataset", f"under {root}", "images train/val/test", "title"], _dataset(root)),
-        "networks": (NETWORKS, ["network", "description"], None),
-    }
-    for kind, (registry, headers, describe) in tables.items():
-        if arguments.kind not in (None, kind):
-            continue
-        broken = registry.unavailable()
-        names = [n for n in registry.names() if n not in broken]
-        rows = [row for n in names for row in (_network(n) if describe is None else [describe(registry, n)])]
-        print(tabulate(rows, headers=headers, tablefmt="simple"))
-        for error in broken.values():
-            print(f"unavailable: {error}")
-        print()
+def show(arguments: argparse.Namespace) -> int:
+    """Write a contact sheet and, where the methods are measured, their curves."""
+    wanted = count_or_ids(arguments.images)
+    workshop, steps = open_trained(arguments, "run")
+    setup = workshop.setup
+    measured = [find_measured(workshop, step, RESULTS) for step in steps]
+    titles = titles_of(steps)
+    samples = choose(setup.test, wanted, arguments.pick, measured[0], steps[0].entry.label)
+    rows = [make_row(workshop, steps, titles, sample) for sample in samples]
+    name = f"{file_name(setup.dataset)}-{file_name(network_name(setup))}.png"
+    path: Path = arguments.to or setup.options.out / "pictures" / name
+    contact_sheet(
+        rows,
+        path,
+        setup.test.palette,
+        dict(zip(titles, map(caption, measured))),
+        classes=setup.test.classes,
+        class_labels=setup.test.class_labels,
+        note=note(workshop, measured),
+        width=arguments.width,
+    )
+    print(f"Contact sheet: {path}")
+    drawn, prevalence = pooled_curves(titles, measured)
+    for step, each in zip(steps, measured):
+        if isinstance(each, str):
+            print(f"No curves of {step.entry.label}: {each}; measure it with `{command(arguments, 'run')}`.")
+        elif not each.record.curves:
+            print(f"No curves of {step.entry.label}: its record in {each.folder} names none.")
+    if drawn:
+        beside = path.with_name(f"{path.stem}-curves{path.suffix}")
+        curves(drawn, beside, prevalence, arguments.width)
+        print(f"Curves: {beside}")
     return 0
-
-
-def _method(registry: Registry, name: str) -> list[str]:
-    cls = registry.get(name)
-    options = [f"{p.name}={p.default}" for p in inspect.signature(cls).parameters.values()]
-    source = registry.source(name)
-    return [name, cls.paper + ("" if source == "built in" else f" ({source})"), " ".join(options)]
-
-
-def _dataset(root: Path):
-    def describe(registry: Registry, name: str) -> list[str]:
-        cls = registry.get(name)
-        try:
-            found = "found" if cls.available(root) else "not found"
-        except BenchmarkError as error:
-            found = str(error)
-        sizes = "/".join(str(cls.sizes.get(s, "-")) for s in SPLITS) if cls.sizes else ""
-        return [name, found, sizes, cls.title]
-
-    return describe
-
-
-def _network(family: str) -> list[list[str]]:
-    build = NETWORKS.get(family)
-    variants = getattr(inspect.getmodule(build), "VARIANTS", {})
-    if not variants:
-        return [[family, (inspect.getdoc(build) or "").partition("\n")[0]]]
-    return [[f"{family}-{variant}", text] for variant, text in variants.items()]

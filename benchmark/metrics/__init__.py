@@ -23,7 +23,7 @@ _HOME = {
     ),
     "pixel": ("PixelEvaluator",),
     "result": ("PixelResult", "Quantisation", "per_image_result"),
-    "curves": ("Curves", "write_curves"),
+    "curves": ("Curves", "read_curves", "write_curves"),
     "rows": ("Rows", "read_rows", "write_rows"),
     "bootstrap": ("Comparison", "Interval", "bootstrap_interval", "paired_bootstrap"),
     "segmentation": ("SegmentationEvaluator", "SegmentationResult"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmark.errors import BenchmarkError
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.rows import write_csv
@@ -40,6 +43,21 @@ def write_curves(path: str | Path, curves: Curves) -> None:
     """
     digits = {"threshold": ".9g"}
     write_csv(path, {key: [format(v, digits.get(key, ".6g")) for v in a] for key, a in curves.arrays().items()})
+
+
+def read_curves(path: str | Path) -> Curves:
+    """Read what :func:`write_curves` wrote.
+
+    Raises:
+        BenchmarkError: not such a file.
+    """
+    try:
+        with gzip.open(path, "rt", newline="") as file:
+            header, *points = csv.reader(file)
+        columns = np.array(points, np.float64).reshape(-1, len(header)).T
+        return Curves(**dict(zip(header, columns, strict=True)))
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise BenchmarkError(f"{path} holds no curves ({error}); evaluate the method again.") from error
 
 
 def thin_curves(ranking: Ranking, points: int = 512) -> Curves:

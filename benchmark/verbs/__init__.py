@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.arguments import data, evaluation, out, preset, verb, work
+from benchmark.arguments import data, evaluation, networks, out, preset, verb, work
+from benchmark.verbs.results import compare, score, show, table
 
 
 def _run(verbs) -> None:
@@ -61,48 +62,11 @@ reproduce streethazards --dry-run""",
     evaluation(parser)
 
 
-def _table(verbs) -> None:
-    parser = verb(
-        verbs,
-        "table",
-        "table",
-        "table",
-        "regenerate the leaderboards from published and measured results",
-        """
-table
-table --check
-table --results runs --no-readme""",
-    )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder with published/ and records/ (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--readme",
-        type=Path,
-        default=Path("README.md"),
-        metavar="FILE",
-        help="file with the leaderboard block (default: %(default)s)",
-    )
-    parser.add_argument("--no-readme", action="store_true", help="leave the README alone")
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="change nothing; fail where a table is stale or a record differs from its rows",
-    )
-    parser.add_argument(
-        "--adopt", type=Path, metavar="DIR", help="first copy the complete records of a run folder into the results"
-    )
-
-
 def _list(verbs) -> None:
     parser = verb(
         verbs,
         "list",
-        "show",
+        "list",
         "list_plugins",
         "list methods, datasets and networks, and what is unavailable and why",
         """
@@ -146,54 +110,6 @@ check my_method --plugin my_method.py""",
     )
     parser.add_argument("name", help="method, dataset or network")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
-
-
-def _score(verbs) -> None:
-    parser = verb(
-        verbs,
-        "score",
-        "score",
-        "score",
-        "measure score maps that were made elsewhere",
-        """
-score my_scores/ --dataset camvid-ood --data ~/data
-score my_scores/ --dataset streethazards --protocol streethazards,pooled""",
-    )
-    parser.add_argument(
-        "directory", type=Path, help="folder of score maps named by image id (npy, npz, 16-bit png, tif)"
-    )
-    data(parser)
-    parser.add_argument(
-        "--protocol", default="", metavar="A,B", help="protocols (default: the per-image mean and the pooled values)"
-    )
-
-
-def _compare(verbs) -> None:
-    parser = verb(
-        verbs,
-        "compare",
-        "compare",
-        "compare",
-        "say whether one measured method is better than another, image by image",
-        """
-compare dicnet msp
-compare dicnet msp --dataset streethazards --results runs
-compare --dataset streethazards""",
-    )
-    parser.add_argument(
-        "methods", nargs="*", metavar="METHOD", help="two labels of methods; none for a matrix of all by AUPR"
-    )
-    parser.add_argument("--dataset", default="", metavar="NAME", help="dataset (default: the only one measured)")
-    parser.add_argument(
-        "--network", default="", metavar="LABEL", help="network as in the tables (default: the only one measured)"
-    )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder with records/: results, or runs for this machine's own (default: %(default)s)",
-    )
 
 
 def _bench(verbs) -> None:
@@ -257,5 +173,60 @@ fetch streethazards --archive streethazards_train.tar --archive streethazards_te
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
-VERBS = (_run, _train, _reproduce, _table, _list, _export, _check, _score, _compare, _bench, _weights, _fetch)
+def _infer(verbs) -> None:
+    parser = verb(
+        verbs,
+        "infer",
+        "infer",
+        "infer_images",
+        "write score maps of images, with or without labels; trains nothing",
+        """
+infer photos/ --methods msp,dicnet --dataset camvid-ood --pictures
+infer a.png b.jpg --methods msp --dataset camvid-ood --to maps --format tif
+infer AnomalyTrack/images --methods msp --dataset road-anomaly-21 --format hdf5
+infer --methods msp --dataset camvid-ood""",
+    )
+    parser.add_argument(
+        "images",
+        nargs="*",
+        type=Path,
+        metavar="IMAGES",
+        help="image files and folders of them (default: the dataset's test images)",
+    )
+    networks(parser, several=False)
+    preset(parser)
+    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="where to write DIR/METHOD/IMAGE.* (default: scores/DATASET-NETWORK/IMAGES in the --out folder)",
+    )
+    parser.add_argument(
+        "--format",
+        default="npy",
+        choices=("npy", "tif", "png", "hdf5"),
+        help="npy or tif: float32; png: 16-bit codes of the same order, half the size; hdf5: float16 as "
+        "SegmentMeIfYouCan's toolkit reads it, needs h5py (default: %(default)s)",
+    )
+    parser.add_argument("--pictures", action="store_true", help="also draw each map over its image")
+    parser.add_argument("--force", action="store_true", help="write anew what is there")
+
+
+VERBS = (
+    _run,
+    _train,
+    _infer,
+    _reproduce,
+    table,
+    show,
+    _list,
+    _fetch,
+    _export,
+    _check,
+    score,
+    compare,
+    _bench,
+    _weights,
+)
 """Each adds its parser to the subparsers that it is given."""
