@@ -116,7 +116,7 @@ def choose_dataset(call: str, root: Path) -> tuple[str, str]:
 
 def make_setup(options: Options) -> Setup:
     """Open the datasets and derive the shared network."""
-    from benchmark.data import Subset
+    from benchmark.derived import Subset
     from benchmark.network import NetworkSpec
     from benchmark.own_network import label_set, resolve, training_split
     from benchmark.training import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from benchmark.archive import Download
 from benchmark.errors import BenchmarkError
-from benchmark.recipe import digest
 
 ANOMALY = 254
 """Label of a pixel that shows something no network was trained on."""
@@ -208,56 +207,3 @@ class Dataset(ABC):
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))
-
-
-@dataclass
-class Subset(Dataset):
-    """The first `limit` images of a dataset, with the same metadata. Used by ``--limit`` and by tests."""
-
-    base: Dataset
-    limit: int
-    split: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.split = self.base.split
-        self.root = self.base.root
-        self.limit = min(self.limit, len(self.base))
-        for key in Dataset.__annotations__:
-            setattr(self, key, getattr(self.base, key))
-
-    def __len__(self) -> int:
-        return self.limit
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < self.limit:
-            raise IndexError(index)
-        return self.base[index]
-
-    def fingerprint(self) -> str:
-        return digest([self.base.fingerprint(), self.limit], 64)
-
-
-class VoidAsClass(Subset):
-    """A training split whose void is a class of its own, after the known ones.
-
-    Raises:
-        BenchmarkError: none of the first images has a void pixel.
-    """
-
-    def __init__(self, base: Dataset, look_at: int = 50) -> None:
-        super().__init__(base, len(base))
-        if not any((base[index].labels == IGNORE).any() for index in range(min(look_at, len(base)))):
-            raise BenchmarkError(
-                f"The labels of {base.title} leave no pixel out as void, so there is no void class to learn; "
-                f"score one of the classes instead, as in void:index=3."
-            )
-        self.classes = (*base.classes, "void")
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = super().__getitem__(index)
-        void = len(self.classes) - 1
-        labels = torch.where(sample.labels == IGNORE, torch.tensor(void, dtype=torch.uint8), sample.labels)
-        return Sample(sample.id, sample.image, labels)
-
-    def fingerprint(self) -> str:
-        return digest([self.base.fingerprint(), "void as class"], 64)

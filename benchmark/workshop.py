@@ -13,7 +13,8 @@ import torch
 
 from benchmark.checkpoint import load_checkpoint
 from benchmark.config import Setup
-from benchmark.data import Dataset, VoidAsClass
+from benchmark.data import Dataset
+from benchmark.derived import VoidAsClass
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec

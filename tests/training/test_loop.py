@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from training_toys import Blobs, Tiny, slow_training
 
-from benchmark.data import Subset
+from benchmark.derived import Subset
 from benchmark.errors import BenchmarkError
 from benchmark.training import Segmentation, Settings, Task, seeded, train
 
