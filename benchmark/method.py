@@ -46,6 +46,8 @@ class Method(nn.Module, ABC):
     recipes: Mapping[str, Recipe] = {}
     """What :meth:`fit` trains, or a network of its own in :meth:`needs`: task -> recipe. The class holds the authors'
     values; in a run the instance holds them with the overrides of the dataset and the command line applied."""
+    score_options: ClassVar[frozenset[str]] = frozenset()
+    """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
     version: ClassVar[int] = 1
     """Raise it when the method computes something else than before: records and fits of the old version are stale."""
 

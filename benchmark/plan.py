@@ -135,5 +135,9 @@ def to_train(workshop: Workshop, steps: Sequence[Step]) -> list[NetworkSpec]:
 
 
 def to_fit(workshop: Workshop, steps: Sequence[Step]) -> list[Entry]:
-    """Methods whose fit is not in the store."""
-    return [s.entry for s in steps if s.entry.fit_key and not workshop.store.has(s.entry.fit_key)]
+    """Methods whose fit is not in the store, one of those that share it."""
+    missing: dict[str, Entry] = {}
+    for entry in (step.entry for step in steps):
+        if entry.fit_key and not workshop.store.has(entry.fit_key):
+            missing.setdefault(entry.fit_key, entry)
+    return list(missing.values())

@@ -19,6 +19,7 @@ from benchmark.networks import build_network
 from benchmark.pool import Need, Networks, Pool
 from benchmark.provenance import gather
 from benchmark.recipe import Recipe, digest
+from benchmark.registry import defaults_of, label_of
 from benchmark.training import (
     FitData,
     Report,
@@ -87,15 +88,19 @@ class Workshop:
         needs = method.needs(base)
         key = ""
         if method.fitted:
+            # What only score() reads has its default here, so that the default configuration names every such fit.
+            defaults = defaults_of(type(method))
+            config = {k: defaults[k] if k in method.score_options else v for k, v in method.config.items()}
             parts = {
-                "config": method.config,
+                "config": config,
                 "version": method.version,
                 "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
                 "data": self.setup.base.data,
                 "repetition": self.setup.options.repetition,
             }
-            key = f"{self.setup.base.dataset}/{method.label.replace(':', '+')}-{digest(parts)}"
+            label = label_of(type(method), config).replace(":", "+")
+            key = f"{self.setup.base.dataset}/{label}-{digest(parts)}"
         return Entry(method, base, needs, recipes, key)
 
     def load_network(self, spec: NetworkSpec) -> Network:
@@ -112,12 +117,16 @@ class Workshop:
                 self._guard(users, lambda s=spec: self.train_network(s))
         for entry in entries:
             self._guard([entry], lambda e=entry: self.connect(e))
-        missing = [e for e in entries if e.fit_key and not e.error and not self.store.has(e.fit_key)]
-        self._observe([e for e in missing if e.method.observes])
-        for entry in missing:
-            self._guard([entry], lambda e=entry: self._fit(e))
+        unfitted = [e for e in entries if e.fit_key and not e.error and not self.store.has(e.fit_key)]
+        sharing: dict[str, list[Entry]] = {}  # the first of each fits, the others load what it made
+        for entry in unfitted:
+            sharing.setdefault(entry.fit_key, []).append(entry)
+        self._observe([users for users in sharing.values() if users[0].method.observes])
+        for users in sharing.values():
+            self._guard(users, lambda e=users[0]: self._fit(e))
+        fitted = [users[0] for users in sharing.values()]
         for entry in entries:
-            if entry.fit_key and entry not in missing and not entry.error:
+            if entry.fit_key and entry not in fitted and not entry.error:
                 self._guard([entry], lambda e=entry: self.store.load_into(e.fit_key, e.method))
             # A layout for all: what was just trained and what comes from a file give the same bits.
             entry.method.eval().requires_grad_(False)
@@ -183,14 +192,15 @@ class Workshop:
         states = self.store.path(entry.fit_key).with_suffix("")
         return FitData(*self._data(), self.setup.settings, entry.recipes, states, entry.label)
 
-    def _observe(self, entries: list[Entry]) -> None:
-        if not entries:
+    def _observe(self, sharing: list[list[Entry]]) -> None:
+        """One pass over the training images; of the entries that share a fit, the first observes."""
+        if not sharing:
             return
-        self.say(f"Statistics of the training images for {', '.join(e.label for e in entries)}")
+        self.say(f"Statistics of the training images for {', '.join(users[0].label for users in sharing)}")
         with torch.no_grad():
-            for batch in self._fit_data(entries[0]).batches():
-                for entry in entries:
-                    self._guard([entry], lambda e=entry, b=batch: e.method.observe(b, e.networks))
+            for batch in self._fit_data(sharing[0][0]).batches():
+                for users in sharing:
+                    self._guard(users, lambda e=users[0], b=batch: e.method.observe(b, e.networks))
         self.pool.forget()
 
     def _fit(self, entry: Entry) -> None:

@@ -51,6 +51,7 @@ class SynthCP(Method):
 
     title = "SynthCP"
     paper = "Xia et al., ECCV 2020"
+    score_options = frozenset({"threshold"})
     recipes: Mapping[str, Recipe] = {
         # Released training of the generator: Adam at 1e-4 (generator) and 4e-4 (discriminator).
         "synthesis": Recipe(

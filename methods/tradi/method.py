@@ -57,6 +57,7 @@ class TRADI(Method):
 
     title = "TRADI"
     paper = "Franchi et al., ECCV 2020"
+    score_options = frozenset({"aggregate"})
     recipes: Mapping[str, Recipe] = {"segmentation": Recipe()}
 
     def __init__(
