@@ -91,6 +91,12 @@ class Method(nn.Module, ABC):
         """
 
     @property
+    def forwards(self) -> float:
+        """About how many forwards of the shared network :meth:`score` makes, per image and test scale, beside those
+        that all methods share; a backward counts as one. Only the plan's estimate of the time reads it."""
+        return 0.0
+
+    @property
     def observes(self) -> bool:
         """Whether the method gathers statistics of the training images."""
         return type(self).observe is not Method.observe

@@ -20,17 +20,7 @@ from benchmark.pool import Need, Networks, Pool
 from benchmark.provenance import gather
 from benchmark.recipe import Recipe, digest
 from benchmark.registry import defaults_of, label_of
-from benchmark.training import (
-    FitData,
-    Report,
-    Segmentation,
-    cached,
-    estimate_seconds,
-    forward_flops,
-    seeded,
-    train,
-)
-from benchmark.training.progress import duration
+from benchmark.training import FitData, Report, Segmentation, cached, seeded, train
 from benchmark.weights import WeightsStore
 
 
@@ -143,36 +133,6 @@ class Workshop:
         report = train(task, recipe, *self._data(), setup.settings, state, f"{spec.arch}{member} on {spec.dataset}")
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
         state.unlink(missing_ok=True)
-
-    def estimate(self, networks: Sequence[NetworkSpec], fits: Sequence[Entry]) -> dict[str, str]:
-        """In words how long each training will take on this device, by key.
-
-        Operations are counted without computing anything, the device's speed is measured in a fraction of a second. A
-        method's own training is taken to learn a network as large as the shared one while running the shared one.
-        """
-        setup = self.setup
-        trains = any(entry.recipes for entry in fits)
-        if not networks and not trains:
-            return {entry.fit_key: "one pass over the training images" for entry in fits}
-        size = tuple(setup.train[0].labels.shape)
-        words = {}
-        flops: dict[str, float] = {}
-        for spec in [*networks, setup.base]:
-            if spec.arch not in flops:
-                with torch.device("meta"):
-                    network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
-                flops[spec.arch] = forward_flops(network, size)
-        for spec in networks:
-            seconds = estimate_seconds(flops[spec.arch], size, spec.recipe, len(setup.train), setup.settings)
-            words[spec.key] = f"about {duration(seconds)}"
-        own = flops[setup.base.arch]
-        for entry in fits:
-            seconds = sum(
-                estimate_seconds(own, size, recipe, len(setup.train), setup.settings, frozen_flops=own)
-                for recipe in entry.recipes.values()
-            )
-            words[entry.fit_key] = f"about {duration(seconds)}" if seconds else "one pass over the training images"
-        return words
 
     def connect(self, entry: Entry) -> None:
         """Give a method its networks and let it build what depends on them."""

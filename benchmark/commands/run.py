@@ -9,13 +9,15 @@ from pathlib import Path
 
 from benchmark.config import Options, Setup, choose_dataset, make_setup, parse_recipe
 from benchmark.errors import BenchmarkError
+from benchmark.forecast import Forecast
 from benchmark.leaderboard import print_table
 from benchmark.metrics import protocol
-from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
+from benchmark.plan import Step, make_steps, network_name, split_calls
 from benchmark.published import read_published
 from benchmark.recording import make_record
 from benchmark.runner import evaluate
 from benchmark.second_pass import protocols_of_second_pass, second_pass, summary
+from benchmark.training.progress import duration
 from benchmark.workshop import Workshop
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results"
@@ -113,23 +115,25 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
     setup = workshop.setup
     size = "native size" if not setup.base.scales else "scales " + ", ".join(map(str, setup.base.scales))
     _say(f"Network {network_name(setup)}, {size}, on {setup.settings.device}.")
+    forecast = Forecast(workshop, pending, evaluates)
     for step in steps:
         if step.current:
             _say(f"  {step.entry.label}: current, {step.path}")
         elif evaluates:
             why = "; ".join(step.reasons) or "not measured yet"
-            _say(f"  {step.entry.label}: {why}")
-    networks, fits = to_train(workshop, pending), to_fit(workshop, pending)
-    seconds = workshop.estimate(networks, fits)
-    for spec in networks:
+            _say(f"  {step.entry.label}: {why}; alone {forecast.row(step.entry)}")
+    if not pending:
+        return
+    for spec, seconds in forecast.networks.items():
         options = "".join(f":{key}={value}" for key, value in spec.options)
         member = f" member {spec.recipe.member}" if spec.recipe.member else ""
-        _say(f"  train {spec.arch}{options}{member} on {spec.dataset}, {seconds[spec.key]}")
-    for entry in fits:
-        _say(f"  fit {entry.label}, {seconds[entry.fit_key]}")
-    if pending and evaluates:
+        _say(f"  train {spec.arch}{options}{member} on {spec.dataset}, about {duration(seconds)}")
+    for entry, seconds in forecast.fits.values():
+        _say(f"  fit {entry.label}, {f'about {duration(seconds)}' if seconds else 'one pass over the training images'}")
+    if evaluates:
         passes = ", in two passes" if protocols_of_second_pass(setup) else ""
         _say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
+    _say(f"All together {forecast.whole} on {setup.settings.device}.")
 
 
 def _retrain(workshop: Workshop, steps: Sequence[Step], wanted: bool) -> None:

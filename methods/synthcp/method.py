@@ -86,6 +86,10 @@ class SynthCP(Method):
         # Kept with the outputs that all methods share, the features of several scales would be there at once.
         return {"base": Need(base, (TAP,) if len(base.scales) < 2 else ())}
 
+    @property
+    def forwards(self) -> float:
+        return 2.0  # image and synthesis; with one test scale the image's is the shared one
+
     def build(self, networks: Networks) -> None:
         network, spec = networks["base"].module, networks["base"].spec
         if TAP not in network.channels:

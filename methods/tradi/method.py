@@ -83,6 +83,10 @@ class TRADI(Method):
         self.displacement, self.start, self.lr_floor = displacement, start, lr_floor
         self.shared_phase, self.aggregate, self.bn_images = shared_phase, aggregate, bn_images
 
+    @property
+    def forwards(self) -> float:
+        return self.members
+
     def build(self, networks: Networks) -> None:
         self.network = copy.deepcopy(networks["base"].module)
         self.variances = NamedBuffers({n: torch.zeros_like(p) for n, p in sampled_parameters(self.network).items()})
