@@ -98,8 +98,6 @@ def choose_dataset(call: str, root: Path) -> tuple[str, str]:
 def make_setup(options: Options) -> Setup:
     """Open the datasets and derive the shared network."""
     from benchmark.data import Subset
-    from benchmark.network import NetworkSpec
-    from benchmark.training import Settings
 
     call, _ = choose_dataset(options.dataset, options.root)
     test = DATASETS.create(call, split="test", root=options.root)
@@ -107,14 +105,22 @@ def make_setup(options: Options) -> Setup:
         label = test.label
         test = Subset(test, options.limit)
         test.label = label
+    source = test.trained_on or call
+    train = DATASETS.create(source, split="train", root=options.root)
+    val = DATASETS.create(source, split="val", root=options.root)
+    return assemble(options, test, train, val)
+
+
+def assemble(options: Options, test: Dataset, train: Dataset, val: Dataset) -> Setup:
+    """Derive the shared network for opened splits."""
+    from benchmark.network import NetworkSpec
+    from benchmark.training import Settings
+
     scales, max_size = test.scales if options.scales is None else options.scales, options.max_size
     if options.preset == "paper":
         if options.scales is not None or options.max_size:
             raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
         scales, max_size = test.paper_scales, test.paper_max_size
-    source = test.trained_on or call
-    train = DATASETS.create(source, split="train", root=options.root)
-    val = DATASETS.create(source, split="val", root=options.root)
     network, keywords = parse_call(options.network or test.network)
     base = NetworkSpec(
         arch=network,

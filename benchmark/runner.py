@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.data import Batch
+from benchmark.data import Batch, Dataset
 from benchmark.errors import BenchmarkError
 from benchmark.journal import Journal
 from benchmark.metrics import (
@@ -95,7 +93,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
-    batch_size = setup.options.batch_size or _batch_size(setup.test)
+    batch_size = setup.options.batch_size or default_batch_size(setup.test)
     journal = Journal(_journal_path(workshop, steps))
     tally = _new_tally(workshop, entries, batch_size, journal)
     state = journal.read()
@@ -150,7 +148,8 @@ def _journal_path(workshop: Workshop, steps: Sequence[Step]) -> Path:
     return workshop.setup.options.out / "partial" / name
 
 
-def _batch_size(dataset: Any) -> int:
+def default_batch_size(dataset: Dataset) -> int:
+    """Images of a batch of about `BATCH_PIXELS`."""
     sample = dataset[0]
     return max(1, BATCH_PIXELS // sample.labels.numel())
 
@@ -217,11 +216,3 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
             f"score() must return one value per pixel, {tuple(batch.labels.shape)}; it returned {found}."
         )
     return scores.float(), seconds
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """Largest memory in use so far: of the device on CUDA, of the process on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (2**20 if sys.platform == "darwin" else 2**10)

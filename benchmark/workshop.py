@@ -118,9 +118,7 @@ class Workshop:
         for entry in entries:
             if entry.fit_key and entry not in fitted and not entry.error:
                 self._guard([entry], lambda e=entry: self.store.load_into(e.fit_key, e.method))
-            # A layout for all: what was just trained and what comes from a file give the same bits.
-            entry.method.eval().requires_grad_(False)
-            entry.method.to(device=self.setup.settings.device, memory_format=torch.channels_last)
+            self.settle(entry)
 
     def train_network(self, spec: NetworkSpec) -> None:
         """Train one segmentation network and store it."""
@@ -140,6 +138,12 @@ class Workshop:
         with seeded(next(iter(entry.recipes.values()), self.setup.base.recipe)):
             entry.method.build(entry.networks)
         entry.method.to(self.setup.settings.device)
+
+    def settle(self, entry: Entry) -> None:
+        """Make a fitted method ready to score."""
+        # A layout for all: what was just trained and what comes from a file give the same bits.
+        entry.method.eval().requires_grad_(False)
+        entry.method.to(device=self.setup.settings.device, memory_format=torch.channels_last)
 
     def _data(self) -> tuple[Dataset, Dataset]:
         """Training and validation split, decoded once for all that is trained."""

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import re
+import tempfile
+from pathlib import Path
+
+from benchmark.errors import BenchmarkError
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Print the table of a speed comparison."""
+    """Print the table of a measurement of speed."""
+    return _costs(arguments) if arguments.what == "costs" else _metrics()
+
+
+def _metrics() -> int:
     import torch
 
     from benchmark.bench import bench_metrics
@@ -14,3 +23,37 @@ def bench(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     print(bench_metrics())
     return 0
+
+
+def _costs(arguments: argparse.Namespace) -> int:
+    """Print what every row costs; 1 where something of it could not be measured."""
+    from benchmark.bench_costs import bench_costs
+    from benchmark.config import Options, parse_recipe
+    from benchmark.costs import terminal
+    from benchmark.plan import split_calls
+
+    found = re.fullmatch(r"(\d+)x(\d+)", arguments.size)
+    if not found:
+        raise BenchmarkError(f"--size {arguments.size}: write WIDTHxHEIGHT as in 1280x720.")
+    options = Options(
+        methods=tuple(split_calls(arguments.methods, "paper")),
+        dataset=arguments.dataset,
+        network=arguments.network,
+        recipe=parse_recipe(arguments.recipe),
+        device=arguments.device,
+        train_precision=arguments.precision,
+        workers=arguments.workers,
+        batch_size=arguments.batch_size,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        costs = bench_costs(
+            options, Path(folder), (int(found[2]), int(found[1])), arguments.steps, arguments.images, _say
+        )
+    print(f"\n{terminal(costs)}")
+    if arguments.write:
+        print(f"\nWrote {costs.write(arguments.write)}; `python -m benchmark table` puts it into the tables.")
+    return int(any(part.error for part in (*costs.trainings, *costs.methods)))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
