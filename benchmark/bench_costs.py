@@ -7,6 +7,7 @@ needed. What does not fit into the memory is reported, and the rest goes on.
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from benchmark.config import Options, assemble
 from benchmark.costs import Costs, MethodCost
-from benchmark.data import Batch, collate
+from benchmark.data import Batch
 from benchmark.meter import Meter, clear, now
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
@@ -55,7 +56,13 @@ def bench_costs(
         images: images of every split, for trials; 0 is as many as published.
         say: prints a line.
     """
-    return _Bench(options, folder, size, steps, images, say).run()
+    bench = _Bench(options, folder, size, steps, images, say)
+    gc.collect()
+    gc.freeze()  # what is loaded by now need not be searched before every measurement
+    try:
+        return bench.run()
+    finally:
+        gc.unfreeze()
 
 
 class Untrained(Workshop):
@@ -92,13 +99,13 @@ class _Bench:
         self.found: dict[str, dict[str, Any]] = {}  # label -> fields of its MethodCost
         self.networks: dict[NetworkSpec, tuple[float, float]] = {}  # milliseconds per image, GiB
         count = options.batch_size or default_batch_size(self.setup.test)
-        self.batches = _batches(self.setup.test, count, self.warm + self.steps, self.device)
+        self.batches = splits[0].batches(count, self.warm + self.steps, self.device)
 
     def run(self) -> Costs:
         entries = [self.workshop.entry(METHODS.create(call)) for call in self.setup.options.methods]
         for entry in entries:
             self.found[entry.label] = {"title": _title(entry), "trainings": _trainings(entry)}
-        for spec in dict.fromkeys(_alike(spec) for entry in entries for spec in entry.specs):
+        for spec in dict.fromkeys(spec.checkpoint.member(0) for entry in entries for spec in entry.specs):
             self._attempt([], f"{_network(spec)} training", lambda s=spec: self._train_network(s))
         for entry in list(entries):
             # All taps are known before the first forward, which then serves everyone.
@@ -143,7 +150,8 @@ class _Bench:
         if not ready:
             return []
         count = self.setup.options.batch_size or STATISTICS_BATCH
-        batches = _batches(self.setup.train, min(count, len(self.setup.train)), min(self.warm, 1) + 1, self.device)
+        count = min(count, len(self.setup.train))
+        batches = self.setup.train.batches(count, min(self.warm, 1) + 1, self.device)
         self._attempt(ready, "statistics", lambda: self._observe(ready, batches))
         self.pool.forget()
         for entry in ready:
@@ -236,18 +244,6 @@ class _Bench:
         self.say(f"{', '.join(entry.label for entry in entries)} {sentence}".strip())
         clear(self.device)
         return False
-
-
-def _batches(dataset: StandIn, count: int, number: int, device: torch.device) -> list[Batch]:
-    """So many batches of the same images, each an object of its own, for which nothing is cached."""
-    (batch,) = collate([dataset[index % len(dataset)] for index in range(count)])
-    batch = batch.to(device)
-    return [Batch(batch.ids, batch.images, batch.labels) for _ in range(number)]
-
-
-def _alike(spec: NetworkSpec) -> NetworkSpec:
-    """What the members of an ensemble have in common."""
-    return dataclasses.replace(spec.checkpoint, recipe=dataclasses.replace(spec.recipe, member=0))
 
 
 def _network(spec: NetworkSpec) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.data import Dataset, Sample
+from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
@@ -63,6 +63,12 @@ class StandIn(Dataset):
         image, labels = (np.asarray(Image.open(io.BytesIO(file))) for file in self._files[index % len(self._files)])
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return Sample(f"{self.split}/{index}", pixels, torch.from_numpy(labels.copy()))
+
+    def batches(self, size: int, number: int, device: torch.device) -> list[Batch]:
+        """So many batches of the same `size` images, each an object of its own, for which nothing is cached."""
+        (batch,) = collate([self[index % len(self)] for index in range(size)])
+        batch = batch.to(device)
+        return [Batch(batch.ids, batch.images, batch.labels) for _ in range(number)]
 
     def fingerprint(self) -> str:
         return f"stand-in-{self.label}-{self.split}"
