@@ -152,30 +152,30 @@ class _Bench:
         count = self.setup.options.batch_size or STATISTICS_BATCH
         count = min(count, len(self.setup.train))
         batches = self.setup.train.batches(count, min(self.warm, 1) + 1, self.device)
-        self._attempt(ready, "statistics", lambda: self._observe(ready, batches))
-        self.pool.forget()
-        for entry in ready:
-            self._attempt([entry], "fit", lambda e=entry: self._fit(e))
-        return ready
-
-    @torch.no_grad()
-    def _observe(self, entries: Sequence[Entry], batches: Sequence[Batch]) -> None:
+        specs = dict.fromkeys(spec for entry in ready for spec in entry.specs)
         for batch in batches:
             with Meter(self.device) as network:
-                for spec in dict.fromkeys(spec for entry in entries for spec in entry.specs):
-                    self.pool.outputs(spec, batch)
-            for entry in entries:
-                with Meter(self.device) as own:
-                    entry.method.observe(batch, entry.networks)
-                found = self.found[entry.label]
-                found["statistics_ms"] = 1000 * (network.seconds + own.seconds) / len(batch)
-                found["memory_gib"] = max(network.memory_gib, own.memory_gib)
+                self._attempt(ready, "statistics", lambda b=batch: [self.pool.outputs(spec, b) for spec in specs])
+            for entry in ready:
+                self._attempt([entry], "statistics", lambda e=entry, b=batch: self._observe(e, b, network))
+        self.pool.forget()
+        for entry in ready:
+            if "error" not in self.found[entry.label]:
+                self._attempt([entry], "fit", lambda e=entry: self._fit(e))
+        return ready
+
+    def _observe(self, entry: Entry, batch: Batch, network: Meter) -> None:
+        with Meter(self.device) as own, torch.no_grad():
+            entry.method.observe(batch, entry.networks)
+        found = self.found[entry.label]
+        found["statistics_ms"] = 1000 * (network.seconds + own.seconds) / len(batch)
+        found["memory_gib"] = max(network.memory_gib, own.memory_gib)
 
     def _fit(self, entry: Entry) -> None:
         found = self.found[entry.label]
         setup = self.setup
-        data = CutShort(setup.train, setup.val, self.settings, entry.recipes, self.folder / "fit", entry.label)
-        data.timer = self.timer
+        states = self.folder / "fit"
+        data = CutShort(setup.train, setup.val, self.settings, entry.recipes, states, entry.label, timer=self.timer)
         with Meter(self.device) as meter:
             entry.method.fit(data, entry.networks)
         found["fit_seconds"] = meter.seconds - data.seconds

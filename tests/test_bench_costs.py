@@ -51,6 +51,17 @@ class Greedy(Method):
         raise ValueError("nothing was learned")
 """
 
+BLIND = """
+from benchmark.method import Method
+
+class Blind(Method):
+    def observe(self, batch, networks):
+        raise ValueError("no statistics here")
+
+    def score(self, batch, networks):
+        return networks["base"](batch).logits()[:, 0]
+"""
+
 
 @pytest.fixture
 def hamlet(bench, monkeypatch):
@@ -114,6 +125,14 @@ def test_what_does_not_fit_or_fails_is_named_and_the_others_go_on(hamlet, bench)
     rows = bench.out.partition("\nMethod ")[2].splitlines()
     assert any("greedy: fit: does not fit into the memory; evaluation: ValueError: nothing was" in r for r in rows)
     assert any(row.startswith("MSP ") and row.count("–") == 0 for row in rows)
+
+
+def test_statistics_that_fail_leave_those_of_the_others(hamlet, bench):
+    bench.plugin("blind", BLIND)
+    assert hamlet("sml,blind") == 1
+    assert "blind statistics: ValueError: no statistics here" in bench.out
+    (row,) = [line for line in bench.out.partition("\nMethod ")[2].splitlines() if line.startswith("SML ")]
+    assert "–" not in row
 
 
 def test_a_dataset_that_publishes_no_number_of_images_is_refused(bench):
