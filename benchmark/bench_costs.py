@@ -94,7 +94,9 @@ class _Bench:
         self.workshop = Untrained(self.setup, say)
         self.pool = self.workshop.pool
         self.size = size
-        self.reduced = _reduced(options, self.like.network, size, images)
+        self.reduced = reduced(options, size, images)
+        if self.device.type == "cpu" and not self.reduced:
+            say("On a CPU this takes hours; `bench --help` has an example of a trial.")
         self.timer = StepTimer(self.setup, self.like.sizes["train"], self.warm, self.steps, folder, say)
         self.found: dict[str, dict[str, Any]] = {}  # label -> fields of its MethodCost
         self.networks: dict[NetworkSpec, tuple[float, float]] = {}  # milliseconds per image, GiB
@@ -262,8 +264,9 @@ def _trainings(entry: Entry) -> list[str]:
     return networks + own
 
 
-def _reduced(options: Options, network: str, size: tuple[int, int], images: int) -> str:
-    """In which way a measurement is not the whole one."""
+def reduced(options: Options, size: tuple[int, int] = SIZE, images: int = 0) -> str:
+    """In which way a measurement with these arguments of :func:`bench_costs` is not the whole one; else empty."""
+    network = DATASETS.get(options.dataset).network
     parts = [f"{size[1]}x{size[0]}"] if size != SIZE else []
     parts += [f"network {options.network}"] if options.network not in ("", network) else []
     parts += [f"{images} images"] if images else []

@@ -100,13 +100,20 @@ class Costs:
         Raises:
             BenchmarkError: it is reduced, or the file cannot be written.
         """
-        if self.reduced:
-            raise BenchmarkError(
-                f"A reduced measurement ({self.reduced}) enters no table; leave out these options or --write."
-            )
+        refuse_reduced(self.reduced)
         path = self.path(results)
         write_atomic(path, dumps(self))
         return path
+
+
+def refuse_reduced(reduced: str) -> None:
+    """A reduced measurement is not stored.
+
+    Raises:
+        BenchmarkError: it is reduced.
+    """
+    if reduced:
+        raise BenchmarkError(f"A reduced measurement ({reduced}) enters no table; leave out these options or --write.")
 
 
 def read_costs(results: Path) -> list[Costs]:

@@ -1,13 +1,13 @@
 """``bench costs``: real trainings, fits and scores cut short; what fails is named and the rest goes on."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from training.training_toys import Blobs, Tiny
 
+from benchmark import bench_costs, stand_in
 from benchmark.config import Options, Setup
 from benchmark.data import IGNORE
 from benchmark.errors import BenchmarkError
@@ -67,8 +67,8 @@ class Blind(Method):
 def hamlet(bench, monkeypatch):
     """The command line with a dataset of 48x64 pixels, which is its full size here."""
     bench.plugin("hamlet", HAMLET)
-    for module in ("stand_in", "bench_costs"):
-        monkeypatch.setattr(f"benchmark.{module}.SIZE", (48, 64))
+    for module in (stand_in, bench_costs):
+        monkeypatch.setattr(module, "SIZE", (48, 64))
 
     def run(methods, *rest):
         where = ["--dataset", "hamlet", "--size", "64x48", "--device", "cpu", "--batch-size", "2"]
@@ -141,28 +141,34 @@ def test_a_dataset_that_publishes_no_number_of_images_is_refused(bench):
     assert bench("bench", "costs", "--size", "big") == 2 and "write WIDTHxHEIGHT" in bench.err
 
 
-class Paced(Segmentation):
-    """Steps of known lengths."""
+def test_a_trial_is_not_stored_and_says_so_before_it_begins(bench):
+    assert bench("bench", "costs", "--size", "64x48", "--write", "results") == 2
+    assert "A reduced measurement (64x48) enters no table" in bench.err and not bench.out
 
-    def __init__(self, pauses):
+
+class Paced(Segmentation):
+    """Steps of known lengths, on a clock of their own."""
+
+    def __init__(self, lengths=()):
         super().__init__(Tiny(), Blobs.classes)
-        self.pauses = list(pauses)
+        self.lengths, self.clock = list(lengths), 0.0
 
     def loss(self, batch):
-        time.sleep(self.pauses.pop(0))
+        self.clock += self.lengths.pop(0)
         return super().loss(batch)
 
 
-def test_steps_are_timed_after_the_warm_up_at_every_scale(tmp_path):
+def test_steps_are_timed_after_the_warm_up_at_every_scale(tmp_path, monkeypatch):
     setup = Setup(Options(), "blobs", Blobs(), Blobs(), Blobs(), None, CPU)
     said = []
     timer = StepTimer(setup, 100, warm=2, steps=3, folder=tmp_path, say=said.append)
     recipe = Recipe(epochs=7, steps_per_epoch=0, batch_size=4, scales=(16, 32))
-    task = Paced([0.3, 0.3, 0.04, 0.04, 0.04, 0.3, 0.3, 0.08, 0.08, 0.08])
+    task = Paced([9, 9, 1, 2, 3, 9, 9, 4, 5, 6])
+    monkeypatch.setattr("benchmark.step_timer.now", lambda device: task.clock)
     timer.measure(task, recipe, "blobs")
     cost = timer.costs["blobs"]
-    assert cost.steps == 7 * 25 and not task.pauses and "after_step" not in vars(task)
-    assert 0.06 <= cost.seconds < 0.15, "the mean over the scales of the steps that were timed"
+    assert cost.steps == 7 * 25 and not task.lengths and "after_step" not in vars(task)
+    assert cost.seconds == pytest.approx((2 + 5) / 2), "the mean over the scales of the steps that were timed"
     assert not list(tmp_path.iterdir()) and said
 
 
@@ -170,7 +176,7 @@ def test_a_failing_training_keeps_its_reason(tmp_path):
     setup = Setup(Options(), "blobs", Blobs(), Blobs(), Blobs(), None, CPU)
     timer = StepTimer(setup, 100, 0, 1, tmp_path, print)
     with pytest.raises(BenchmarkError):
-        timer.measure(Paced([0]), Recipe(optimiser="lion", batch_size=2, steps_per_epoch=1), "blobs")
+        timer.measure(Paced(), Recipe(optimiser="lion", batch_size=2, steps_per_epoch=1), "blobs")
     assert "optimiser 'lion' does not exist" in timer.costs["blobs"].error and timer.costs["blobs"].seconds is None
     assert reason(MemoryError(), CPU.device) == "does not fit into the memory"
 

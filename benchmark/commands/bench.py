@@ -27,9 +27,9 @@ def _metrics() -> int:
 
 def _costs(arguments: argparse.Namespace) -> int:
     """Print what every row costs; 1 where something of it could not be measured."""
-    from benchmark.bench_costs import bench_costs
+    from benchmark.bench_costs import bench_costs, reduced
     from benchmark.config import Options, parse_recipe
-    from benchmark.costs import terminal
+    from benchmark.costs import refuse_reduced, terminal
     from benchmark.plan import split_calls
 
     found = re.fullmatch(r"(\d+)x(\d+)", arguments.size)
@@ -45,10 +45,11 @@ def _costs(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         batch_size=arguments.batch_size,
     )
+    size = int(found[2]), int(found[1])
+    if arguments.write:
+        refuse_reduced(reduced(options, size, arguments.images))
     with tempfile.TemporaryDirectory() as folder:
-        costs = bench_costs(
-            options, Path(folder), (int(found[2]), int(found[1])), arguments.steps, arguments.images, _say
-        )
+        costs = bench_costs(options, Path(folder), size, arguments.steps, arguments.images, _say)
     print(f"\n{terminal(costs)}")
     if arguments.write:
         print(f"\nWrote {costs.write(arguments.write)}; `python -m benchmark table` puts it into the tables.")
