@@ -62,8 +62,9 @@ def sample_network(network: Network, variances: NamedBuffers, seed: int, shared_
 def capacity(network: Network, device: torch.device) -> int:
     """How many sampled networks may be kept in memory, at least one.
 
-    On the CPU they take up to `KEPT_BYTES`: a draw costs about a fifth of what the member then computes at five scales.
-    A GPU waits for a draw a hundred times longer than for a forward, so there they may take half of the free memory.
+    On the CPU they take up to `KEPT_BYTES`: a draw of a ResNet-50 costs a fifth of what the member then computes for
+    an image of 1280x720 at five scales (measured). A GPU would wait for the CPU's random numbers, ten per weight, much
+    longer than for its own forward, so there they may take half of the free memory.
     """
     budget = KEPT_BYTES
     if device.type == "cuda":
