@@ -17,7 +17,7 @@ from benchmark.registry import DATASETS, parse_value
 if TYPE_CHECKING:
     from benchmark.data import Dataset
     from benchmark.network import NetworkSpec
-    from benchmark.own_network import OwnNetwork
+    from benchmark.own_network import LabelSet, OwnNetwork
     from benchmark.training import Settings
 
 SEED_STRIDE = 1000
@@ -117,9 +117,7 @@ def choose_dataset(call: str, root: Path) -> tuple[str, str]:
 def make_setup(options: Options) -> Setup:
     """Open the datasets and derive the shared network."""
     from benchmark.derived import Subset
-    from benchmark.network import NetworkSpec
     from benchmark.own_network import label_set, resolve, training_split
-    from benchmark.training import Settings
 
     call, _ = choose_dataset(options.dataset, options.root)
     test = DATASETS.create(call, split="test", root=options.root)
@@ -127,22 +125,51 @@ def make_setup(options: Options) -> Setup:
         label = test.label
         test = Subset(test, options.limit)
         test.label = label
-    arch, keywords, own = resolve(options.network or test.network, options.weights)
+    resolved = resolve(options.network or test.network, options.weights)
+    own, source = resolved[2], test.trained_on or call
     _check_own(options, own)
+    if own and own.weights:
+        labels = label_set(options.classes, test)
+        train, val = (training_split(split, source, labels, test, options.root) for split in ("train", "val"))
+    else:
+        labels = None
+        train, val = (DATASETS.create(source, split=split, root=options.root) for split in ("train", "val"))
+    return assemble(options, test, train, val, resolved, labels)
+
+
+def assemble(
+    options: Options,
+    test: Dataset,
+    train: Dataset,
+    val: Dataset,
+    resolved: tuple[str, dict[str, Any], OwnNetwork | None] | None = None,
+    labels: LabelSet | None = None,
+) -> Setup:
+    """Derive the shared network for opened splits.
+
+    Args:
+        options: the command line.
+        test: images to evaluate.
+        train: images to train on.
+        val: images to validate trainings on.
+        resolved: what :func:`benchmark.own_network.resolve` made of the network's name, where it was asked.
+        labels: what the outputs of a network with weights of its own are.
+    """
+    from benchmark.network import NetworkSpec
+    from benchmark.own_network import resolve
+    from benchmark.training import Settings
+
+    arch, keywords, own = resolved or resolve(options.network or test.network)
     default = test.scales if own is None else ()  # the dataset's scales are those of its recipes
     scales, max_size = default if options.scales is None else options.scales, options.max_size
     if options.preset == "paper":
         if options.scales is not None or options.max_size:
             raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
         scales, max_size = test.paper_scales, test.paper_max_size
-    source = test.trained_on or call
-    if own and own.weights:
-        labels = label_set(options.classes, test)
-        train, val = (training_split(split, source, labels, test, options.root) for split in ("train", "val"))
+    if labels:
         trained_on, classes, recipe = labels.name, labels.count + labels.extra, _seeded(Recipe(), options)
         data = ""  # whether the training images are here must not decide which network it is
     else:
-        train, val = (DATASETS.create(source, split=split, root=options.root) for split in ("train", "val"))
         trained_on, classes, recipe = train.label, len(train.classes), resolve_recipe(Recipe(), train, options)
         data = train.fingerprint()
     base = NetworkSpec(

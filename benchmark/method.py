@@ -46,6 +46,8 @@ class Method(nn.Module, ABC):
     recipes: Mapping[str, Recipe] = {}
     """What :meth:`fit` trains, or a network of its own in :meth:`needs`: task -> recipe. The class holds the authors'
     values; in a run the instance holds them with the overrides of the dataset and the command line applied."""
+    score_options: ClassVar[frozenset[str]] = frozenset()
+    """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
     version: ClassVar[int] = 1
     """Raise it when the method computes something else than before: records and fits of the old version are stale."""
 
@@ -87,6 +89,12 @@ class Method(nn.Module, ABC):
             float32 (B, H, W), higher = more anomalous, raw: not normalised per image or batch, and for each image
             independent of what else is in the batch.
         """
+
+    @property
+    def forwards(self) -> float:
+        """About how many forwards of the shared network :meth:`score` makes, per image and test scale, beside those
+        that all methods share; a backward counts as one. Only the plan's estimate of the time reads it."""
+        return 0.0
 
     @property
     def observes(self) -> bool:

@@ -138,5 +138,6 @@ def to_train(workshop: Workshop, steps: Sequence[Step]) -> list[NetworkSpec]:
 
 
 def to_fit(workshop: Workshop, steps: Sequence[Step]) -> list[Entry]:
-    """Methods that will be fitted for the steps."""
-    return workshop.to_fit([step.entry for step in steps])
+    """Methods that will be fitted for the steps, one of those that share a fit."""
+    fitted = {entry.fit_key: entry for entry in reversed(workshop.to_fit([step.entry for step in steps]))}
+    return list(fitted.values())[::-1]

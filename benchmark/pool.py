@@ -97,6 +97,11 @@ class Pool:
         """Shared time of all networks together."""
         return sum(clock.seconds for clock in self.clocks.values())
 
+    def release(self, kept: Collection[NetworkSpec] = ()) -> None:
+        """Drop the networks behind all specs but these; whoever asks for one again has it loaded."""
+        wanted = {spec.checkpoint for spec in kept}
+        self._networks = {spec: network for spec, network in self._networks.items() if spec in wanted}
+
     def forget(self) -> None:
         """Drop the outputs of the latest batch."""
         self._batch, self._outputs = None, {}

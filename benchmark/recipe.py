@@ -72,12 +72,19 @@ class Recipe:
     seed: int = 304
 
     def changed(self, overrides: Mapping[str, Any]) -> Recipe:
-        """The recipe with some fields replaced; a list becomes a tuple, an unknown field is an error."""
+        """The recipe with some fields replaced; a list becomes a tuple, as does a single value where several may stand.
+
+        Raises:
+            BenchmarkError: there is no such field.
+        """
         known = {f.name: f for f in dataclasses.fields(self)}
         for key in overrides:
             if key not in known:
                 raise BenchmarkError(f"A {self.task} recipe has no field '{key}'; it has {', '.join(known)}.")
         frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
+        for key, value in frozen.items():
+            if isinstance(known[key].default, tuple) and not isinstance(value, tuple):
+                frozen[key] = (value,)
         return dataclasses.replace(self, **frozen)
 
     def as_dict(self) -> dict[str, Any]:

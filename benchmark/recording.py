@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark.cost_meter import peak_memory_mib
 from benchmark.metrics import (
     Curves,
     PixelEvaluator,
@@ -29,7 +30,7 @@ from benchmark.record import (
     Record,
     Segmentation,
 )
-from benchmark.runner import Tally, network_cost, peak_memory_mib
+from benchmark.runner import Tally, network_cost
 from benchmark.workshop import Entry, Workshop
 
 INTERVALS = ("auroc", "aupr", "fpr95")

@@ -121,9 +121,8 @@ class Registry:
             raise BenchmarkError(f"The {self.kind} '{cls.name}' refuses {call!r}: {error}") from error
         bound.apply_defaults()
         config = {k: v for k, v in bound.arguments.items() if k not in keywords}
-        changed = {k: v for k, v in config.items() if v != signature.parameters[k].default}
         instance.config = config
-        instance.label = ":".join([cls.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
+        instance.label = label_of(cls, config)
         return instance
 
     def add(self, name: str, where: str, plugin: Any) -> None:
@@ -187,6 +186,18 @@ class Registry:
                 f"{module.__name__} must define exactly one public {wanted}; it has {len(found)}{names}."
             )
         return found[0]
+
+
+def defaults_of(cls: type) -> dict[str, Any]:
+    """The constructor keywords of a plugin's class with their default values."""
+    return {k: p.default for k, p in inspect.signature(cls).parameters.items()}
+
+
+def label_of(cls: type, config: Mapping[str, Any]) -> str:
+    """The plugin's name with the keywords that differ from their defaults."""
+    defaults = defaults_of(cls)
+    changed = {k: v for k, v in config.items() if v != defaults[k]}
+    return ":".join([cls.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
 
 
 METHODS = Registry("method", "methods", "benchmark.method:Method", "_")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -235,11 +233,3 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
             f"score() must return one value per pixel, {tuple(batch.labels.shape)}; it returned {found}."
         )
     return scores.float(), seconds
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """Largest memory in use so far: of the device on CUDA, of the process on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (2**20 if sys.platform == "darwin" else 2**10)

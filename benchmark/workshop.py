@@ -19,25 +19,13 @@ from benchmark.errors import BenchmarkError, in_words
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
-from benchmark.own_network import AbsentSplit, Resized
+from benchmark.own_network import Resized
 from benchmark.pool import Need, Networks, Pool
 from benchmark.provenance import gather
 from benchmark.recipe import Recipe, digest
-from benchmark.training import (
-    FitData,
-    Report,
-    Segmentation,
-    cached,
-    clear_states,
-    estimate_seconds,
-    forward_flops,
-    seeded,
-    train,
-)
-from benchmark.training.progress import duration
+from benchmark.registry import defaults_of, label_of
+from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
 from benchmark.weights import WeightsStore
-
-ONE_PASS = "one pass over the training images"
 
 
 @dataclass
@@ -94,15 +82,19 @@ class Workshop:
         needs = method.needs(base)
         key = ""
         if method.fitted:
+            # What only score() reads has its default here, so that the default configuration names every such fit.
+            defaults = defaults_of(type(method))
+            config = {k: defaults[k] if k in method.score_options else v for k, v in method.config.items()}
             parts = {
-                "config": method.config,
+                "config": config,
                 "version": method.version,
                 "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
                 "data": self.setup.base.data or self.setup.train.fingerprint(),
                 "repetition": self.setup.options.repetition,
             }
-            key = f"{self.setup.base.dataset}/{method.label.replace(':', '+')}-{digest(parts)}"
+            label = label_of(type(method), config).replace(":", "+")
+            key = f"{self.setup.base.dataset}/{label}-{digest(parts)}"
         return Entry(method, base, needs, recipes, key)
 
     def has(self, spec: NetworkSpec) -> bool:
@@ -159,15 +151,17 @@ class Workshop:
             self._guard([entry], lambda e=entry: self.connect(e))
         missing = self.to_fit([e for e in entries if not e.error])
         self._guard(missing, self._data)
-        self._observe([e for e in missing if e.method.observes and not e.error])
-        for entry in missing:
-            self._guard([entry], lambda e=entry: self._fit(e))
+        sharing: dict[str, list[Entry]] = {}  # the first of each fits, the others load what it made
+        for entry in (e for e in missing if not e.error):
+            sharing.setdefault(entry.fit_key, []).append(entry)
+        self._observe([users for users in sharing.values() if users[0].method.observes])
+        for users in sharing.values():
+            self._guard(users, lambda e=users[0]: self._fit(e))
+        fitted = [users[0] for users in sharing.values()]
         for entry in entries:
-            if entry.fit_key and entry not in missing and not entry.error:
+            if entry.fit_key and entry not in fitted and not entry.error:
                 self._guard([entry], lambda e=entry: self.store.load_into(e.fit_key, e.method))
-            # A layout for all: what was just trained and what comes from a file give the same bits.
-            entry.method.eval().requires_grad_(False)
-            entry.method.to(device=self.setup.settings.device, memory_format=torch.channels_last)
+            self.settle(entry)
 
     def train_network(self, spec: NetworkSpec) -> None:
         """Train one segmentation network and store it."""
@@ -211,49 +205,18 @@ class Workshop:
         replaced = self.store.saving(key)
         return stem.with_name(f"{stem.name}.{digest([replaced, networks])}") if replaced or networks else stem
 
-    def estimate(self, networks: Sequence[NetworkSpec], fits: Sequence[Entry]) -> dict[str, str]:
-        """In words how long each training will take on this device, by key.
-
-        Operations are counted without computing anything, the device's speed is measured in a fraction of a second. A
-        method's own training is taken to learn a network as large as the shared one while running the shared one.
-        """
-        setup = self.setup
-        if setup.own and setup.own.weights:
-            absent = isinstance(setup.train, AbsentSplit)
-            words = {spec.key: "which --weights rules out" for spec in networks}
-            for entry in fits:
-                long = "of a duration not known for a network of your own" if entry.recipes else ONE_PASS
-                words[entry.fit_key] = "for which the training images are not here" if absent else long
-            return words
-        trains = any(entry.recipes for entry in fits)
-        if not networks and not trains:
-            return {entry.fit_key: ONE_PASS for entry in fits}
-        size = tuple(setup.train[0].labels.shape)
-        words = {}
-        flops: dict[str, float] = {}
-        for spec in [*networks, setup.base]:
-            if spec.arch not in flops:
-                with torch.device("meta"):
-                    network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
-                flops[spec.arch] = forward_flops(network, size)
-        for spec in networks:
-            seconds = estimate_seconds(flops[spec.arch], size, spec.recipe, len(setup.train), setup.settings)
-            words[spec.key] = f"about {duration(seconds)}"
-        own = flops[setup.base.arch]
-        for entry in fits:
-            seconds = sum(
-                estimate_seconds(own, size, recipe, len(setup.train), setup.settings, frozen_flops=own)
-                for recipe in entry.recipes.values()
-            )
-            words[entry.fit_key] = f"about {duration(seconds)}" if seconds else ONE_PASS
-        return words
-
     def connect(self, entry: Entry) -> None:
         """Give a method its networks and let it build what depends on them."""
         entry.networks = self.pool.view(entry.needs)
         with seeded(next(iter(entry.recipes.values()), self.setup.base.recipe)):
             entry.method.build(entry.networks)
         entry.method.to(self.setup.settings.device)
+
+    def settle(self, entry: Entry) -> None:
+        """Make a fitted method ready to score."""
+        # A layout for all: what was just trained and what comes from a file give the same bits.
+        entry.method.eval().requires_grad_(False)
+        entry.method.to(device=self.setup.settings.device, memory_format=torch.channels_last)
 
     def _data(self) -> tuple[Dataset, Dataset]:
         """Training and validation split, decoded once for all that is trained."""
@@ -266,14 +229,15 @@ class Workshop:
         states = self._states(entry.fit_key, self._weights(entry))
         return FitData(*self._data(), self.setup.settings, entry.recipes, states, entry.label)
 
-    def _observe(self, entries: list[Entry]) -> None:
-        if not entries:
+    def _observe(self, sharing: list[list[Entry]]) -> None:
+        """One pass over the training images; of the entries that share a fit, the first observes."""
+        if not sharing:
             return
-        self.say(f"Statistics of the training images for {', '.join(e.label for e in entries)}")
+        self.say(f"Statistics of the training images for {', '.join(users[0].label for users in sharing)}")
         with torch.no_grad():
-            for batch in self._fit_data(entries[0]).batches():
-                for entry in entries:
-                    self._guard([entry], lambda e=entry, b=batch: e.method.observe(b, e.networks))
+            for batch in self._fit_data(sharing[0][0]).batches():
+                for users in sharing:
+                    self._guard(users, lambda e=users[0], b=batch: e.method.observe(b, e.networks))
         self.pool.forget()
 
     def _fit(self, entry: Entry) -> None:

@@ -42,6 +42,7 @@ class KNN(Method):
 
     title = "kNN"
     paper = "Sun et al., ICML 2022"
+    score_options = frozenset({"k"})
 
     def __init__(
         self, variant: str = "knth", k: int | None = None, bank: int = 20_000, tap: str = "conv_last.2"
@@ -81,8 +82,7 @@ class KNN(Method):
     def fit(self, data: FitData, networks: Networks) -> None:
         self._prune()
         [(keys, features)], self._sample, self._limit = self._sample, [], 1.0
-        if len(keys) < self.k:
-            raise BenchmarkError(f"the training images have {len(keys)} labelled cells; give a k of at most that.")
+        self._check(len(keys))
         self.bank[: len(features)] = features
         self.size.fill_(len(features))
 
@@ -98,6 +98,7 @@ class KNN(Method):
     def distances(self, queries: Tensor) -> Tensor:
         """The variant's distance of features (N, D) to the bank, (N,); normalised where the variant wants it."""
         bank = self.bank[: int(self.size)]
+        self._check(len(bank))
         squares = bank.square().sum(dim=1)
         found = []
         with torch.autocast(queries.device.type, enabled=False):  # bfloat16 is too coarse to tell neighbours apart
@@ -108,6 +109,10 @@ class KNN(Method):
                 # From the vectors themselves, since the expanded square has no digits left where they agree.
                 found.append((part[:, None] - chosen).square().sum(dim=2).sqrt().mean(dim=1))
         return torch.cat(found)
+
+    def _check(self, rows: int) -> None:
+        if rows < self.k:
+            raise BenchmarkError(f"the training images have {rows} labelled cells; give a k of at most that.")
 
     def _form(self, features: Tensor) -> Tensor:
         return features if self.mean else F.normalize(features, dim=1)

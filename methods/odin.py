@@ -49,6 +49,10 @@ class ODIN(Method):
         base = networks["base"]
         return torch.cat([self._score_image(image.float(), base) for image in batch.images.split(1)])
 
+    @property
+    def forwards(self) -> float:
+        return 3.0
+
     def perturbed(self, image: Tensor, base: Handle) -> Tensor:
         """x' of images (B, 3, H, W), float in 0..255; it may leave that range by the size of the step."""
         gradient = torch.zeros_like(image)

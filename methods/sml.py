@@ -33,6 +33,7 @@ class SML(Method):
 
     title = "SML"
     paper = "Jung et al., ICCV 2021"
+    score_options = frozenset({"boundary", "smoothing"})
 
     def __init__(self, boundary: bool = True, smoothing: bool = True) -> None:
         super().__init__()

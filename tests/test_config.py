@@ -111,3 +111,9 @@ def test_a_limit_shortens_the_test_images_and_nothing_else(town):
     assert (len(whole.test), len(short.test)) == (4, 3)
     assert whole.base == short.base and len(short.train) == 4
     assert whole.dataset == short.dataset == short.test.label == "town:edition=2"
+
+
+def test_a_single_value_stands_for_a_field_of_several():
+    recipe = Recipe().changed({"scales": 300, "crop": [45, 60]})
+    assert recipe.scales == (300,) and recipe.crop == (45, 60)
+    assert Recipe().changed({"lr": 1}).lr == 1

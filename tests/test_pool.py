@@ -151,6 +151,14 @@ def test_networks_are_frozen_and_evaluating(pool):
     assert not module.training and not any(p.requires_grad for p in module.parameters())
 
 
+def test_a_released_network_is_loaded_again():
+    pool = Pool(lambda spec: Net(1), torch.device("cpu"))
+    one, other = SPEC, SPEC.member(1)
+    modules = [pool.network(one), pool.network(other)]
+    pool.release([dataclasses.replace(one, scales=(16,))])
+    assert pool.network(one) is modules[0] and pool.network(other) is not modules[1]
+
+
 def test_a_run_of_other_images_is_not_kept_and_lets_gradients_through(pool):
     view, batch = pool.view({"base": Need(SPEC)}), make_batch()
     kept = view["base"](batch)

@@ -20,4 +20,6 @@ def reproduce(arguments: argparse.Namespace) -> int:
         for preset in PRESETS:
             print(f"\n== preset {preset}{', plan' if dry else ''}", flush=True)
             codes.append(run(argparse.Namespace(**options | {"preset": preset, "dry_run": dry})))
+    if arguments.dry_run:
+        print("\nEach plan counts all that is missing now; the second finds the networks that the first has trained.")
     return max(codes)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from benchmark.config import Options, choose_dataset, make_setup, parse_recipe, parse_repetitions
 from benchmark.errors import BenchmarkError
+from benchmark.forecast import Forecast
 from benchmark.leaderboard import print_table
 from benchmark.metrics import protocol
 from benchmark.passes import passes
-from benchmark.plan import Step, make_steps, network_name, split_calls, to_fit, to_train
+from benchmark.plan import Step, make_steps, network_name, split_calls
 from benchmark.published import RESULTS, read_published
 from benchmark.record import Record
 from benchmark.recording import make_record
@@ -167,23 +168,23 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
     if setup.base.scales:
         size = "scales " + ", ".join(map(str, setup.base.scales))
     _say(f"Network {network_name(setup)}, {size}, on {setup.settings.device}.")
+    forecast = Forecast(workshop, pending, evaluates)
     for step in steps:
         if step.current:
             _say(f"  {step.entry.label}: current, {step.path}")
         elif evaluates:
             why = "; ".join(step.reasons) or "not measured yet"
-            _say(f"  {step.entry.label}: {why}")
-    networks, fits = to_train(workshop, pending), to_fit(workshop, pending)
-    seconds = workshop.estimate(networks, fits)
-    for spec in networks:
-        options = "".join(f":{key}={value}" for key, value in spec.options)
-        member = f" member {spec.recipe.member}" if spec.recipe.member else ""
-        _say(f"  train {spec.arch}{options}{member} on {spec.dataset}, {seconds[spec.key]}")
-    for entry in fits:
-        _say(f"  fit {entry.label}, {seconds[entry.fit_key]}")
-    if pending and evaluates:
+            alone = f"; alone {forecast.row(step.entry)}" if forecast.known else ""
+            _say(f"  {step.entry.label}: {why}{alone}")
+    if not pending:
+        return
+    for line in forecast.trainings():
+        _say(f"  {line}")
+    if evaluates:
         passes = ", in two passes" if protocols_of_second_pass(setup) else ""
         _say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
+    if forecast.known:
+        _say(f"All together {forecast.whole} on {setup.settings.device}.")
 
 
 def _outcome(steps: Sequence[Step]) -> Outcome:

@@ -64,6 +64,18 @@ def estimate_seconds(
     )
 
 
+def evaluation_seconds(flops: float, images: int, device: torch.device, precision: str) -> float:
+    """Seconds of the forwards of so many images.
+
+    Args:
+        flops: of all forwards of one image.
+        images: their number.
+        device: where.
+        precision: "fp32" or "bf16".
+    """
+    return images * flops / _throughput(device, precision)
+
+
 @lru_cache(maxsize=4)
 def _throughput(device: torch.device, precision: str) -> float:
     """Operations per second of a small convolutional network in training, measured in about 0.2 s."""

@@ -70,7 +70,9 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """ "42 s", "3 min" or "2.5 h"."""
+    """ "42 s", "3 min", "2.5 h" or "120 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 3600:.0f} h"

@@ -118,12 +118,43 @@ def _bench(verbs) -> None:
         "bench",
         "bench",
         "bench",
-        "measure the suite's own speed and accuracy against its peers",
+        "measure the suite's own speed and accuracy, or what every row of the paper's table costs on this machine",
         """
 bench metrics
-bench pooled""",
+bench pooled
+bench costs
+bench costs --write results
+bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     )
-    parser.add_argument("what", choices=("metrics", "pooled"))
+    parser.add_argument("what", choices=("metrics", "pooled", "costs"), help="the other options are those of costs")
+    parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
+    parser.add_argument(
+        "--dataset",
+        default="streethazards",
+        metavar="NAME",
+        help="whose sizes, classes and recipes; its files are not needed (default: %(default)s)",
+    )
+    parser.add_argument("--network", default="", metavar="NAME", help="shared network (default: the dataset's)")
+    parser.add_argument("--size", default="1280x720", metavar="WxH", help="of the images (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=0, metavar="N", help="timed steps and batches (default: by device)"
+    )
+    parser.add_argument("--images", type=int, default=0, metavar="N", help="images of a split, for trials")
+    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
+    parser.add_argument(
+        "--recipe", action="append", default=[], metavar="TASK.FIELD=VALUE", help="change a training recipe, for trials"
+    )
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16"),
+        help="arithmetic of training and evaluation (default: bf16 where the hardware has it)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="threads that load images (default: by device)")
+    parser.add_argument(
+        "--write", type=Path, metavar="DIR", help="also store the measurement for the tables, usually in results"
+    )
 
 
 def _weights(verbs) -> None:

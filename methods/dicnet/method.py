@@ -39,6 +39,7 @@ class DiCNet(Method):
     title = "DiCNet"
     paper = "Zhou et al., arXiv 2112.09908"
     single_scale = True
+    score_options = frozenset({"align_corners"})
     recipes: Mapping[str, Recipe] = {
         # Released training: Adam with L2 on every parameter, constant rate, full 1280x720 images with flips.
         "distillation": Recipe(

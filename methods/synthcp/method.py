@@ -51,6 +51,7 @@ class SynthCP(Method):
 
     title = "SynthCP"
     paper = "Xia et al., ECCV 2020"
+    score_options = frozenset({"threshold"})
     recipes: Mapping[str, Recipe] = {
         # Released training of the generator: Adam at 1e-4 (generator) and 4e-4 (discriminator).
         "synthesis": Recipe(
@@ -84,6 +85,10 @@ class SynthCP(Method):
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
         # Kept with the outputs that all methods share, the features of several scales would be there at once.
         return {"base": Need(base, (TAP,) if len(base.scales) < 2 else ())}
+
+    @property
+    def forwards(self) -> float:
+        return 2.0  # image and synthesis; with one test scale the image's is the shared one
 
     def build(self, networks: Networks) -> None:
         network, spec = networks["base"].module, networks["base"].spec

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.recipe import Recipe
 from benchmark.training import FitData, Segmentation, run_seed, seeded
 from benchmark.training.progress import Progress, say
-from methods.tradi.sampling import batch_norms, reestimate, sample_network
+from methods.tradi.sampling import batch_norms, capacity, reestimate, sample_network
 from methods.tradi.task import TrackedSegmentation
 from methods.tradi.tracker import NamedBuffers, WeightTracker, sampled_parameters
 
@@ -33,7 +34,8 @@ class TRADI(Method):
     tracks mean and variance of its weights (:class:`~methods.tradi.tracker.WeightTracker`). The M members are
     drawn from that distribution (:func:`~methods.tradi.sampling.sample_weights`), and their batch normalisations are
     estimated anew on training images. What is stored is the mean, the variance and each member's normalisation
-    statistics; the weights are drawn again from the seed, and M copies of the network are kept in memory.
+    statistics; the weights are drawn again from the seed. Members within a memory budget are kept
+    (:func:`~methods.tradi.sampling.capacity`), the others are drawn anew for every batch, to the same bits.
 
     The spread of the members is about 21 times the root mean square of a weight's latest 450 steps, so it falls with
     the learning rate, and after a long schedule that ends at 0 the members are one network. `lr_floor` keeps it open;
@@ -55,6 +57,7 @@ class TRADI(Method):
 
     title = "TRADI"
     paper = "Franchi et al., ECCV 2020"
+    score_options = frozenset({"aggregate"})
     recipes: Mapping[str, Recipe] = {"segmentation": Recipe()}
 
     def __init__(
@@ -80,6 +83,10 @@ class TRADI(Method):
         self.displacement, self.start, self.lr_floor = displacement, start, lr_floor
         self.shared_phase, self.aggregate, self.bn_images = shared_phase, aggregate, bn_images
 
+    @property
+    def forwards(self) -> float:
+        return self.members
+
     def build(self, networks: Networks) -> None:
         self.network = copy.deepcopy(networks["base"].module)
         self.variances = NamedBuffers({n: torch.zeros_like(p) for n, p in sampled_parameters(self.network).items()})
@@ -89,7 +96,7 @@ class TRADI(Method):
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean_miou", torch.zeros(()))
         self.register_buffer("member_miou", torch.zeros(self.members))
-        self._sampled: tuple[Network, ...] = ()
+        self._kept: tuple[Network, ...] = ()  # the first members; a tuple, since they are not stored
 
     def fit(self, data: FitData, networks: Networks) -> None:
         recipe, base = data.recipes["segmentation"], networks["base"]
@@ -103,17 +110,13 @@ class TRADI(Method):
         self.seed.fill_(run_seed(recipe))
         self.to(data.settings.device)
         with torch.no_grad():
-            self._sampled = self._draw()
             self._estimate_norms(data, base.spec)
             self._measure(data, recipe)
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
-        if not self._sampled:
-            self._sampled = self._draw()
-            self._restore_norms()
         spec = networks["base"].spec
         total: Tensor | None = None
-        for member in self._sampled:
+        for member in self.ensemble():
             scales = [member.segment(batch.images, scale, spec.max_size) for scale in spec.scales or (0,)]
             outputs = Outputs(scales, batch.size)
             if self.aggregate == "logits":
@@ -125,31 +128,49 @@ class TRADI(Method):
             return -torch.log_softmax(total / self.members, dim=1).amax(dim=1)
         return math.log(self.members) - total.amax(dim=1)
 
-    def _draw(self) -> tuple[Network, ...]:
-        """The members, with the mean network's normalisation statistics. A tuple, since they are not stored."""
-        seeds = (int(self.seed) * 1_000_003 + index for index in range(self.members))
-        drawn = (sample_network(self.network, self.variances, seed, self.shared_phase) for seed in seeds)
-        return tuple(member.to(memory_format=torch.channels_last) for member in drawn)
+    def ensemble(self) -> Iterator[Network]:
+        """The members in order, with their normalisation statistics."""
+        if not self._kept:
+            count = min(self.members, capacity(self.network, self.seed.device))
+            self._kept = tuple(self._member(index) for index in range(count))
+        yield from self._kept
+        for index in range(len(self._kept), self.members):
+            yield self._member(index)
+
+    def _member(self, index: int) -> Network:
+        member = self._draw(index)
+        norms = batch_norms(member)
+        sizes = [norm.num_features for norm in norms]
+        for norm, mean, variance in zip(
+            norms, self.norm_means[index].split(sizes), self.norm_variances[index].split(sizes)
+        ):
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+        return member
+
+    def _draw(self, index: int) -> Network:
+        """A member with the mean network's normalisation statistics."""
+        seed = int(self.seed) * 1_000_003 + index
+        member = sample_network(self.network, self.variances, seed, self.shared_phase)
+        return member.to(memory_format=torch.channels_last)
 
     def _estimate_norms(self, data: FitData, spec: NetworkSpec) -> None:
-        title = f"{data.title} normalisation of {self.members} members"
-        images = _spaced(data.train_set, self.bn_images, data, title)
-        # The pyramid's coarsest branch has one value per image and channel, and of one value there is no variance.
-        batches = (batch for batch in images if len(batch) > 1)
-        reestimate((self.network, *self._sampled), batches, spec.scales, spec.max_size)
-        for index, member in enumerate(self._sampled):
-            norms = batch_norms(member)
-            self.norm_means[index] = torch.cat([norm.running_mean for norm in norms])
-            self.norm_variances[index] = torch.cat([norm.running_var for norm in norms])
-
-    def _restore_norms(self) -> None:
-        for index, member in enumerate(self._sampled):
-            norms = batch_norms(member)
-            sizes = [norm.num_features for norm in norms]
-            means, variances = self.norm_means[index].split(sizes), self.norm_variances[index].split(sizes)
-            for norm, mean, variance in zip(norms, means, variances):
-                norm.running_mean.copy_(mean)
-                norm.running_var.copy_(variance)
+        """Normalisation statistics of the mean network and of all members, of as many at a time as may be kept."""
+        count = capacity(self.network, self.seed.device)
+        for first in range(0, self.members, count):
+            group = range(first, min(first + count, self.members))
+            title = f"{data.title} normalisation of members {first + 1} to {group[-1] + 1} of {self.members}"
+            images = _spaced(data.train_set, self.bn_images, data, title)
+            # The pyramid's coarsest branch has one value per image and channel, and of one value there is no variance.
+            batches = (batch for batch in images if len(batch) > 1)
+            members = tuple(self._draw(index) for index in group)
+            reestimate(members if first else (self.network, *members), batches, spec.scales, spec.max_size)
+            for index, member in zip(group, members):
+                norms = batch_norms(member)
+                self.norm_means[index] = torch.cat([norm.running_mean for norm in norms])
+                self.norm_variances[index] = torch.cat([norm.running_var for norm in norms])
+            if not first:
+                self._kept = members
 
     def _measure(self, data: FitData, recipe: Recipe) -> None:
         """mIoU of the mean network and of every member; says so where a member has collapsed."""
@@ -157,7 +178,7 @@ class TRADI(Method):
             return
         batches = list(_spaced(data.val_set, VALIDATION_IMAGES, data))
         values = []
-        for network in (self.network, *self._sampled):
+        for network in chain((self.network,), self.ensemble()):
             task = Segmentation(network, data.train_set.classes)
             task.recipe = recipe
             values.append(task.validate(batches)["mIoU"])

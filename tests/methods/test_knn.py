@@ -129,3 +129,7 @@ def test_impossible_banks_are_refused():
     few = make_batch(1, 16, 16, labels=torch.zeros(1, 16, 16, dtype=torch.uint8))
     with pytest.raises(BenchmarkError, match="have 4 labelled cells"):
         fitted([few], network=Net())
+    method, networks = fitted([few], network=Net(), k=2)
+    method.k = 5  # as one that was not fitted itself and loads the fit of another k
+    with pytest.raises(BenchmarkError, match="have 4 labelled cells"):
+        method.score(few, networks)

@@ -21,6 +21,7 @@ def test_metadata_is_complete(name):
     assert all(isinstance(r, Recipe) and r.task == task for task, r in cls.recipes.items())
     method = METHODS.create(name)
     assert method.label == name
+    assert cls.score_options <= set(method.config)
     assert METHODS.create(":".join([name, *(f"{k}={v}" for k, v in method.config.items() if v != "")])).label == name
 
 

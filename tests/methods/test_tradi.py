@@ -150,7 +150,7 @@ def test_the_score_is_minus_the_log_of_the_largest_mean_probability(toy):
     workshop, entry = toy
     method, (batch,) = entry.method, collate([workshop.setup.test[0]])
     with torch.no_grad():
-        members = [m.segment(batch.images) for m in method._sampled]
+        members = [m.segment(batch.images) for m in method.ensemble()]
         logits = torch.stack([m.upsample(m.logits, batch.size) for m in members])
         score = method.score(batch, entry.networks)
         torch.testing.assert_close(score, -logits.softmax(2).mean(0).amax(1).log())
@@ -159,6 +159,34 @@ def test_the_score_is_minus_the_log_of_the_largest_mean_probability(toy):
             method.score(batch, entry.networks), -logits.mean(0).log_softmax(1).amax(1), atol=1e-5, rtol=1e-5
         )
         method.aggregate = "probabilities"
+
+
+def test_members_beyond_the_memory_budget_are_drawn_anew_to_the_same_bits(toy, monkeypatch):
+    workshop, entry = toy
+    (batch,) = collate([workshop.setup.test[0]])
+    method = entry.method
+    size = sum(tensor.nbytes for tensor in method.network.state_dict().values())
+    with torch.no_grad():
+        kept, score = list(method.ensemble()), method.score(batch, entry.networks)
+        assert all(a is b for a, b in zip(kept, method.ensemble()))
+        monkeypatch.setattr("methods.tradi.sampling.KEPT_BYTES", 2 * size)
+        loaded = workshop.entry(METHODS.create("tradi:members=3:bn_images=4:lr_floor=0"))
+        workshop.prepare([loaded])
+        drawn = [list(loaded.method.ensemble()) for _ in range(2)]
+        assert [a is b for a, b in zip(*drawn)] == [True, True, False]
+        for ours, theirs in zip(kept, drawn[1]):
+            assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
+        assert torch.equal(loaded.method.score(batch, loaded.networks), score)
+
+
+def test_a_fit_in_groups_of_members_is_the_fit_of_all_at_once(toy, monkeypatch, tmp_path):
+    monkeypatch.setattr("methods.tradi.sampling.KEPT_BYTES", 1)
+    workshop = toy_workshop(tmp_path, ())
+    entry = workshop.entry(METHODS.create("tradi:members=3:bn_images=4:lr_floor=0"))
+    workshop.prepare([entry])
+    assert not entry.error and len(entry.method._kept) == 1
+    whole, parts = (one.store.load(entry.fit_key) for one in (toy[0], workshop))
+    assert whole.keys() == parts.keys() and all(torch.equal(value, parts[key]) for key, value in whole.items())
 
 
 def test_other_options_keep_the_contract_of_methods():

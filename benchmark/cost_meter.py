@@ -1,0 +1,78 @@
+"""Time and memory of a piece of work."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import re
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+
+class CostMeter:
+    """Seconds and largest memory of what happens inside ``with CostMeter(device) as meter:``.
+
+    On CUDA the memory is that of the tensors, on the CPU that of the whole process. Where the kernel does not forget
+    its high-water mark (it does on Linux), a later peak is no lower than an earlier one.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds = 0.0
+        self.memory_gib = 0.0
+
+    def __enter__(self) -> CostMeter:
+        clear(self.device)
+        forget_peak(self.device)
+        self._began = now(self.device)
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self.seconds = now(self.device) - self._began
+        self.memory_gib = peak_memory_mib(self.device) / 1024
+
+
+def now(device: torch.device) -> float:
+    """Time in seconds, after everything queued on the device has finished."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def clear(device: torch.device) -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Largest memory in use so far: of the device on CUDA, of the process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", _read("/proc/self/status"), re.MULTILINE)
+    if found:
+        return int(found[1]) / 2**10
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let :func:`peak_memory_mib` begin anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):  # another system, or one that does not allow it
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""
