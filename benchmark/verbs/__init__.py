@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.arguments import data, evaluation, networks, out, preset, verb, work
+from benchmark.arguments import evaluation, networks, preset, verb, work
 from benchmark.verbs.results import compare, score, show, table
 from benchmark.verbs.tools import bench, check, export, fetch, list_, weights
 
