@@ -189,7 +189,7 @@ def _show(axes, row: SheetRow, column: int, palette: Sequence[Sequence[int]], cl
     shown = colour(row.labels, palette if class_labels else [KNOWN_RGB])
     # Known classes are paler, so that small anomalies are seen.
     known = (row.labels < ANOMALY)[..., None]
-    axes.imshow(np.where(known, shown // 2 + 120, shown).astype(np.uint8))
+    axes.imshow(np.where(known, shown.astype(int) * 3 // 4 + 60, shown).astype(np.uint8))
 
 
 def _outline(axes, labels: np.ndarray) -> None:
