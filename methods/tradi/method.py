@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data import Batch, Dataset, collate
+from benchmark.errors import BenchmarkError
 from benchmark.method import Method, Networks
 from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.recipe import Recipe
@@ -90,9 +91,14 @@ class TRADI(Method):
     def build(self, networks: Networks) -> None:
         self.network = copy.deepcopy(networks["base"].module)
         self.variances = NamedBuffers({n: torch.zeros_like(p) for n, p in sampled_parameters(self.network).items()})
-        means, variances = zip(*((n.running_mean, n.running_var) for n in batch_norms(self.network)))
-        self.register_buffer("norm_means", torch.zeros(self.members, sum(m.numel() for m in means)))
-        self.register_buffer("norm_variances", torch.ones(self.members, sum(v.numel() for v in variances)))
+        features = sum(norm.num_features for norm in batch_norms(self.network))
+        if not features:
+            raise BenchmarkError(
+                f"TRADI estimates its members' batch normalisations anew, and {networks['base'].spec.arch} has none; "
+                f"take another network or leave tradi out of --methods."
+            )
+        self.register_buffer("norm_means", torch.zeros(self.members, features))
+        self.register_buffer("norm_variances", torch.ones(self.members, features))
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean_miou", torch.zeros(()))
         self.register_buffer("member_miou", torch.zeros(self.members))

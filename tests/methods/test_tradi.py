@@ -4,10 +4,12 @@ import copy
 
 import pytest
 import torch
+from method_toys import view_of
 from torch import nn
 
 from benchmark.contract import Toy, check_method, toy_workshop
 from benchmark.data import collate
+from benchmark.errors import BenchmarkError
 from benchmark.networks import build_network
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
@@ -192,3 +194,9 @@ def test_a_fit_in_groups_of_members_is_the_fit_of_all_at_once(toy, monkeypatch, 
 def test_other_options_keep_the_contract_of_methods():
     call = "tradi:members=2:shared_phase=true:displacement=gradient:start=paper:aggregate=logits"
     assert [f for f in check_method(call) if f.wrong] == []
+
+
+def test_a_network_without_normalisation_is_refused_in_a_sentence():
+    method = METHODS.create("tradi")
+    with pytest.raises(BenchmarkError, match="net has none; take another network"):
+        method.build(view_of(method))
