@@ -65,11 +65,13 @@ class CamVidOOD(FileDataset):
     # The best AUPR of a few values each on pasted:base=camvid-ood (README, "How settings are chosen"). No class of
     # CamVid's says "other", but its void does.
     method_options = {  # noqa: RUF012
+        "deep_ensemble": {"criterion": "mutual_information"},
         "dicnet": {"teacher_target": "conv"},
         "knn": {"k": 5},
         "mahalanobis": {"covariance": "class"},
         "mc_dropout": {"criterion": "entropy"},
         "odin": {"temperature": 100, "epsilon": 0.0},
+        "synthcp": {"threshold": 0.9},
         "void": {"extra": True},
     }
     # Validation mIoU of one training each: 0.537 with the recipe of MiniHazards for 40 epochs, 0.541 with 2.4 times the
