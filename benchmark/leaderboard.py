@@ -12,7 +12,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.jsonfile import write_atomic
 from benchmark.pages import html, tex
 from benchmark.published import PublishedRow, read_published
-from benchmark.record import Record, read_all
+from benchmark.record import Record, file_name, read_all
 from benchmark.tables import FURTHER_TITLE, csv_text, markdown, markdown_further, terminal
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
@@ -32,24 +32,28 @@ def render(results: Path) -> dict[Path, str]:
     """Every generated file below the results folder with its text; records that cannot be read are left out."""
     results = Path(results)
     made = boards(read_all(results)[0], read_published(results))
+    tables = results / "tables"
     files = {results / "LEADERBOARD.md": _page(made, read_costs(results))}
     for board in made:
-        stem = results / "tables" / board.name
+        stem = file_name(board.name)
         if any(one.rows or one.auxiliary for one in board.blocks):
-            files[stem.with_name(f"{board.name}.csv")] = csv_text(board)
-            files[stem.with_name(f"{board.name}.tex")] = tex(board)
-        files[stem.with_name(f"{board.name}.html")] = html(board, LEGEND)
+            files[tables / f"{stem}.csv"] = csv_text(board)
+            files[tables / f"{stem}.tex"] = tex(board)
+        files[tables / f"{stem}.html"] = html(board, LEGEND)
     return files
 
 
 def render_readme(results: Path, text: str, name: str = "README.md") -> str:
     """The README's text with the compact leaderboard between its two markers, and the costs where it has theirs.
 
+    Datasets with options (other variants, images for choosing settings) are left to LEADERBOARD.md.
+
     Raises:
         BenchmarkError: a marker is missing, doubled or in the wrong order.
     """
     made = boards(read_all(results)[0], read_published(results))
-    parts = [_section(b, compact=True) for b in made if b.blocks[0].network or b.blocks[0].published]
+    shown = [b for b in made if (b.blocks[0].network or b.blocks[0].published) and ":" not in b.name]
+    parts = [_section(b, compact=True) for b in shown]
     text = _between(text, BEGIN, END, [*parts, LEGEND] if parts else ["Nothing is measured yet."], name)
     if COSTS_BEGIN in text or COSTS_END in text:
         costs = read_costs(results)

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmark.journal import Journal
 from benchmark.plan import Step, expected_identity
 from benchmark.recipe import digest
+from benchmark.record import file_name
 from benchmark.workshop import Workshop
 
 
@@ -46,7 +47,7 @@ def journal_of(workshop: Workshop, marks: Mapping[str, str]) -> Journal:
         workshop: whose output folder holds it.
         marks: method label -> mark.
     """
-    return Journal(_folder(workshop) / f"{workshop.setup.dataset}-{digest(sorted(marks.values()))}.npz")
+    return Journal(_folder(workshop) / f"{file_name(workshop.setup.dataset)}-{digest(sorted(marks.values()))}.npz")
 
 
 def _folder(workshop: Workshop) -> Path:

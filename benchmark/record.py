@@ -204,12 +204,12 @@ def network_label(arch: str, options: dict[str, Any], scales: tuple[int, ...], m
 def record_path(
     results: Path, dataset: str, network: str, method: str, seed: int = 0, limit: int | None = None
 ) -> Path:
-    """``results/records/<dataset>/<network label>/<method label>[+seedN][+firstN].json``, with ``:`` written as ``+``.
+    """``results/records/<dataset label>/<network label>/<method label>[+seedN][+firstN].json``, ``:`` written as ``+``.
 
     A trial with ``--limit`` has a file of its own, lest it replace the whole measurement.
     """
     stem = file_name(method) + (f"+seed{seed}" if seed else "") + (f"+first{limit}" if limit else "")
-    return Path(results) / "records" / dataset / file_name(network) / f"{stem}.json"
+    return Path(results) / "records" / file_name(dataset) / file_name(network) / f"{stem}.json"
 
 
 def file_name(label: str) -> str:
@@ -263,8 +263,8 @@ def _mend(path: Path) -> str:
         return "measure it again with 'python -m benchmark run --force'."
     label, seed, limit = re.fullmatch(r"(.*?)(?:\+seed(\d+))?(?:\+first(\d+))?", path.stem).groups()
     options = (f" --repetition {seed}" if seed else "") + (f" --limit {limit}" if limit else "")
-    method = unquote(label.replace("+", ":"))
-    return f"measure it again with 'python -m benchmark run --force --dataset {parts[-3]} --methods {method}{options}'."
+    dataset, method = (unquote(text.replace("+", ":")) for text in (parts[-3], label))
+    return f"measure it again with 'python -m benchmark run --force --dataset {dataset} --methods {method}{options}'."
 
 
 def _finite(value: float | None, name: str, missing: dict[str, str]) -> float | None:

@@ -261,3 +261,13 @@ def test_the_papers_six_rows_are_published_here_in_its_order():
 def test_the_leaderboard_needs_no_torch():
     code = "import sys; import benchmark.leaderboard; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
+
+
+def test_datasets_with_options_are_left_to_the_page_and_have_portable_file_names(results, readme):
+    record("msp", dataset="pasted:base=toyset", title="Pasted").write(results)
+    record("msp").write(results)
+    leaderboard.write(results, readme)
+    assert "## Pasted" in (results / "LEADERBOARD.md").read_text() and "Pasted" not in readme.read_text()
+    names = [path.name for path in results.rglob("*")]
+    assert "pasted+base=toyset.csv" in names and not [name for name in names if ":" in name]
+    assert leaderboard.check(results, readme) == []
