@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
-from benchmark import cli
+from benchmark.cli import main as cli
 from benchmark.registry import DATASETS, METHODS, NETWORKS
 
 # Four images of 64x48 pixels; a file DIR/damaged holds the position of a test image that cannot be read.
 TOWN = """
-from benchmark.contract import Toy
+from benchmark.run.contract import Toy
 from benchmark.errors import BenchmarkError
 
 class Town(Toy):

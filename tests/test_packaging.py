@@ -22,7 +22,9 @@ def test_an_installed_copy_has_every_module_and_the_published_numbers(tmp_path):
     wanted = {p.relative_to(HOME) for top, kind in kinds for p in (HOME / top).rglob(kind)}
     assert {p.relative_to(library) for p in library.rglob("*") if p.is_file()} == wanted
 
-    asked = "from benchmark.published import *; print(RESULTS, len(read_published(RESULTS).rows['streethazards']))"
+    asked = (
+        "from benchmark.records.published import *; print(RESULTS, len(read_published(RESULTS).rows['streethazards']))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(library)}
     done = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout == f"{library / 'results'} 6\n", done.stderr

@@ -10,7 +10,6 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.curves import Curves, thin_curves
-from benchmark.metrics.image import SortedImage, failures
 from benchmark.metrics.inputs import as_maps
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.pooled import PooledHistogram, PooledKeys
@@ -18,6 +17,7 @@ from benchmark.metrics.protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
 from benchmark.metrics.rows import Rows, join_equal
+from benchmark.metrics.sorted_image import SortedImage, failures
 from benchmark.metrics.strata import Strata
 
 DEFAULT_PROTOCOLS = ("per-image", "pooled")
@@ -82,7 +82,7 @@ class PixelEvaluator:
         if isinstance(scores, np.ndarray):
             image: Any = SortedImage(scores, labels, self._strata, where)
         else:
-            from benchmark.metrics.image_torch import TorchImage
+            from benchmark.metrics.sorted_image_torch import TorchImage
 
             image = TorchImage(scores, labels, self._strata, where)
         rows, anomalous = self._measure(image_id, image, scores, labels, prediction)

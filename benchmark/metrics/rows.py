@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import replacing
+from benchmark.io.atomic import replacing
 from benchmark.metrics.protocols import FPR_RULES, PixelProtocol, pixel_protocol
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
 """Training: one loop, into which tasks plug."""
 
+from benchmark.machine import Settings
+from benchmark.progress import Progress
 from benchmark.training.estimate import estimate_seconds, evaluation_seconds, forward_flops
 from benchmark.training.fitdata import FitData
 from benchmark.training.loader import Cached, cached, native_batches
 from benchmark.training.loop import Report, train
-from benchmark.training.progress import Progress
 from benchmark.training.schedule import learning_rate_factor, run_seed, seeded, steps_per_epoch
 from benchmark.training.segmentation import Segmentation
-from benchmark.training.settings import Settings
 from benchmark.training.state import clear_states
 from benchmark.training.task import Task
 

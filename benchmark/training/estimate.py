@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.machine import Settings
 from benchmark.network import scaled_size
 from benchmark.recipe import Recipe
 from benchmark.training.schedule import steps_per_epoch
-from benchmark.training.settings import Settings
 
 
 def forward_flops(network: nn.Module, size: tuple[int, int], stride: int = 8) -> float:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.data import Batch, Dataset
+from benchmark.machine import Settings
+from benchmark.progress import Progress
 from benchmark.recipe import Recipe, digest
 from benchmark.training.loader import cached, native_batches
 from benchmark.training.loop import Report, train
-from benchmark.training.progress import Progress
-from benchmark.training.settings import Settings
 from benchmark.training.task import Task
 
 

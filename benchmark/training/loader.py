@@ -14,12 +14,12 @@ from typing import TypeVar
 import torch
 
 from benchmark.data import Batch, Dataset, Sample, collate
+from benchmark.distributed import rank, world
+from benchmark.machine import Settings
+from benchmark.progress import counted
 from benchmark.recipe import Recipe
 from benchmark.training.augment import augment, shuffled
-from benchmark.training.distributed import rank, world
-from benchmark.training.progress import counted
 from benchmark.training.schedule import run_seed
-from benchmark.training.settings import Settings
 
 CACHE_BYTES = 2 << 30
 """A split that decodes to at most this much is kept in memory."""

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from benchmark.data import Dataset
+from benchmark.distributed import rank, world
 from benchmark.errors import BenchmarkError
+from benchmark.machine import Settings
+from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
-from benchmark.training.distributed import rank, world
 from benchmark.training.loader import cached, native_batches, training_batches
-from benchmark.training.progress import Progress, say
 from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch
-from benchmark.training.settings import Settings
 from benchmark.training.state import identity, load_state, save_state
 from benchmark.training.task import Task
 

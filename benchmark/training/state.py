@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmark.data import Dataset
-from benchmark.files import replacing
+from benchmark.io.atomic import replacing
 from benchmark.recipe import Recipe, digest
 from benchmark.training.task import Task
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.data import Batch
+from benchmark.distributed import average_gradients
 from benchmark.errors import BenchmarkError
+from benchmark.machine import Settings
 from benchmark.recipe import Recipe
-from benchmark.training.distributed import average_gradients
-from benchmark.training.settings import Settings
 
 
 class Task(nn.Module, ABC):

@@ -11,9 +11,9 @@ from torch import Tensor
 from benchmark.errors import BenchmarkError
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
+from benchmark.progress import say
 from benchmark.recipe import Recipe
 from benchmark.training import FitData, seeded
-from benchmark.training.progress import say
 from benchmark.training.segmentation import nearest
 from methods.synthcp.features import add_resized, cosine
 from methods.synthcp.perceptual import Perceptual, cached_file

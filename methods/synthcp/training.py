@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.data import Batch
+from benchmark.distributed import average_gradients
 from benchmark.recipe import Recipe
 from benchmark.training import Task
-from benchmark.training.distributed import average_gradients
 from benchmark.training.segmentation import nearest
 from benchmark.training.task import make_optimiser
 from methods.synthcp.discriminator import Discriminator

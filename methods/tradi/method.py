@@ -15,9 +15,9 @@ from benchmark.data import Batch, Dataset, collate
 from benchmark.errors import BenchmarkError
 from benchmark.method import Method, Networks
 from benchmark.network import Network, NetworkSpec, Outputs
+from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
 from benchmark.training import FitData, Segmentation, run_seed, seeded
-from benchmark.training.progress import Progress, say
 from methods.tradi.sampling import batch_norms, capacity, reestimate, sample_network
 from methods.tradi.task import TrackedSegmentation
 from methods.tradi.tracker import NamedBuffers, WeightTracker, sampled_parameters

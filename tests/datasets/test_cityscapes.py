@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.contract import check_dataset
 from benchmark.data import IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
+from benchmark.run.contract import check_dataset
 from tests.datasets.files import cityscapes, noise, write
 
 # Every value of a labelIds file with its train id, as the authors' table of labels lists them.

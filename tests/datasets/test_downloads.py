@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from archives import image, packed, taped
 
-from benchmark import cli
+from benchmark.cli import main as cli
 from benchmark.registry import DATASETS
 from tests.datasets.files import ids, noise
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.cli import main
-from benchmark.contract import check_dataset
+from benchmark.cli.main import main
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.networks import External
-from benchmark.own_network import Resized
 from benchmark.registry import DATASETS
+from benchmark.run.contract import check_dataset
+from benchmark.run.given_network import Resized
 from benchmark.training import Settings, cached
 from tests.datasets.files import noise, write
 

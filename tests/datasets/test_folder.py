@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from benchmark.contract import check_dataset
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
+from benchmark.run.contract import check_dataset
 from tests.datasets.files import ids, noise, write
 
 OWN = """

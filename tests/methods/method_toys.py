@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.contract import Toy, toy_workshop
 from benchmark.data import Batch, Sample
 from benchmark.network import Network, NetworkSpec, Outputs, ScaleOutputs
 from benchmark.networks import build_network
 from benchmark.pool import Pool
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
+from benchmark.run.contract import Toy, toy_workshop
 
 SPEC = NetworkSpec("net", "toy", 3, Recipe())
 TAP = "conv_last.2"

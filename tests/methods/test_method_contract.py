@@ -4,10 +4,10 @@ import pytest
 import torch
 from method_toys import Odd, prepared
 
-from benchmark.contract import Toy, check_method
 from benchmark.data import collate
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
+from benchmark.run.contract import Toy, check_method
 
 EVERY = pytest.mark.parametrize("name", METHODS.names())
 OPTIONS = {"void": ":index=1", "tradi": ":members=3"}  # the toy images have no class 3; twenty members take long

@@ -6,13 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmark.config import Options
-from benchmark.contract import Toy, toy_workshop
 from benchmark.data import Batch
 from benchmark.network import NetworkSpec, Outputs
 from benchmark.networks import build_network
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
+from benchmark.run.contract import Toy, toy_workshop
+from benchmark.run.setup import Options
 from methods.pans import PAnS
 
 

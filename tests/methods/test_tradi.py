@@ -7,12 +7,12 @@ import torch
 from method_toys import view_of
 from torch import nn
 
-from benchmark.contract import Toy, check_method, toy_workshop
 from benchmark.data import collate
 from benchmark.errors import BenchmarkError
 from benchmark.networks import build_network
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
+from benchmark.run.contract import Toy, check_method, toy_workshop
 from benchmark.training import Report, Segmentation, Settings, seeded, train
 from methods.tradi.sampling import batch_norms, reestimate, sample_network
 from methods.tradi.task import TrackedSegmentation

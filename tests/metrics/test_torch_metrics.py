@@ -7,9 +7,9 @@ from oracles import KINDS, score_map
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelEvaluator, SegmentationEvaluator
-from benchmark.metrics.image import SortedImage, failures
-from benchmark.metrics.image_torch import TorchImage
 from benchmark.metrics.resolution import resolution
+from benchmark.metrics.sorted_image import SortedImage, failures
+from benchmark.metrics.sorted_image_torch import TorchImage
 from benchmark.metrics.strata import Strata
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

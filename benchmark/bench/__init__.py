@@ -1,0 +1,1 @@
+"""What the suite costs and how exact it is: metrics, pooled metrics, the rows of a table."""

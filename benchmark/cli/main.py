@@ -1,0 +1,68 @@
+"""The command line. Everything heavy is imported inside ``benchmark.cli``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from benchmark import __version__
+from benchmark.cli.environment import prepare
+from benchmark.cli.verbs import VERBS
+from benchmark.errors import BenchmarkError
+
+DESCRIPTION = """\
+Train, run and rank anomaly-segmentation methods on road scenes.
+
+Every method gives each pixel a score, higher = more anomalous. `run` trains what is missing, evaluates what is not yet
+measured, writes one record per method and prints the leaderboard."""
+
+EPILOG = """\
+first steps:
+  python -m benchmark run --methods dicnet,msp      train, evaluate and rank two methods (a few minutes on a CPU)
+  python -m benchmark list                          methods, datasets and networks
+  python -m benchmark VERB --help                   options and examples of a verb"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Returns:
+        0 when all went well, 1 when a method failed and the others finished, 2 when the user has to mend something,
+        130 after Ctrl-C.
+    """
+    prepare()  # numpy and torch are first imported below
+    options = make_parser().parse_args(arguments)
+    try:
+        from benchmark.registry import load_plugin
+
+        for path in options.plugin:
+            load_plugin(path)
+        handler = getattr(importlib.import_module(f"benchmark.cli.{options.module}"), options.handler)
+        return handler(options) or 0
+    except BenchmarkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
+        return 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All verbs with their options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"anomaly-benchmark {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for add in VERBS:
+        add(verbs)
+    return parser

@@ -1,0 +1,25 @@
+"""``reproduce``."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmark.cli.run import run
+from benchmark.errors import BenchmarkError
+
+PRESETS = ("paper", "common")
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    """Every method as its authors test it, then every method in one common setting; resumable like `run`."""
+    options = vars(arguments) | {"dataset": arguments.name or arguments.dataset}
+    if arguments.name and arguments.dataset not in ("auto", arguments.name):
+        raise BenchmarkError(f"reproduce {arguments.name} --dataset {arguments.dataset}: name one dataset.")
+    codes = []
+    for dry in (True,) if arguments.dry_run else (True, False):
+        for preset in PRESETS:
+            print(f"\n== preset {preset}{', plan' if dry else ''}", flush=True)
+            codes.append(run(argparse.Namespace(**options | {"preset": preset, "dry_run": dry})))
+    if arguments.dry_run:
+        print("\nEach plan counts all that is missing now; the second finds the networks that the first has trained.")
+    return max(codes)

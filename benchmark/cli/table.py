@@ -1,0 +1,57 @@
+"""``table``."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from benchmark.errors import BenchmarkError
+from benchmark.leaderboard import generate as leaderboard
+from benchmark.records.record import read_all
+
+
+def table(arguments: argparse.Namespace) -> int:
+    """Regenerate the leaderboards, or check that they are what the records say."""
+    readme = None if arguments.no_readme else arguments.readme
+    if arguments.adopt and not arguments.check:
+        _adopt(arguments)
+    if arguments.check:
+        return _check(arguments.results, readme)
+    for path in leaderboard.write(arguments.results, readme):
+        print(path)
+    return 0
+
+
+def _check(results: Path, readme: Path | None) -> int:
+    """Compare records with their rows and tables with the records; 1 where anything differs."""
+    from benchmark.records.audit import audit
+
+    wrong, stale = audit(results), leaderboard.check(results, readme)
+    for problem in wrong:
+        print(f"wrong: {problem}", file=sys.stderr)
+    for problem in stale:
+        print(f"stale: {problem}", file=sys.stderr)
+    if stale:
+        print("Run `python -m benchmark table` and commit what it changes.", file=sys.stderr)
+    if wrong or stale:
+        return 1
+    print("Every record is what its rows say, and every table what the records say.")
+    return 0
+
+
+def _adopt(arguments: argparse.Namespace) -> None:
+    """Copy the complete records of a run folder, with rows and curves, into the results."""
+    records, problems = read_all(arguments.adopt)
+    if problems:
+        raise BenchmarkError(problems[0])
+    whole = [r for r in records if r.dataset.whole]
+    if not whole:
+        raise BenchmarkError(f"{arguments.adopt} holds no complete record; `python -m benchmark run` makes some.")
+    for record in whole:
+        source, target = record.path(arguments.adopt), record.path(arguments.results)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for name in filter(None, (source.name, record.rows, record.curves)):
+            shutil.copyfile(source.parent / name, target.parent / name)
+        print(f"adopted {target}")

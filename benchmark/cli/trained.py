@@ -1,0 +1,54 @@
+"""What verbs share that use trained networks and fitted methods and train nothing themselves."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from benchmark.cli.main import make_parser
+from benchmark.cli.run import options_of
+from benchmark.errors import BenchmarkError
+from benchmark.run.plan import Step, make_steps, to_fit, to_train
+from benchmark.run.setup import choose_dataset, make_setup
+from benchmark.run.workshop import Workshop
+
+
+def open_trained(arguments: argparse.Namespace, verb: str) -> tuple[Workshop, list[Step]]:
+    """The methods asked for with everything loaded from the store.
+
+    Args:
+        arguments: of a verb that has :func:`benchmark.cli.arguments.networks` and the preset.
+        verb: that makes what is missing, "run" or "train", for the message.
+    Raises:
+        BenchmarkError: something is not trained or fitted yet, or its file is damaged.
+    """
+    options = options_of(arguments)
+    print(choose_dataset(options.dataset, options.root)[1], flush=True)
+    workshop = Workshop(make_setup(options))
+    steps = make_steps(workshop, options.methods)
+    missing = [f"the network {spec.key}" for spec in to_train(workshop, steps)]
+    missing += [f"the fit of {entry.label}" for entry in to_fit(workshop, steps)]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise BenchmarkError(
+            f"Not trained yet: {', '.join(missing[:3])}{more} (looked in {workshop.store.root}); "
+            f"make it with `{command(arguments, verb)}`."
+        )
+    workshop.prepare([step.entry for step in steps])
+    for step in steps:
+        if step.entry.error:
+            raise BenchmarkError(f"{step.entry.label}: {step.entry.error}")
+    return workshop, steps
+
+
+def command(arguments: argparse.Namespace, verb: str) -> str:
+    """The command line of another verb with what these arguments change of its defaults."""
+    words = ["python -m benchmark", verb]
+    for name, default in vars(make_parser().parse_args([verb])).items():
+        value = getattr(arguments, name, default)
+        if value == default or name in ("module", "handler"):
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        values = value if isinstance(value, list) else [value]
+        words += [flag if each is True else f"{flag} {shlex.quote(str(each))}" for each in values]
+    return " ".join(words)

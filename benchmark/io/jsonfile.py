@@ -1,0 +1,103 @@
+"""Dataclasses to JSON text and back, and text to files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+import types
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from benchmark.io.atomic import replacing
+
+
+def dumps(value: Any) -> str:
+    """JSON text of a dataclass: fields and keys in their order, a list of plain values on one line.
+
+    A float that is not finite becomes null; NumPy and torch scalars become numbers.
+    """
+    text = json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    # A raw newline never stands inside a JSON string, so only the layout is touched.
+    return re.sub(r"\[\n[^\[\]{}]*?\n\s*\]", _one_line, text) + "\n"
+
+
+def _one_line(match: re.Match[str]) -> str:
+    return "[" + re.sub(r"\n\s*", " ", match[0][1:-1]).strip() + "]"
+
+
+def to_plain(value: Any) -> Any:
+    """The value in JSON's own types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(v) for v in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return to_plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+def build(kind: Any, data: Any, where: str = "") -> Any:
+    """The inverse of :func:`to_plain` for a dataclass (or a type made of dataclasses, dicts, lists and scalars).
+
+    Raises:
+        TypeError: a field is missing, unknown or of another type; the text names it.
+    """
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, data, where)
+    if kind is Any:
+        return data
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if data is None and type(None) in arguments:
+            return None
+        return build(next(a for a in arguments if a is not type(None)), data, where)
+    if origin is dict:
+        _expect(isinstance(data, dict), where, "an object")
+        return {k: build(arguments[1], v, f"{where}.{k}") for k, v in data.items()}
+    if origin is list:
+        _expect(isinstance(data, list), where, "a list")
+        return [build(arguments[0], v, where) for v in data]
+    if kind is float:
+        _expect(isinstance(data, (int, float)) and not isinstance(data, bool), where, "a number")
+        return float(data)
+    _expect(type(data) is kind, where, {str: "text", int: "an integer", bool: "true or false"}.get(kind, str(kind)))
+    return data
+
+
+def _build_dataclass(kind: Any, data: Any, where: str) -> Any:
+    _expect(isinstance(data, dict), where or "the file", "an object")
+    hints = get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for name in data:
+        if name not in fields:
+            raise TypeError(f"unknown field '{prefix}{name}'")
+    for name, known in fields.items():
+        required = known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
+        if required and name not in data:
+            raise TypeError(f"field '{prefix}{name}' is missing")
+    return kind(**{name: build(hints[name], value, prefix + name) for name, value in data.items()})
+
+
+def _expect(holds: bool, where: str, what: str) -> None:
+    if not holds:
+        raise TypeError(f"'{where}' is not {what}")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file so that a reader, a crash or a full disk never leaves half of it.
+
+    Raises:
+        BenchmarkError: the file cannot be written; an older one stays as it was.
+    """
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

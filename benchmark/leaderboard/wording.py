@@ -1,0 +1,120 @@
+"""In words: what the rows of a table share, and what a reader must know of single values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from benchmark.records.record import Measurement, Record
+
+
+def setting(records: Sequence[Record]) -> list[str]:
+    """What the rows share; where they do not, every value that occurs."""
+
+    def all_of(read: Callable[[Record], str | None]) -> str:
+        return " or ".join(distinct(text for r in records if (text := read(r))))
+
+    phrases = [
+        f"network {all_of(lambda r: r.network.arch)}{all_of(_options)}",
+        all_of(_weights),
+        all_of(_size),
+        all_of(lambda r: _LABELS.get(r.dataset.label_size)),
+        *(
+            f"{words}: protocol {text}"
+            for words, aggregation in (("per image", "per-image"), ("pooled", "pooled"))
+            if (text := all_of(lambda r, a=aggregation: _protocol(r, a)))
+        ),
+        f"{all_of(lambda r: str(r.dataset.images))} images",
+    ]
+    phrases += _miou(records)
+    constants = [
+        f"{text} ({words})"
+        for words, aggregation in (("per image", "per-image"), ("pooled", "pooled"))
+        if (text := all_of(lambda r, a=aggregation: _constant(r, a)))
+    ]
+    phrases += [f"AUPR of a constant score {', '.join(constants)}"] if constants else []
+    return [*filter(None, phrases), f"timed on {all_of(_machine)}"]
+
+
+def _options(record: Record) -> str:
+    return "".join(f" {k}={v}" for k, v in sorted(record.network.options.items()))
+
+
+def _weights(record: Record) -> str | None:
+    return f"weights of the file {record.network.weights_file}" if record.network.weights_file else None
+
+
+def _size(record: Record) -> str:
+    """The sizes at which the network sees an image, and how it gets there."""
+    prepared, words = record.network.preparation, scales_in_words(record.network.scales, record.network.max_size)
+    if size := prepared.get("size"):
+        words = f"input {size[1]}x{size[0]}"
+    return f"{words} ({prepared['filter']})" if prepared and words != scales_in_words(()) else words
+
+
+_LABELS = {"network": "labels resized to the network's input by nearest neighbour"}
+"""What is said of a rule that is not the default."""
+
+
+def _protocol(record: Record, aggregation: str) -> str | None:
+    return next((f"{n} v{m.version}" for n, m in record.metrics.items() if m.aggregation == aggregation), None)
+
+
+def _constant(record: Record, aggregation: str) -> str | None:
+    found = primary(record, aggregation)
+    return percent(found.constant_aupr, 2) if found and found.constant_aupr is not None else None
+
+
+def _miou(records: Sequence[Record]) -> list[str]:
+    found = [r.segmentation for r in records if r.segmentation and r.segmentation.miou is not None]
+    if not found:
+        return []
+    low, high = (percent(f(s.miou for s in found)) for f in (min, max))
+    classes = " or ".join(distinct(str(s.miou_denominator) for s in found))
+    return [f"mIoU of the network {low if low == high else f'{low} to {high}'} over {classes} classes"]
+
+
+def _machine(record: Record) -> str:
+    made = record.provenance
+    name = made.cpu or "CPU" if made.device in ("cpu", "") else made.device
+    threads = f", {made.threads} thread{'s' * (made.threads > 1)}" if made.device in ("cpu", "") else ""
+    return f"{name} ({made.precision}{threads}, batch {record.cost.batch_size})"
+
+
+def scales_in_words(scales: Sequence[int], max_size: int = 0) -> str:
+    """Test scales as printed above a table."""
+    if not scales:
+        return "native size"
+    bound = f", long side at most {max_size}" if max_size else ""
+    return f"test scale{'s' * (len(scales) > 1)} {', '.join(map(str, scales))}{bound}"
+
+
+def remarks(records: Sequence[Record]) -> list[str]:
+    found = []
+    for record in sorted(records, key=lambda r: (r.method.label, r.network.seed)):
+        for protocol, measured in record.metrics.items():
+            for metric, reason in sorted(measured.missing.items()):
+                found.append(f"{record.method.label}: {metric} under {protocol} has no value ({reason}).")
+            if measured.skipped and measured.aggregation == "per-image":
+                found.append(f"{measured.skipped} images hold one kind of pixel only and are skipped by {protocol}.")
+    if len({r.dataset.fingerprint for r in records}) > 1:
+        found.append("Not all rows were measured on the same images: the dataset's fingerprints differ.")
+    if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
+        found.append("Not all rows were measured with the same weights of the network.")
+    dirty = sum(r.provenance.dirty is True for r in records)
+    if dirty:
+        found.append(f"{dirty} of {len(records)} records were measured with uncommitted changes in the code.")
+    return distinct(found)
+
+
+def primary(record: Record, aggregation: str) -> Measurement | None:
+    """The measurement that the tables show: the first one stored of that aggregation."""
+    return next((m for m in record.metrics.values() if m.aggregation == aggregation), None)
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as a percentage without its sign."""
+    return f"{100 * fraction:.{digits}f}"
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

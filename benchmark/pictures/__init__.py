@@ -1,0 +1,8 @@
+"""Pictures: contact sheets and heat maps of scores, precision-recall and ROC curves. matplotlib is imported late."""
+
+from benchmark.pictures.colours import colour, colour_limits, overlay
+from benchmark.pictures.curves import curves
+from benchmark.pictures.files import save_image
+from benchmark.pictures.sheet import SheetRow, contact_sheet
+
+__all__ = ["SheetRow", "colour", "colour_limits", "contact_sheet", "curves", "overlay", "save_image"]

@@ -1,8 +1,0 @@
-"""Pictures: contact sheets and heat maps of scores, precision-recall and ROC curves. matplotlib is imported late."""
-
-from benchmark.plots.colours import colour, colour_limits, overlay
-from benchmark.plots.curves import curves
-from benchmark.plots.files import save_image
-from benchmark.plots.sheet import SheetRow, contact_sheet
-
-__all__ = ["SheetRow", "colour", "colour_limits", "contact_sheet", "curves", "overlay", "save_image"]

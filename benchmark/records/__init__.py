@@ -1,0 +1,1 @@
+"""What was measured, how it can be refuted, and what others published."""

@@ -1,0 +1,111 @@
+"""Numbers from the literature, each with its source: `results/published/<dataset>.csv` and `datasets.toml`."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import BenchmarkError
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+"""The results folder that comes with this code, whose ``published/`` is installed, too."""
+
+_COLUMNS = (
+    "dataset",  # plugin name; followed by words in brackets where the split is not the one measured here
+    "method",  # plugin name (or label with options) where the method is one of ours, else empty
+    "title",  # as the source calls it
+    "backbone",
+    "auroc",  # percent, like the next three
+    "aupr",
+    "fpr95",
+    "miou",
+    "protocol",  # begins with "per-image" or "pooled" where the source says so
+    "source",
+    "note",
+    "second_hand",  # yes: the source quotes the number from somebody else
+    "auxiliary_data",  # yes: outlier images were seen in training
+)
+_METRICS = ("auroc", "aupr", "fpr95", "miou")
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a published table; metrics are fractions, None where the source gives none."""
+
+    dataset: str
+    method: str
+    title: str
+    backbone: str = ""
+    auroc: float | None = None
+    aupr: float | None = None
+    fpr95: float | None = None
+    miou: float | None = None
+    protocol: str = ""
+    source: str = ""
+    note: str = ""
+    second_hand: bool = False
+    auxiliary_data: bool = False
+
+    @property
+    def aggregation(self) -> str:
+        """ "per-image", "pooled" or, where the source does not say, ""."""
+        return next((a for a in ("per-image", "pooled") if self.protocol.startswith(a)), "")
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a record here can stand beside it: same images, and the method is one of ours."""
+        return bool(self.method) and "(" not in self.dataset
+
+
+@dataclass(frozen=True)
+class Published:
+    """Everything known from elsewhere."""
+
+    rows: dict[str, list[PublishedRow]] = field(default_factory=dict)  # dataset -> rows in the source's order
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> title, note, constant_aupr
+
+
+def read_published(results: Path) -> Published:
+    """Read the published numbers; a results folder without any is fine.
+
+    Raises:
+        BenchmarkError: a column is missing or a value is no number; the sentence names file and line.
+    """
+    folder = Path(results) / "published"
+    rows = {path.stem: _read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    about = folder / "datasets.toml"
+    try:
+        datasets = tomllib.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+    except tomllib.TOMLDecodeError as error:
+        raise BenchmarkError(f"{about} is not valid TOML: {error}.") from None
+    return Published(rows, datasets)
+
+
+def _read_csv(path: Path) -> list[PublishedRow]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
+        if missing:
+            raise BenchmarkError(f"{path} lacks the column {missing[0]}; it must have {', '.join(_COLUMNS)}.")
+        return [_row(path, reader.line_num, values) for values in reader]
+
+
+def _row(path: Path, line: int, values: dict[str, Any]) -> PublishedRow:
+    if None in values or None in values.values():
+        raise BenchmarkError(f"{path} line {line} has not {len(_COLUMNS)} values; quote texts that hold a comma.")
+    fields: dict[str, Any] = {c: values[c].strip() for c in _COLUMNS}
+    for name in _METRICS:
+        try:
+            fields[name] = float(fields[name]) / 100 if fields[name] else None
+        except ValueError:
+            raise BenchmarkError(f"{path} line {line}: {name} '{fields[name]}' is no percentage.") from None
+    for name in ("second_hand", "auxiliary_data"):
+        if fields[name] not in ("yes", "no"):
+            raise BenchmarkError(f"{path} line {line}: {name} must be yes or no, not '{fields[name]}'.")
+        fields[name] = fields[name] == "yes"
+    if not fields["source"]:
+        raise BenchmarkError(f"{path} line {line}: a published number needs its source.")
+    return PublishedRow(**fields)

@@ -1,0 +1,274 @@
+"""One immutable JSON file per dataset, network, method and seed: what was measured and everything to refute it by."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from benchmark.errors import BenchmarkError
+from benchmark.io.jsonfile import build, dumps, write_atomic
+from benchmark.records.identity import Identity
+from benchmark.records.provenance import Provenance
+
+SCHEMA = 1
+METRICS = ("auroc", "aupr", "fpr95")
+
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """The images."""
+
+    name: str  # plugin name
+    title: str  # as printed above tables
+    note: str  # sentence that every table of it carries
+    split: str  # "test"
+    fingerprint: str  # digest of images and labels
+    images: int  # number of images evaluated
+    limit: int | None  # images asked for by --limit; null is all of them. Limited records enter no table
+    anomaly_fraction: float | None  # anomalous pixels / valid pixels of all images, 0..1
+    published_images: int | None = None  # number of images of the published split; null where none is known
+    label_size: str = "image"  # where scores and labels meet: "image" upsamples the scores to the labels, "network"
+    # resizes the labels to the network's input by nearest neighbour
+    pixels: dict[str, int] = field(default_factory=dict)  # at that size: anomalous, normal, ignored
+
+    @property
+    def whole(self) -> bool:
+        """Whether all images of the published split were evaluated; only such records enter tables."""
+        return self.limit is None and self.published_images in (None, self.images)
+
+
+@dataclass(frozen=True)
+class NetworkPart:
+    """The segmentation network that the methods share."""
+
+    label: str  # arch with the options and scales that differ from the dataset's default; names the folder
+    arch: str  # plugin name
+    options: dict[str, Any]  # keywords of its build()
+    key: str  # stem of the weights file; names arch, data and recipe
+    scales: list[int]  # test scales as short sides in pixels; empty is the native size
+    max_size: int  # bound of the long side after scaling in pixels; 0 is none
+    weights_sha256: str  # of the weights file
+    recipe: dict[str, Any]  # how it was trained
+    trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: reports, recipe, device, precision, ...
+    seed: int = 0  # seed index: 0 is the first, n the n-th repetition with another seed
+    code_sha256: str = ""  # of the file that builds the network, where that is the user's own
+    weights_file: str = ""  # name of the file that stood in for training; empty where the suite trained
+    preparation: dict[str, Any] = field(default_factory=dict)  # preprocessing, where it is not the suite's own
+
+
+@dataclass(frozen=True)
+class OtherNetwork:
+    """A network that only this method uses."""
+
+    key: str  # stem of the weights file
+    weights_sha256: str  # of the weights file
+    trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar, as of the shared network
+
+
+@dataclass(frozen=True)
+class MethodPart:
+    """The method."""
+
+    name: str  # plugin name
+    label: str  # name with the options that differ from their defaults; names the file
+    title: str  # as printed in tables
+    paper: str  # authors, venue, year
+    config: dict[str, Any]  # every constructor keyword
+    version: int  # of the plugin's computation
+    auxiliary_data: bool = False  # whether outlier images were seen in training
+    fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
+    fit_sha256: str | None = None  # of that file; null for a method without fit
+    fit: dict[str, Any] | None = None  # brief report of the fit: seconds, reports, device, precision, ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one evaluation protocol says. A value that is not finite becomes null and `missing` says why."""
+
+    version: int  # of the protocol
+    aggregation: str  # "per-image": mean over images; "pooled": over all pixels at once; else the protocol's family
+    images: int  # images that count
+    auroc: float | None = None  # 0..1
+    aupr: float | None = None  # average precision, 0..1
+    fpr95: float | None = None  # false-positive rate at 95 % true-positive rate, 0..1
+    constant_aupr: float | None = None  # what a constant score gets as AUPR under this protocol, 0..1
+    skipped: int = 0  # images left out because they hold only one kind of pixel
+    intervals: dict[str, list[float]] = field(default_factory=dict)  # metric -> [low, high], 95 %, 0..1
+    extra: dict[str, float | None] = field(default_factory=dict)  # further metrics of the protocol (efpr, cfpr, ...)
+    missing: dict[str, str] = field(default_factory=dict)  # metric -> why it is null
+
+    def __post_init__(self) -> None:
+        missing = dict(self.missing)
+        extra = dict(self.extra)
+        for name in METRICS:
+            object.__setattr__(self, name, _finite(getattr(self, name), name, missing))
+        for name in extra:
+            extra[name] = _finite(extra[name], name, missing)
+        good = {k: [float(x) for x in v] for k, v in self.intervals.items() if all(map(math.isfinite, v))}
+        for key, value in (("extra", extra), ("missing", missing), ("intervals", good)):
+            object.__setattr__(self, key, value)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """How well the shared network segments the known classes of the same images."""
+
+    miou: float | None  # mean IoU over `miou_denominator` classes, 0..1
+    miou_denominator: int  # classes present in the labels
+    miou_all: float | None  # sum of IoUs / all known classes, 0..1
+    pixel_accuracy: float | None  # 0..1
+    per_class_iou: dict[str, float | None] = field(default_factory=dict)  # class -> IoU, null where absent
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it costs."""
+
+    network_ms: float | None = None  # milliseconds per image in networks, shared ones included
+    method_ms: float | None = None  # milliseconds per image in the method itself
+    peak_memory_mib: float | None = None  # MiB of device memory (of process memory on the CPU)
+    batch_size: int = 1  # images per batch
+    fit_seconds: float | None = None  # seconds of fit(); null for a method without fit
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measurement, whole."""
+
+    schema: int = field(default=SCHEMA, kw_only=True)  # version of this layout
+    dataset: DatasetPart
+    network: NetworkPart
+    method: MethodPart
+    metrics: dict[str, Measurement]  # protocol name -> values; of an aggregation the first is the one in the tables
+    segmentation: Segmentation | None = None  # null where the dataset has no labels of known classes
+    cost: Cost = field(default_factory=Cost)
+    provenance: Provenance = field(default_factory=Provenance)
+    other_networks: dict[str, OtherNetwork] = field(default_factory=dict)  # role -> network
+    rows: str = ""  # name of the file beside this one with one row per image
+    curves: str = ""  # name of the file beside this one with the curves of the first pooled protocol
+
+    def path(self, results: Path) -> Path:
+        """Where this record is stored below the results folder."""
+        name, network, method = self.dataset.name, self.network.label, self.method.label
+        return record_path(results, name, network, method, self.network.seed, self.dataset.limit)
+
+    @property
+    def identity(self) -> Identity:
+        """What decides its numbers."""
+        return Identity(
+            fingerprint=self.dataset.fingerprint,
+            limit=self.dataset.limit,
+            network=self.network.key,
+            code=self.network.code_sha256,
+            label_size=self.dataset.label_size,
+            options=self.network.options,
+            scales=tuple(self.network.scales),
+            max_size=self.network.max_size,
+            weights=self.network.weights_sha256,
+            others={role: (n.key, n.weights_sha256) for role, n in self.other_networks.items()},
+            config=self.method.config,
+            version=self.method.version,
+            fit=(self.method.fit_key, self.method.fit_sha256) if self.method.fit_key else None,
+            protocols={name: m.version for name, m in self.metrics.items()},
+        )
+
+    def stale(self, expected: Identity) -> list[str]:
+        """In words, which parts differ from what a run would measure now; empty when the record is current."""
+        return self.identity.differences(expected)
+
+    def write(self, results: Path) -> Path:
+        """Store the record: whole or not at all, the same bytes for the same record.
+
+        Raises:
+            BenchmarkError: the file cannot be written; an older record stays as it was.
+        """
+        path = self.path(results)
+        write_atomic(path, dumps(self))
+        return path
+
+
+def network_label(arch: str, options: dict[str, Any], scales: tuple[int, ...], max_size: int, default=()) -> str:
+    """Name of a network in paths and tables: ``arch[:key=value...]``, scales only where they are not the `default`."""
+    parts = [f"{k}={v}" for k, v in sorted(options.items())]
+    if tuple(scales) != tuple(default):
+        parts.append("scales=" + ("-".join(map(str, scales)) or "native"))
+        parts += [f"max_size={max_size}"] if max_size else []
+    return ":".join([arch, *parts])
+
+
+def record_path(
+    results: Path, dataset: str, network: str, method: str, seed: int = 0, limit: int | None = None
+) -> Path:
+    """``results/records/<dataset label>/<network label>/<method label>[+seedN][+firstN].json``, ``:`` written as ``+``.
+
+    A trial with ``--limit`` has a file of its own, lest it replace the whole measurement.
+    """
+    stem = file_name(method) + (f"+seed{seed}" if seed else "") + (f"+first{limit}" if limit else "")
+    return Path(results) / "records" / file_name(dataset) / file_name(network) / f"{stem}.json"
+
+
+def file_name(label: str) -> str:
+    """A label as part of a path."""
+    return quote(label, safe=":=,").replace(":", "+")
+
+
+def read(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        BenchmarkError: not JSON, cut off, no record, or of another schema; the sentence says how to measure it again.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BenchmarkError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise BenchmarkError(f"{path} is not a whole record ({error}); {_mend(path)}") from None
+    if not isinstance(data, dict) or "schema" not in data:
+        raise BenchmarkError(f"{path} is not a record of this benchmark; move it away or {_mend(path)}")
+    if data["schema"] != SCHEMA:
+        raise BenchmarkError(f"{path} has record schema {data['schema']}, this version reads {SCHEMA}; {_mend(path)}")
+    try:
+        return build(Record, data)
+    except (TypeError, ValueError) as error:
+        raise BenchmarkError(f"{path} is not a record of this benchmark ({error}); {_mend(path)}") from None
+
+
+def read_all(results: Path) -> tuple[list[Record], list[str]]:
+    """Every record below the results folder in a fixed order, and a sentence for each file that is none."""
+    records, problems = [], []
+    for path in sorted((Path(results) / "records").rglob("*.json")):
+        try:
+            record = read(path)
+        except BenchmarkError as error:
+            problems.append(str(error))
+            continue
+        home = record.path(results)
+        if path == home:
+            records.append(record)
+        else:
+            problems.append(f"{path} is the record of {home}; move it there or delete it.")
+    return records, problems
+
+
+def _mend(path: Path) -> str:
+    parts = path.parts
+    if "records" not in parts or len(parts) < 4:
+        return "measure it again with 'python -m benchmark run --force'."
+    label, seed, limit = re.fullmatch(r"(.*?)(?:\+seed(\d+))?(?:\+first(\d+))?", path.stem).groups()
+    options = (f" --repetition {seed}" if seed else "") + (f" --limit {limit}" if limit else "")
+    dataset, method = (unquote(text.replace("+", ":")) for text in (parts[-3], label))
+    return f"measure it again with 'python -m benchmark run --force --dataset {dataset} --methods {method}{options}'."
+
+
+def _finite(value: float | None, name: str, missing: dict[str, str]) -> float | None:
+    if value is None or math.isfinite(value):
+        return None if value is None else float(value)
+    missing.setdefault(name, "not a number" if math.isnan(value) else "infinite")
+    return None

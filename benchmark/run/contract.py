@@ -1,0 +1,211 @@
+"""The contracts of methods, datasets and networks as checks that a plugin's author runs with ``check NAME``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, Sample, collate
+from benchmark.errors import BenchmarkError
+from benchmark.network import NetworkSpec
+from benchmark.networks import build_network
+from benchmark.recipe import Recipe
+from benchmark.registry import DATASETS, METHODS, parse_call
+from benchmark.run.setup import Options, Setup, resolve_recipe
+from benchmark.run.workshop import Workshop
+from benchmark.training import Settings
+
+SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One clause of a contract: what was tried, and what was wrong (empty if nothing)."""
+
+    clause: str
+    wrong: str = ""
+
+
+class Toy(Dataset):
+    """Four images of coloured rectangles with four classes; in the test split one rectangle is an anomaly."""
+
+    title = "Toy"
+    classes = ("ground", "box", "sky", "post")
+    palette = ((128, 64, 128), (70, 70, 70), (70, 130, 180), (220, 220, 0))
+    network = "pspnet-small"
+    name = label = "toy"
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Sample:
+        random = np.random.default_rng([index, ("train", "val", "test").index(self.split)])
+        labels = np.zeros((48, 64), np.uint8)
+        labels[:16] = 2
+        top, left = random.integers(8, 24), random.integers(4, 32)
+        labels[top : top + 16, left : left + 12] = 1
+        labels[10:40, 60:63] = 3
+        if self.split == "test":
+            labels[30:40, 44:56] = ANOMALY
+        colours = np.zeros((256, 3), np.int64)
+        colours[: len(self.palette)] = self.palette
+        colours[ANOMALY] = (250, 40, 200)
+        image = np.clip(colours[labels] + random.integers(-20, 20, (*labels.shape, 3)), 0, 255).astype(np.uint8)
+        return Sample(f"toy/{index}", torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels))
+
+    def fingerprint(self) -> str:
+        return f"toy-{self.split}"
+
+
+def check_method(call: str) -> Iterator[Finding]:
+    """Fit a method for one step on toy images with an untrained network, and score with it.
+
+    Args:
+        call: name with options.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        method = METHODS.create(call)
+        yield Finding("is constructed without required arguments")
+        workshop = toy_workshop(Path(folder), tuple(method.recipes))
+        entry = workshop.entry(method)
+        _untrained(workshop, [spec.checkpoint for spec in entry.specs])
+        workshop.prepare([entry])
+        yield Finding("needs, builds and fits", entry.error)
+        if entry.error:
+            return
+        (batch,) = collate([workshop.setup.test[i] for i in range(3)])
+
+        def score(images: Batch) -> torch.Tensor:
+            with torch.no_grad():
+                return method.score(images, entry.networks)
+
+        before = batch.images.clone()
+        try:
+            scores = score(batch)
+        except Exception as error:
+            yield Finding("scores a batch", f"{type(error).__name__}: {error}")
+            return
+        shape = f"{tuple(scores.shape)} {scores.dtype}"
+        good = tuple(scores.shape) == tuple(batch.labels.shape) and scores.dtype == torch.float32
+        yield Finding("scores are float32, one per pixel", "" if good else f"they are {shape}")
+        if not good:
+            return
+        yield Finding("scores hold no NaN", _unless(not scores.isnan().any(), "some are NaN"))
+        yield Finding("leaves the batch as it is", _unless(torch.equal(before, batch.images), "the images changed"))
+        yield _same("scores are the same when asked again", scores, score(collate_again(batch)))
+        alone = torch.cat([score(part) for part in split(batch)])
+        yield _same("the score of an image does not depend on its batch", scores, alone)
+        blind = Batch(batch.ids, batch.images, torch.full_like(batch.labels, 255))
+        yield _same("does not look at the labels", scores, score(blind))
+        if method.fitted:
+            again = workshop.entry(METHODS.create(call))
+            workshop.prepare([again])
+            clause = "what was fitted comes back from its file"
+            if again.error:
+                yield Finding(clause, again.error)
+            else:
+                method, entry = again.method, again
+                yield _same(clause, scores, score(collate_again(batch)))
+
+
+def check_dataset(call: str, root: Path) -> Iterator[Finding]:
+    """Open every split that it says it has, and look at a few samples."""
+    opened, errors = {}, {}
+    for split_name in SPLITS:
+        try:
+            opened[split_name] = DATASETS.create(call, split=split_name, root=root)
+        except BenchmarkError as error:
+            errors[split_name] = str(error)
+    some = next(iter(opened.values()), DATASETS.get(parse_call(call)[0]))
+    seen = {}
+    for split_name in some.splits:
+        if split_name in errors:
+            yield Finding(f"{split_name} opens", errors[split_name])
+            continue
+        dataset = opened[split_name]
+        yield Finding(f"{split_name} opens, {len(dataset)} images", _unless(len(dataset) > 0, "it is empty"))
+        few = sorted({0, len(dataset) // 2, len(dataset) - 1})
+        samples = [dataset[i].checked(len(dataset.classes)) for i in few]
+        again = dataset[few[0]]
+        same = torch.equal(samples[0].image, again.image) and torch.equal(samples[0].labels, again.labels)
+        yield Finding(f"{split_name} gives the same sample twice", _unless(same, f"{again.id} differs"))
+        found = any((s.labels == ANOMALY).any() for s in samples)
+        if split_name != "test":
+            yield Finding(f"{split_name} holds no anomaly", _unless(not found, "it does"))
+        seen[split_name] = dataset.fingerprint()
+    yield Finding("fingerprints tell the splits apart", _unless(len(set(seen.values())) == len(seen), str(seen)))
+    missing = [k for k in ("title", "classes", "palette", "license", "citation") if not getattr(some, k)]
+    yield Finding("metadata is complete", f"{', '.join(missing)} missing" if missing else "")
+
+
+def check_network(arch: str) -> Iterator[Finding]:
+    """Run an untrained network on images whose sides are no multiples of anything."""
+    network = build_network(arch, 5).eval()
+    yield Finding("is built")
+    images = torch.randint(0, 256, (2, 3, 60, 92), dtype=torch.uint8)
+    with torch.no_grad():
+        for scale in (0,) if network.size else (0, 40):
+            out = network.segment(images, scale, taps=tuple(network.channels))
+            logits = out.upsample(out.logits, (60, 92))
+            good = tuple(logits.shape) == (2, 5, 60, 92) and bool(logits.isfinite().all())
+            yield Finding(
+                f"gives logits at {'the native size' if not scale else f'scale {scale}'}", _unless(good, "no")
+            )
+            wrong = [t for t, c in network.channels.items() if out.taps[t].shape[1] != c]
+            yield Finding("taps have the channels that it states", ", ".join(wrong))
+        alone = network.segment(images[:1]).logits
+        yield _same("an image does not depend on its batch", alone, network.segment(images).logits[:1])
+        if network.penultimate:
+            out = network.segment(images, taps=(network.penultimate,))
+            logits = network.head(out.taps[network.penultimate])
+            yield _same(f"head maps {network.penultimate} to the logits", out.logits, logits)
+    torch.manual_seed(0)
+    result = network.train()(network.prepare(images).inputs)
+    result["logits"].square().mean().backward()
+    has_gradient = any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    yield Finding("trains", _unless(has_gradient, "no parameter has a gradient"))
+
+
+def toy_workshop(folder: Path, tasks: tuple[str, ...]) -> Workshop:
+    """A workshop on the toy images in which every training lasts one step."""
+    options = Options(
+        out=folder, progress=False, device="cpu", recipe={task: SHORT for task in ("segmentation", *tasks)}
+    )
+    train, val, test = (Toy(name, folder) for name in ("train", "val", "test"))
+    recipe = resolve_recipe(Recipe(), train, options)
+    base = NetworkSpec(Toy.network, "toy", len(Toy.classes), recipe, data=train.fingerprint())
+    settings = Settings.choose("cpu", progress=False)
+    return Workshop(Setup(options, "toy", test, train, val, base, settings), say=lambda text: None)
+
+
+def _untrained(workshop: Workshop, specs: list[NetworkSpec]) -> None:
+    for spec in dict.fromkeys(specs):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(spec.recipe.seed + spec.recipe.member)
+            network = build_network(spec.arch, spec.classes, dict(spec.options))
+        workshop.store.save(spec.key, network.state_dict(), {})
+
+
+def collate_again(batch: Batch) -> Batch:
+    """The same images as a new batch, for which nothing is cached."""
+    return Batch(batch.ids, batch.images, batch.labels)
+
+
+def split(batch: Batch) -> list[Batch]:
+    """Batches of one image each."""
+    return [Batch((i,), batch.images[k : k + 1], batch.labels[k : k + 1]) for k, i in enumerate(batch.ids)]
+
+
+def _same(clause: str, first: torch.Tensor, second: torch.Tensor) -> Finding:
+    gap = float((first - second).abs().max())
+    scale = float(first.abs().max())
+    return Finding(clause, _unless(gap <= 1e-4 * max(scale, 1e-6), f"they differ by up to {gap:.3g}"))
+
+
+def _unless(good: bool, otherwise: str) -> str:
+    return "" if good else otherwise

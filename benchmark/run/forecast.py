@@ -1,0 +1,172 @@
+"""How long a plan will take on this device, row by row; good to about a factor of two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+
+from benchmark.network import NetworkSpec, scaled_size
+from benchmark.networks import build_network
+from benchmark.progress import duration
+from benchmark.run.given_network import AbsentSplit
+from benchmark.run.plan import Step, to_fit, to_train
+from benchmark.run.workshop import Entry, Workshop
+from benchmark.training import estimate_seconds, evaluation_seconds, forward_flops
+
+PIXEL_SECONDS = 1e-7
+"""Of a method's own arithmetic and its metrics, per pixel of an image: a middling value on one core."""
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Seconds that something takes, by what they are spent on."""
+
+    networks: float = 0.0  # training the segmentation networks
+    training: float = 0.0  # the method's own
+    statistics: float = 0.0  # a pass over the training images
+    evaluation: float = 0.0  # a pass over the test images
+
+    @property
+    def seconds(self) -> float:
+        """All of them."""
+        return self.networks + self.training + self.statistics + self.evaluation
+
+    def __str__(self) -> str:
+        parts = {
+            "networks": self.networks,
+            "own training": self.training,
+            "statistics": self.statistics,
+            "evaluation": self.evaluation,
+        }
+        shown = [f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds >= 1]
+        return f"about {duration(self.seconds)}" + (f" ({', '.join(shown)})" if len(shown) > 1 else "")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What of a plan is missing, and how long it takes.
+
+    Operations are counted without computing anything, the device's speed is measured in a fraction of a second. A
+    method's own training is taken to learn a network as large as the shared one while running the shared one. What is
+    not in it: decoding images, and what a fit does after its training (of TRADI below a hundredth of that).
+
+    Args:
+        workshop: datasets, device, and what is stored.
+        steps: what is not current.
+        evaluates: whether the test images are scored.
+    """
+
+    workshop: Workshop
+    steps: Sequence[Step]
+    evaluates: bool = True
+
+    @cached_property
+    def networks(self) -> dict[NetworkSpec, float]:
+        """The networks that are not in the store, with the seconds of their training."""
+        setup = self.workshop.setup
+        return {
+            spec: estimate_seconds(self._flops[spec.arch], self._size, spec.recipe, len(setup.train), setup.settings)
+            for spec in to_train(self.workshop, self.steps)
+        }
+
+    @cached_property
+    def fits(self) -> dict[str, tuple[Entry, float]]:
+        """The methods that are not fitted, by the key of the fit, with the seconds of their own training."""
+        setup = self.workshop.setup
+        own = self._flops[setup.base.arch]
+        return {
+            entry.fit_key: (
+                entry,
+                sum(
+                    estimate_seconds(own, self._size, recipe, len(setup.train), setup.settings, frozen_flops=own)
+                    for recipe in entry.recipes.values()
+                ),
+            )
+            for entry in to_fit(self.workshop, self.steps)
+        }
+
+    def row(self, entry: Entry) -> Hours:
+        """What a row of the table takes alone."""
+        return self._hours([entry])
+
+    @property
+    def whole(self) -> Hours:
+        """What all rows take together, where shared networks are trained and run once."""
+        return self._hours([step.entry for step in self.steps])
+
+    @property
+    def known(self) -> bool:
+        """Whether durations are: of a network that is given with its weights nothing is built before it runs."""
+        own = self.workshop.setup.own
+        return not (own and own.weights)
+
+    def trainings(self) -> list[str]:
+        """A line for every network that is trained and for every method that is fitted."""
+        lines = []
+        for spec in to_train(self.workshop, self.steps):
+            options = "".join(f":{key}={value}" for key, value in spec.options)
+            member = f" member {spec.recipe.member}" if spec.recipe.member else ""
+            lines.append(f"train {spec.arch}{options}{member} on {spec.dataset}{self._network_words(spec)}")
+        for entry in to_fit(self.workshop, self.steps):
+            lines.append(f"fit {entry.label}, {self._fit_words(entry)}")
+        return lines
+
+    def _network_words(self, spec: NetworkSpec) -> str:
+        return f", about {duration(self.networks[spec])}" if self.known else ", which --weights rules out"
+
+    def _fit_words(self, entry: Entry) -> str:
+        if isinstance(self.workshop.setup.train, AbsentSplit):
+            return "for which the training images are not here"
+        if not entry.recipes:
+            return "one pass over the training images"
+        return (
+            f"about {duration(self.fits[entry.fit_key][1])}"
+            if self.known
+            else "of a duration not known for a network of your own"
+        )
+
+    def _hours(self, entries: Sequence[Entry]) -> Hours:
+        setup = self.workshop.setup
+        checkpoints = {spec.checkpoint for entry in entries for spec in entry.specs}
+        keys = {entry.fit_key for entry in entries} & set(self.fits)
+        observing = [entry for entry in entries if entry.fit_key in keys and entry.method.observes]
+        evaluation = 0.0
+        if self.evaluates:
+            own = sum(entry.method.forwards * self._pass(entry.base, len(setup.test)) for entry in entries)
+            pixels = len(entries) * len(setup.test) * prod(self._size)
+            evaluation = self._shared(entries, len(setup.test)) + own + PIXEL_SECONDS * pixels
+        return Hours(
+            networks=sum(seconds for spec, seconds in self.networks.items() if spec in checkpoints),
+            training=sum(self.fits[key][1] for key in keys),
+            statistics=self._shared(observing, len(setup.train)),
+            evaluation=evaluation,
+        )
+
+    def _shared(self, entries: Iterable[Entry], images: int) -> float:
+        return sum(self._pass(spec, images) for spec in {spec for entry in entries for spec in entry.specs})
+
+    def _pass(self, spec: NetworkSpec, images: int) -> float:
+        """Seconds of a network's forwards of so many images at its test scales."""
+        setup = self.workshop.setup
+        sizes = [scaled_size(self._size, scale, spec.max_size) for scale in spec.scales] or [self._size]
+        flops = self._flops[spec.arch] * sum(map(prod, sizes)) / prod(self._size)
+        return evaluation_seconds(flops, images, setup.settings.device, setup.options.precision)
+
+    @cached_property
+    def _size(self) -> tuple[int, int]:
+        return tuple(self.workshop.setup.train[0].labels.shape)
+
+    @cached_property
+    def _flops(self) -> dict[str, float]:
+        """Of a forward of a native image, by architecture."""
+        flops: dict[str, float] = {}
+        for spec in [self.workshop.setup.base, *(spec for step in self.steps for spec in step.entry.specs)]:
+            if spec.arch not in flops:
+                with torch.device("meta"):
+                    network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
+                flops[spec.arch] = forward_flops(network, self._size)
+        return flops

@@ -1,0 +1,209 @@
+"""A network of the user's own: its code in a file, its weights in another, and the classes that it tells apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmark.data import Dataset, Sample
+from benchmark.errors import BenchmarkError
+from benchmark.networks import External, split_arch
+from benchmark.registry import DATASETS, NETWORKS, import_file, parse_call
+from benchmark.weights.store import digest_file
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """What stands in for our code and our training.
+
+    Attributes:
+        code: SHA-256 of the file that builds the network; empty for one that is built in or installed.
+        weights: the file of its weights; None where our training makes them.
+        sha256: of that file.
+    """
+
+    code: str = ""
+    weights: Path | None = None
+    sha256: str = ""
+
+    @property
+    def digest(self) -> str:
+        """As :attr:`NetworkSpec.weights` has it."""
+        return self.sha256 + (f"+{self.code}" if self.code else "")
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a network.
+
+    Attributes:
+        name: of a dataset or a file, or "19-classes".
+        names: of the classes, in the order of the outputs; None where only their number is known.
+        count: number of classes.
+        extra: number of outputs beyond them (void), which no dataset labels.
+    """
+
+    name: str
+    names: tuple[str, ...] | None
+    count: int
+    extra: int = 0
+
+
+class AbsentSplit(Dataset):
+    """Training images that are not here: everything that asks for one learns why.
+
+    Args:
+        split: "train" or "val".
+        owner: which images are meant.
+        why: a sentence.
+    """
+
+    def __init__(self, split: str, owner: str, why: str) -> None:
+        super().__init__(split, Path())
+        self.label, self.why = owner, f"It needs the {split} images of {owner}, which cannot be had: {why}"
+
+    def __len__(self) -> int:
+        raise BenchmarkError(self.why)
+
+    def __getitem__(self, index: int) -> Sample:
+        raise BenchmarkError(self.why)
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+class Resized(Dataset):
+    """A dataset at a network's own input size: images resized as the network would, labels by nearest neighbour.
+
+    Many published scripts evaluate there instead of upsampling the scores to the labels. Pillow resizes the labels.
+
+    Args:
+        base: the images as they are.
+        network: whose `size` and `resize` are taken; images that it makes floats stay so.
+    """
+
+    def __init__(self, base: Dataset, network: External) -> None:
+        super().__init__(base.split, base.root)
+        self.base, self.network = base, network
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample, (height, width) = self.base[index], self.network.size
+        labels = Image.fromarray(sample.labels.numpy()).resize((width, height), Image.Resampling.NEAREST)
+        image = self.network.resize(sample.image[None], (height, width))[0]
+        return Sample(sample.id, image, torch.from_numpy(np.array(labels)))
+
+    def fingerprint(self) -> str:
+        return self.base.fingerprint()
+
+
+def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any], OwnNetwork | None]:
+    """A network as named on the command line.
+
+    Args:
+        call: "name[:key=value...]", or "file.py[:function][:key=value...]", whose function, ``build`` unless said
+            otherwise, is registered under the file's name.
+        weights: the file of its weights.
+    Returns:
+        the name in the registry, the options, and what is the user's own of it: None where the code is ours or
+        installed and our training makes the weights.
+    Raises:
+        BenchmarkError: a file is missing or cannot be imported, or has no such function.
+    """
+    place, *rest = call.split(":")
+    from_file = place.endswith(".py")
+    if from_file:
+        function = rest.pop(0) if rest and "=" not in rest[0] else "build"
+        call = ":".join([_register(Path(place), function), *rest])
+    arch, options = parse_call(call)
+    if weights is None and not from_file:
+        return arch, options, None
+    if weights is not None and not Path(weights).is_file():
+        raise BenchmarkError(f"--weights {weights}: there is no such file.")
+    family, _ = split_arch(arch)
+    source = NETWORKS.source(family) if family in NETWORKS.names() else ""
+    code = digest_file(Path(source.removeprefix("file "))) if source.startswith("file ") else ""
+    return arch, options, OwnNetwork(code, weights, digest_file(weights) if weights else "")
+
+
+def label_set(text: str, test: Dataset) -> LabelSet:
+    """Resolve ``--classes`` and compare it with the evaluated dataset.
+
+    Args:
+        text: name of a dataset, a number, or a text file with one class a line; "+N" at the end says that N outputs
+            beyond them (void) are kept. Empty is the label set of `test`.
+        test: the evaluated dataset. One that labels no classes can be evaluated with any.
+    Raises:
+        BenchmarkError: no such dataset or file, or `test` labels other classes.
+    """
+    name, plus, extra = text.partition("+")
+    if plus and not extra.isdecimal():
+        raise BenchmarkError(f"--classes {text}: after the + stands a number of outputs, for instance {name}+1.")
+    more = int(extra or 0)
+    trained_on = test.trained_on or test.label
+    if name in ("", test.label, trained_on):
+        found = LabelSet(name or trained_on, tuple(test.classes), len(test.classes), more)
+    elif name.isdecimal():
+        found = LabelSet(f"{int(name)}-classes", None, int(name), more)
+    elif Path(name).is_file():
+        lines = tuple(filter(None, map(str.strip, Path(name).read_text(encoding="utf-8").splitlines())))
+        found = LabelSet(Path(name).stem, lines, len(lines), more)
+    else:
+        known = tuple(DATASETS.get(name).classes)
+        found = LabelSet(DATASETS.canonical(name), known, len(known), more)
+    if not found.count:
+        raise BenchmarkError(f"--classes {text} names no class.")
+    if test.class_labels and not _same(found, test.classes):
+        raise BenchmarkError(
+            f"--classes {text} has {found.count} classes and {test.label} labels {len(test.classes)} which are not the "
+            f"same; evaluate this network on a dataset with its classes, or on one that labels none."
+        )
+    return found
+
+
+def training_split(split: str, source: str, labels: LabelSet, test: Dataset, root: Path) -> Dataset:
+    """Images on which methods may be fitted to a network whose weights are given; an :class:`AbsentSplit` without them.
+
+    Args:
+        split: "train" or "val".
+        source: dataset on which the networks of `test` are trained.
+        labels: what the network tells apart.
+        test: the evaluated dataset.
+        root: the data root.
+    """
+    home = source if labels.names == tuple(test.classes) or labels.names is None else labels.name
+    try:
+        dataset = DATASETS.create(home, split=split, root=root)
+    except BenchmarkError as error:
+        return AbsentSplit(split, home, str(error))
+    if not _same(labels, dataset.classes):
+        return AbsentSplit(
+            split, labels.name, f"those of {dataset.label} have other classes; name a dataset by --classes."
+        )
+    return dataset
+
+
+def _same(labels: LabelSet, classes: Sequence[str]) -> bool:
+    return labels.count == len(classes) if labels.names is None else labels.names == tuple(classes)
+
+
+def _register(file: Path, function: str) -> str:
+    """Import a file once and register its function; return its name."""
+    name = NETWORKS.canonical(file.stem if function == "build" else f"{file.stem}-{function}")
+    where = f"file {file}"
+    if name in NETWORKS.names() and NETWORKS.source(name) == where:
+        return name
+    module = import_file(file, "--network")
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise BenchmarkError(f"--network {file} defines no function {function}().")
+    NETWORKS.add(name, where, found)
+    return name

@@ -1,0 +1,143 @@
+"""What a run will do: which records are current, what must be trained, fitted and evaluated, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark.errors import BenchmarkError
+from benchmark.metrics import protocol
+from benchmark.network import NetworkSpec
+from benchmark.records.identity import Identity
+from benchmark.records.record import Record, network_label, read, record_path
+from benchmark.registry import METHODS
+from benchmark.run.setup import Setup
+from benchmark.run.workshop import Entry, Workshop
+
+
+@dataclass
+class Step:
+    """One method of the plan."""
+
+    entry: Entry
+    path: Path
+    record: Record | None = None  # the one on disk, current or stale
+    reasons: list[str] = field(default_factory=list)  # why it is not current
+
+    @property
+    def current(self) -> bool:
+        """Whether the record on disk already answers."""
+        return self.record is not None and not self.reasons
+
+
+def split_calls(text: str, preset: str = "common") -> list[str]:
+    """``"a,b:k=1"`` to its method calls; "all" is every registered method that can be imported.
+
+    The preset "paper" adds to "all" the variants that the papers' own evaluations amount to.
+    """
+    calls: list[str] = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        if part != "all":
+            calls.append(part)
+            continue
+        broken = METHODS.unavailable()
+        names = [name for name in METHODS.names() if name not in broken]
+        calls += names
+        if preset == "paper":
+            calls += [variant for name in names for variant in METHODS.get(name).paper_variants]
+    if not calls:
+        raise BenchmarkError("--methods names no method; `python -m benchmark list methods` shows them.")
+    return list(dict.fromkeys(calls))
+
+
+def network_name(setup: Setup) -> str:
+    """The shared network as paths and tables call it."""
+    base, own = setup.base, setup.own
+    options = dict(base.options)
+    if own and own.weights:
+        options["weights"] = own.weights.stem
+    if setup.options.label_size != "image":
+        options["label_size"] = setup.options.label_size
+    if setup.options.preset != "common":
+        return network_label(base.arch, options | {"preset": setup.options.preset}, (), 0)
+    return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.test.scales)
+
+
+def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
+    """Resolve the methods and compare each with its record."""
+    setup = workshop.setup
+    steps: dict[str, Step] = {}
+    for call in calls:
+        entry = _entry(workshop, call)
+        if entry.label in steps:
+            continue  # the same method, spelt in another way
+        path = record_path(
+            setup.options.out,
+            setup.dataset,
+            network_name(setup),
+            entry.label,
+            setup.options.repetition,
+            setup.options.limit or None,
+        )
+        step = steps[entry.label] = Step(entry, path)
+        if path.exists():
+            try:
+                step.record = read(path)
+                step.reasons = step.record.stale(expected_identity(workshop, entry))
+                before, now = step.record.provenance.precision, setup.options.precision
+                if before != now:
+                    step.reasons.append(f"the arithmetic changed from {before} to {now}")
+            except BenchmarkError as error:
+                step.reasons = [str(error)]
+        if step.current and (setup.options.force or setup.options.retrain):
+            step.reasons = ["--force" if setup.options.force else "--retrain"]
+    return list(steps.values())
+
+
+def _entry(workshop: Workshop, call: str) -> Entry:
+    try:
+        setup = workshop.setup
+        # A dataset chooses options for networks that are trained on it here.
+        return workshop.entry(METHODS.create(call, {} if setup.own else setup.train.method_options))
+    except BenchmarkError:
+        raise
+    except Exception as error:  # whatever a plugin raises
+        raise BenchmarkError(f"The method '{call}' cannot be set up: {type(error).__name__}: {error}") from error
+
+
+def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
+    """What a record made now would be made of; digests of what is not on this machine are None."""
+    setup, base = workshop.setup, entry.base
+    return Identity(
+        fingerprint=setup.test.fingerprint(),
+        limit=setup.options.limit or None,
+        network=setup.identify(base),
+        code=setup.own.code if setup.own else "",
+        label_size=setup.options.label_size,
+        options=dict(base.options),
+        scales=base.scales,
+        max_size=base.max_size,
+        weights=workshop.digest(base),
+        others={role: (s.key, workshop.digest(s)) for role, s in other_networks(base, entry).items()},
+        config=dict(entry.method.config),
+        version=entry.method.version,
+        fit=(entry.fit_key, workshop.store.digest(entry.fit_key)) if entry.fit_key else None,
+        protocols={name: protocol(name).version for name in setup.protocols},
+    )
+
+
+def other_networks(base: NetworkSpec, entry: Entry) -> dict[str, NetworkSpec]:
+    """The networks of a method that are not the shared one, by role."""
+    return {role: n.network for role, n in entry.needs.items() if n.network.checkpoint != base.checkpoint}
+
+
+def to_train(workshop: Workshop, steps: Sequence[Step]) -> list[NetworkSpec]:
+    """Networks that will be trained for the steps."""
+    return workshop.to_train([step.entry for step in steps])
+
+
+def to_fit(workshop: Workshop, steps: Sequence[Step]) -> list[Entry]:
+    """Methods that will be fitted for the steps, one of those that share a fit."""
+    fitted = {entry.fit_key: entry for entry in reversed(workshop.to_fit([step.entry for step in steps]))}
+    return list(fitted.values())[::-1]

@@ -1,0 +1,200 @@
+"""From what a pass gathered to the record of one method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.cost_meter import peak_memory_mib
+from benchmark.metrics import (
+    Curves,
+    PixelEvaluator,
+    PixelProtocol,
+    bootstrap_interval,
+    protocol,
+    write_curves,
+    write_rows,
+)
+from benchmark.network import NetworkSpec
+from benchmark.records.provenance import gather
+from benchmark.records.record import (
+    Cost,
+    DatasetPart,
+    Measurement,
+    MethodPart,
+    NetworkPart,
+    OtherNetwork,
+    Record,
+    Segmentation,
+)
+from benchmark.run.evaluate import Tally, network_cost
+from benchmark.run.plan import Step, network_name, other_networks
+from benchmark.run.workshop import Entry, Workshop
+
+INTERVALS = ("auroc", "aupr", "fpr95")
+
+
+def make_record(
+    workshop: Workshop, step: Step, tally: Tally, further: Mapping[str, Measurement], results: Path
+) -> Record:
+    """Write the record of a method, its per-image rows and its pooled curves.
+
+    Args:
+        workshop: that trained and loaded everything.
+        step: the method.
+        tally: of the pass, in which it did not fail.
+        further: what the second pass measured of it, by protocol.
+        results: folder that holds ``records/``.
+    """
+    setup, entry = workshop.setup, step.entry
+    evaluator = tally.pixels[entry.label]
+    others = other_networks(setup.base, entry)
+    curves = _curves(evaluator)
+    record = Record(
+        dataset=DatasetPart(
+            name=setup.dataset,
+            title=setup.test.title,
+            note=setup.test.note,
+            split=setup.test.split,
+            fingerprint=setup.test.fingerprint(),
+            images=len(setup.test),
+            limit=setup.options.limit or None,
+            published_images=setup.test.sizes.get(setup.test.split),
+            anomaly_fraction=tally.anomalous / tally.valid if tally.valid else None,
+            label_size=setup.options.label_size,
+            pixels={"anomalous": tally.anomalous, "normal": tally.valid - tally.anomalous, "ignored": tally.ignored},
+        ),
+        network=_network(workshop, entry),
+        method=_method(workshop, entry),
+        metrics={n: further.get(n) or _measurement(evaluator, protocol(n)) for n in setup.protocols},
+        segmentation=_segmentation(tally),
+        cost=_cost(workshop, entry, tally),
+        provenance=gather(str(setup.settings.device), setup.options.precision),
+        other_networks={role: _other(workshop, spec) for role, spec in others.items()},
+        rows=f"{step.path.stem}.rows.csv.gz",
+        curves=f"{step.path.stem}.curves.csv.gz" if curves else "",
+    )
+    # The record goes last: it always finds what it names.
+    write_rows(step.path.parent / record.rows, evaluator.rows())
+    if curves:
+        write_curves(step.path.parent / record.curves, curves)
+    record.write(results)
+    return record
+
+
+def _curves(evaluator: PixelEvaluator) -> Curves | None:
+    """Curves of the first pooled protocol; None without one, or where the pixels are all of one kind."""
+    pooled = [p for p in evaluator.protocols if p.aggregation == "pooled"]
+    return evaluator.curves(pooled[0]) if pooled and evaluator.ranking(pooled[0]).defined else None
+
+
+def _network(workshop: Workshop, entry: Entry) -> NetworkPart:
+    setup, base, own = workshop.setup, entry.base, workshop.setup.own
+    given = setup.given(base)
+    return NetworkPart(
+        label=network_name(setup),
+        arch=base.arch,
+        options=dict(base.options),
+        key=setup.identify(base),
+        scales=list(base.scales),
+        max_size=base.max_size,
+        weights_sha256=workshop.digest(base) or "",
+        recipe={} if given else base.recipe.as_dict(),
+        trained=_brief(workshop, base.key),
+        seed=setup.options.repetition,
+        code_sha256=own.code if own else "",
+        weights_file=own.weights.name if given else "",
+        preparation=dict(workshop.pool.network(base).preparation) if own else {},
+    )
+
+
+def _other(workshop: Workshop, spec: NetworkSpec) -> OtherNetwork:
+    return OtherNetwork(spec.key, workshop.digest(spec) or "", _brief(workshop, spec.key))
+
+
+def _method(workshop: Workshop, entry: Entry) -> MethodPart:
+    method = entry.method
+    return MethodPart(
+        name=method.name,
+        label=method.label,
+        title=method.title or method.name,
+        paper=method.paper,
+        config=dict(method.config),
+        version=method.version,
+        auxiliary_data=method.auxiliary_data,
+        fit_key=entry.fit_key,
+        fit_sha256=workshop.store.digest(entry.fit_key) if entry.fit_key else None,
+        fit=_brief(workshop, entry.fit_key) if entry.fit_key else None,
+    )
+
+
+def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
+    """The part of a sidecar that a reader of the record wants: how every training went, on what and how exactly."""
+    if not workshop.store.has(key):
+        return {}
+    sidecar = workshop.store.sidecar(key)
+    kept = ("steps", "epochs", "seconds", "loss", "validation", "resumed")
+    brief = {"reports": [{k: r[k] for k in kept if k in r} for r in sidecar.get("reports", ())]}
+    brief["recipe"] = sidecar.get("recipe")
+    made = sidecar.get("provenance", {})
+    brief |= {key: made[key] for key in ("device", "cpu", "threads", "precision", "commit", "date") if key in made}
+    if "seconds" in sidecar:
+        brief["seconds"] = sidecar["seconds"]
+    if "imported" in sidecar:
+        brief["imported"] = sidecar["imported"]
+    return brief
+
+
+def _measurement(evaluator: PixelEvaluator, chosen: PixelProtocol) -> Measurement:
+    result = evaluator.result(chosen)
+    intervals = {}
+    if chosen.aggregation == "per-image" and result.images:
+        rows = evaluator.rows()
+        for metric in INTERVALS:
+            interval = bootstrap_interval(rows, metric, chosen)
+            intervals[metric] = [interval.low, interval.high]
+    extra = {"efpr": result.efpr, "cfpr": result.cfpr}
+    if result.quantisation is not None:
+        extra |= {f"quantisation_{m}": getattr(result.quantisation, m) for m in INTERVALS}
+    return Measurement(
+        version=chosen.version,
+        aggregation=chosen.aggregation,
+        images=result.images,
+        auroc=result.auroc,
+        aupr=result.aupr,
+        fpr95=result.fpr95,
+        constant_aupr=result.prevalence,
+        skipped=result.skipped,
+        intervals=intervals,
+        extra={k: v for k, v in extra.items() if v is not None},
+    )
+
+
+def _segmentation(tally: Tally) -> Segmentation | None:
+    if tally.segmentation is None:
+        return None
+    result = tally.segmentation.result()
+    return Segmentation(
+        miou=result.miou_present,
+        miou_denominator=result.classes_present,
+        miou_all=result.miou_all,
+        pixel_accuracy=result.pixel_accuracy,
+        per_class_iou={k: None if math.isnan(v) else v for k, v in result.iou.items()},
+    )
+
+
+def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
+    def per_image(seconds: float) -> float | None:
+        return 1000 * seconds / tally.timed if tally.timed else None
+
+    specs: list[NetworkSpec] = entry.specs
+    fit = _brief(workshop, entry.fit_key) if entry.fit_key else {}
+    return Cost(
+        network_ms=per_image(sum(tally.seconds.get(network_cost(s), 0.0) for s in specs)),
+        method_ms=per_image(tally.seconds.get(entry.label, 0.0)),
+        peak_memory_mib=peak_memory_mib(workshop.setup.settings.device),
+        batch_size=tally.batch_size,
+        fit_seconds=fit.get("seconds"),
+    )

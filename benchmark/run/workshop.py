@@ -1,0 +1,276 @@
+"""The workshop trains networks and fits methods, each once, and keeps what it made in the weights store."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.data import Dataset
+from benchmark.derived import VoidAsClass
+from benchmark.errors import BenchmarkError, in_words
+from benchmark.method import Method
+from benchmark.network import Network, NetworkSpec
+from benchmark.networks import build_network
+from benchmark.pool import Need, Networks, Pool
+from benchmark.recipe import Recipe, digest
+from benchmark.records.provenance import gather
+from benchmark.registry import defaults_of, label_of
+from benchmark.run.given_network import Resized
+from benchmark.run.setup import Setup
+from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
+from benchmark.weights.checkpoint import load_checkpoint
+from benchmark.weights.store import WeightsStore
+
+
+@dataclass
+class Entry:
+    """A method on its way through a run."""
+
+    method: Method
+    base: NetworkSpec  # the shared network in the setting of this method
+    needs: Mapping[str, Need]
+    recipes: Mapping[str, Recipe]
+    fit_key: str  # stem of the file of its fit; empty for a method without fit
+    networks: Networks | None = None
+    error: str = ""  # one sentence once it has failed
+    mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
+    seconds: float = 0.0  # spent in score(), shared work excluded
+
+    @property
+    def label(self) -> str:
+        """The method's name with its options."""
+        return self.method.label
+
+    @property
+    def specs(self) -> list[NetworkSpec]:
+        """The networks that it runs."""
+        return list(dict.fromkeys(need.network for need in self.needs.values()))
+
+
+@dataclass
+class Workshop:
+    """Trains, fits, loads.
+
+    Args:
+        setup: datasets, shared network and settings.
+        say: prints a line.
+    """
+
+    setup: Setup
+    say: Callable[[str], None] = print
+    store: WeightsStore = field(init=False)
+    pool: Pool = field(init=False)
+    _splits: tuple[Dataset, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.store = WeightsStore(self.setup.options.out / "weights")
+        self.pool = Pool(self.load_network, self.setup.settings.device, self.setup.options.precision)
+
+    def entry(self, method: Method) -> Entry:
+        """What a method needs and what its fit is called."""
+        recipes = {task: self.setup.recipe(recipe) for task, recipe in type(method).recipes.items()}
+        method.recipes = recipes  # needs() may put one of them into a spec
+        base = self.setup.base
+        if self.setup.options.preset == "paper" and method.single_scale:
+            base = base.native()
+        needs = method.needs(base)
+        key = ""
+        if method.fitted:
+            # What only score() reads has its default here, so that the default configuration names every such fit.
+            defaults = defaults_of(type(method))
+            config = {k: defaults[k] if k in method.score_options else v for k, v in method.config.items()}
+            parts = {
+                "config": config,
+                "version": method.version,
+                "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
+                "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
+                "data": self.setup.base.data or self.setup.train.fingerprint(),
+                "repetition": self.setup.options.repetition,
+            }
+            label = label_of(type(method), config).replace(":", "+")
+            key = f"{self.setup.base.dataset}/{label}-{digest(parts)}"
+        return Entry(method, base, needs, recipes, key)
+
+    def has(self, spec: NetworkSpec) -> bool:
+        """Whether the weights of a network are here."""
+        return self.setup.given(spec) or self.store.has(spec.key)
+
+    def digest(self, spec: NetworkSpec) -> str | None:
+        """SHA-256 of a network's weights, None where they are not on this machine."""
+        return self.setup.own.sha256 if self.setup.given(spec) else self.store.digest(spec.key)
+
+    def load_network(self, spec: NetworkSpec) -> Network:
+        """A trained network from the store, or with the user's weights."""
+        network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
+        if self.setup.given(spec):
+            load_checkpoint(self.setup.own.weights, network.body)
+        else:
+            self.store.load_into(spec.key, network)
+        return network
+
+    def test_images(self) -> Dataset:
+        """The test images at the size at which they are evaluated."""
+        if self.setup.options.label_size == "image":
+            return self.setup.test
+        network = self.pool.network(self.setup.base)
+        if network.size is None:
+            raise BenchmarkError(
+                f"{self.setup.base.arch} takes images of any size; --label-size network is for a network that resizes "
+                f"every image to one size, External(size=(H, W))."
+            )
+        return Resized(self.setup.test, network)
+
+    def to_train(self, entries: Sequence[Entry]) -> list[NetworkSpec]:
+        """Networks that the entries need and whose weights are not here; all of ours where --retrain asks for it."""
+        specs = dict.fromkeys(spec.checkpoint for entry in entries for spec in entry.specs)
+        retrain = self.setup.options.retrain
+        return [spec for spec in specs if not self.has(spec) or (retrain and not self.setup.given(spec))]
+
+    def to_fit(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Methods whose fit is not in the store or rests on other weights; all with a fit where --retrain asks for it.
+
+        A retraining may be killed between a network and what is fitted to it.
+        """
+        return [e for e in entries if e.fit_key and (self.setup.options.retrain or not self._fitted(e))]
+
+    def prepare(self, entries: list[Entry]) -> None:
+        """Train what is missing and fit what is not fitted; an entry that fails keeps the sentence in `error`.
+
+        What is trained anew replaces the old weights when it is finished, not before.
+        """
+        for spec in self.to_train(entries):
+            users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
+            self._guard(users, lambda s=spec: self.train_network(s))
+        for entry in entries:
+            self._guard([entry], lambda e=entry: self.connect(e))
+        missing = self.to_fit([e for e in entries if not e.error])
+        self._guard(missing, self._data)
+        sharing: dict[str, list[Entry]] = {}  # the first of each fits, the others load what it made
+        for entry in (e for e in missing if not e.error):
+            sharing.setdefault(entry.fit_key, []).append(entry)
+        self._observe([users for users in sharing.values() if users[0].method.observes])
+        for users in sharing.values():
+            self._guard(users, lambda e=users[0]: self._fit(e))
+        fitted = [users[0] for users in sharing.values()]
+        for entry in entries:
+            if entry.fit_key and entry not in fitted and not entry.error:
+                self._guard([entry], lambda e=entry: self.store.load_into(e.fit_key, e.method))
+            self.settle(entry)
+
+    def train_network(self, spec: NetworkSpec) -> None:
+        """Train one segmentation network and store it."""
+        setup, recipe = self.setup, spec.recipe
+        if setup.own and setup.own.weights:
+            options = "".join(f":{key}={value}" for key, value in spec.options)
+            raise BenchmarkError(
+                f"It needs a further network ({spec.arch}{options}, member {spec.recipe.member}), and --weights gives "
+                f"one; leave it out to have all of them trained."
+            )
+        data = self._data()
+        if spec.classes == len(setup.train.classes) + 1:
+            data = tuple(VoidAsClass(split) for split in data)
+        with seeded(recipe):
+            network = build_network(spec.arch, spec.classes, dict(spec.options))
+            task = Segmentation(network, data[0].classes)
+        member = f" member {recipe.member}" if recipe.member else ""
+        states = self._states(spec.key)
+        state = states.with_name(f"{states.name}.state")
+        report = train(task, recipe, *data, setup.settings, state, f"{spec.arch}{member} on {spec.dataset}")
+        self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
+
+    def _fitted(self, entry: Entry) -> bool:
+        if not self.store.has(entry.fit_key):
+            return False
+        made_with = self.store.sidecar(entry.fit_key).get("networks", {})
+        # Weights that are not here yet may become the same again.
+        return all(made_with.get(key, now) == now for key, now in self._weights(entry).items() if now)
+
+    def _weights(self, entry: Entry) -> dict[str, str | None]:
+        """Digests of the weights of a method's networks, by key."""
+        return {spec.key: self.digest(spec) for spec in entry.specs}
+
+    def _states(self, key: str, networks: Mapping[str, str | None] | None = None) -> Path:
+        """Prefix of the paths of the resume states of what is trained under a key.
+
+        What it replaces and the weights that it rests on are part of the name: a training that replaces weights must
+        not go on from the finished one that made them, nor a fit to new networks from a fit to the old.
+        """
+        stem = self.store.path(key).with_suffix("")
+        replaced = self.store.saving(key)
+        return stem.with_name(f"{stem.name}.{digest([replaced, networks])}") if replaced or networks else stem
+
+    def connect(self, entry: Entry) -> None:
+        """Give a method its networks and let it build what depends on them."""
+        entry.networks = self.pool.view(entry.needs)
+        with seeded(next(iter(entry.recipes.values()), self.setup.base.recipe)):
+            entry.method.build(entry.networks)
+        entry.method.to(self.setup.settings.device)
+
+    def settle(self, entry: Entry) -> None:
+        """Make a fitted method ready to score."""
+        # A layout for all: what was just trained and what comes from a file give the same bits.
+        entry.method.eval().requires_grad_(False)
+        entry.method.to(device=self.setup.settings.device, memory_format=torch.channels_last)
+
+    def _data(self) -> tuple[Dataset, Dataset]:
+        """Training and validation split, decoded once for all that is trained."""
+        if not self._splits:
+            settings = self.setup.settings
+            self._splits = (cached(self.setup.train, settings), cached(self.setup.val, settings))
+        return self._splits
+
+    def _fit_data(self, entry: Entry) -> FitData:
+        states = self._states(entry.fit_key, self._weights(entry))
+        return FitData(*self._data(), self.setup.settings, entry.recipes, states, entry.label)
+
+    def _observe(self, sharing: list[list[Entry]]) -> None:
+        """One pass over the training images; of the entries that share a fit, the first observes."""
+        if not sharing:
+            return
+        self.say(f"Statistics of the training images for {', '.join(users[0].label for users in sharing)}")
+        with torch.no_grad():
+            for batch in self._fit_data(sharing[0][0]).batches():
+                for users in sharing:
+                    self._guard(users, lambda e=users[0], b=batch: e.method.observe(b, e.networks))
+        self.pool.forget()
+
+    def _fit(self, entry: Entry) -> None:
+        data = self._fit_data(entry)
+        began = time.perf_counter()
+        entry.method.fit(data, entry.networks)
+        recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
+        seconds = sum(r.seconds for r in data.reports) or time.perf_counter() - began
+        more = {"method": entry.label, "networks": self._weights(entry), "seconds": seconds}
+        self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
+
+    def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
+        # Statistics are gathered as images are evaluated; only what was trained knows a precision of training.
+        precision = self.setup.settings.precision if reports else self.pool.precision
+        sidecar = {
+            **more,
+            "recipe": recipe,
+            "data": self.setup.base.data or self.setup.train.fingerprint(),
+            "reports": [dataclasses.asdict(report) for report in reports],
+            "provenance": dataclasses.asdict(gather(str(self.setup.settings.device), precision)),
+        }
+        self.store.save(key, dict(state), sidecar)
+        clear_states(self.store.path(key).with_suffix(""))
+
+    def _guard(self, entries: list[Entry], work: Callable[[], None]) -> None:
+        """Do something on which some entries depend; where it fails, they fail and nobody else."""
+        if all(e.error for e in entries):
+            return
+        try:
+            work()
+        except Exception as error:  # whatever a plugin raises must not take the others down
+            sentence = in_words(error)
+            for entry in entries:
+                if not entry.error:
+                    entry.error, entry.mendable = sentence, isinstance(error, BenchmarkError)
+            self.say(f"{', '.join(e.label for e in entries)}: {sentence}")

@@ -1,0 +1,1 @@
+"""Trained weights: our store, checkpoints and released files from elsewhere."""

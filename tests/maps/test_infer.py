@@ -1,0 +1,145 @@
+"""``infer`` gives images without labels the scores that ``run`` measures, trains nothing and loses nothing."""
+
+import shlex
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from harness import FAILING, NUMBERED, fresh_registries
+from PIL import Image
+
+from benchmark.cli import main as cli
+from benchmark.maps.files import read_scores
+from benchmark.maps.score import score_directory
+from benchmark.run.contract import Toy
+
+
+@pytest.fixture
+def photos(bench):
+    """The test images of the town as files, without labels."""
+    folder = bench.folder / "photos"
+    for sample in Toy("test", bench.data):
+        path = folder / f"{sample.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(path)
+    return folder
+
+
+def maps(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
+
+
+@pytest.mark.parametrize("form", ["npy", "tif"])
+def test_the_maps_of_a_labelled_set_measure_exactly_as_its_records(bench, photos, form):
+    assert bench("run", "--methods", "msp,dicnet") == 0
+    weights = maps(bench.runs / "weights")
+    assert bench("infer", photos, "--methods", "msp,dicnet", "--to", bench.folder / "m", "--format", form) == 0
+    assert maps(bench.runs / "weights") == weights
+    for label in ("msp", "dicnet"):
+        report = score_directory(bench.folder / "m" / label, Toy("test", bench.data))
+        for name, measured in bench.record(label)["metrics"].items():
+            result = report.results[name]
+            assert [getattr(result, m) for m in ("auroc", "aupr", "fpr95")] == [
+                measured[m] for m in ("auroc", "aupr", "fpr95")
+            ]
+
+
+def test_without_images_the_datasets_own_are_scored(bench, photos):
+    assert bench("train", "--methods", "msp") == 0
+    assert bench("infer", "--methods", "msp") == 0
+    made = bench.runs / "scores" / "town-pspnet-small" / "test"
+    assert "4 score maps written" in bench.out and str(made / "msp") in bench.out
+    assert bench("infer", photos, "--methods", "msp", "--to", bench.folder / "m") == 0
+    assert maps(bench.folder / "m" / "msp") == maps(made / "msp")
+
+
+def test_what_is_not_trained_is_not_trained_now_and_the_command_that_mends_it_works(bench, photos):
+    line = [photos, "--methods", "msp,dicnet", "--recipe", "segmentation.batch_size=3"]
+    assert bench("infer", *line) == 2
+    assert bench.err.startswith("error: Not trained yet: the network town/pspnet-small") and bench.err.count("\n") == 1
+    assert not bench.runs.exists()
+    mend = bench.err.split("`")[1]
+    assert mend.startswith("python -m benchmark train --plugin ")
+    with fresh_registries():
+        assert cli.main(shlex.split(mend)[3:]) == 0
+    assert bench("infer", *line) == 0
+
+
+def test_an_image_that_cannot_be_read_is_named_and_the_others_are_scored(bench, photos):
+    assert bench("train", "--methods", "msp") == 0
+    cut = photos / "toy" / "0.png"
+    cut.write_bytes(cut.read_bytes()[:300])
+    (photos / "notes.txt").write_text("no image")
+    assert bench("infer", photos, "--methods", "msp", "--to", "m", "--pictures") == 2
+    (line,) = bench.err.splitlines()
+    assert line.startswith(f"skipped: {cut} cannot be decoded")
+    assert "3 score maps written" in bench.out
+    names = {path.stem for path in (bench.folder.parent / "m" / "msp").rglob("*.npy")}
+    assert names == {"1", "2", "3"}
+
+
+def test_what_is_there_is_kept_unless_forced(bench, photos, forwards):
+    assert bench("train", "--methods", "msp,energy") == 0
+    folder = bench.folder / "m"
+    assert bench("infer", photos, "--methods", "msp", "--to", folder) == 0
+    before = maps(folder)
+    forwards.clear()
+    assert bench("infer", photos, "--methods", "msp", "--to", folder) == 0
+    assert "0 score maps written, 4 kept" in bench.out and not forwards and maps(folder) == before
+    (folder / "msp" / "toy" / "2.npy").unlink()
+    np.save(folder / "msp" / "toy" / "1.npy", np.zeros((48, 64), np.float32))
+    assert bench("infer", photos, "--methods", "msp,energy", "--to", folder) == 0
+    assert "msp: 1 score maps written, 3 kept" in bench.out and "energy: 4 score maps written" in bench.out
+    assert not read_scores(folder / "msp" / "toy" / "1.npy").any()
+    assert bench("infer", photos, "--methods", "msp", "--to", folder, "--force") == 0
+    assert {name: content for name, content in maps(folder).items() if name in before} == before
+
+
+def test_maps_of_another_origin_are_not_mixed(bench, photos):
+    assert bench("train", "--methods", "msp") == 0
+    assert bench("infer", photos, "--methods", "msp", "--to", "m") == 0
+    other = shutil.copytree(photos, bench.folder / "other")
+    assert bench("infer", other, "--methods", "msp", "--to", "m") == 2 and "(other images, see" in bench.err
+    for folder in (photos, other):
+        assert bench("infer", folder, "--methods", "msp") == 0 and "4 score maps written" in bench.out
+    for change, word in ((("--scales", "24"), "scales"), (("--format", "tif"), "format")):
+        assert bench("infer", photos, "--methods", "msp", "--to", "m", *change) == 2
+        assert f"maps of another origin (other {word}, see" in bench.err and bench.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("how", "words"), [("raise", "the prototypes are gone"), ("hole", "4 scores are NaN")])
+def test_a_method_that_fails_is_named_and_the_others_go_on(bench, photos, how, words):
+    bench.plugin("failing", FAILING.replace("[:, 5, 7]", "[:, 5, 7:11]"))
+    assert bench("train", "--methods", "msp") == 0
+    assert bench("infer", photos, "--methods", f"failing:how={how}:at=toy/2,msp", "--to", "m") == 1
+    assert words in bench.err and "toy/2" in bench.err and bench.err.count("\n") == 1
+    assert "msp: 4 score maps written" in bench.out
+
+
+@pytest.mark.parametrize("form", ["npy", "png"])
+def test_pictures_have_one_scale_for_all_images(bench, photos, form):
+    bench.plugin("numbered", NUMBERED)
+    assert bench("train", "--methods", "numbered") == 0
+    line = [photos, "--methods", "numbered", "--to", bench.folder / "m", "--format", form, "--pictures"]
+    assert bench("infer", *line) == 0
+    pictures = [Image.open(bench.folder / "m" / "pictures" / "numbered" / "toy" / f"{i}.jpg") for i in range(4)]
+    assert {picture.size for picture in pictures} == {(64, 48)}
+    # cividis runs from blue to yellow.
+    yellow = [np.subtract(*np.asarray(p, float)[..., [0, 2]].mean((0, 1))) for p in pictures]
+    assert (np.diff(yellow) > 10).all()
+
+
+def test_mistakes_are_one_sentence(bench, photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (bench.folder / "none").mkdir()
+    copy = bench.folder / "0.jpg"
+    Image.new("RGB", (64, 48)).save(copy)
+    for arguments, words in (
+        (["nowhere"], "nowhere is neither an image file nor a folder"),
+        ([bench.folder / "none"], "no images there"),
+        ([photos / "toy", copy], "would both be image '0'"),
+        ([photos, "--format", "hdf5"], "need the package h5py"),
+    ):
+        assert bench("infer", *arguments, "--methods", "msp") == 2
+        assert words in bench.err and bench.err.startswith("error: ") and bench.err.count("\n") == 1

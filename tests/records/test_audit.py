@@ -1,0 +1,136 @@
+"""``table --check`` computes the per-image values of every record again from its rows."""
+
+import dataclasses
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_records import measurement, record
+
+from benchmark.cli import main as cli
+from benchmark.metrics import PixelEvaluator, bootstrap_interval, write_rows
+from benchmark.records.audit import audit
+
+HOME = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """One record of 15 images, three of which hold no anomaly, under two per-image protocols and the pooled one."""
+    rng = np.random.default_rng(0)
+    names = ("per-image", "failure-split", "pooled")
+    evaluator = PixelEvaluator(names)
+    for index in range(15):
+        labels = np.zeros((12, 20), np.uint8)
+        labels[: index % 5] = 254
+        scores, prediction = rng.normal(size=labels.shape) + (labels == 254), rng.integers(0, 2, labels.shape)
+        evaluator.update(f"{index}", scores, labels, prediction)
+    rows, metrics = evaluator.rows(), {}
+    for name in names:
+        found = evaluator.result(name)
+        values = {m: getattr(found, m) for m in ("auroc", "aupr", "fpr95", "images", "skipped")}
+        values["constant_aupr"] = found.prevalence
+        if name != "pooled":
+            ends = {m: bootstrap_interval(rows, m, name) for m in ("auroc", "aupr", "fpr95")}
+            values["intervals"] = {m: [each.low, each.high] for m, each in ends.items()}
+        extra = {m: getattr(found, m) for m in ("efpr", "cfpr") if getattr(found, m) is not None}
+        version = evaluator.protocols[names.index(name)].version
+        metrics[name] = dataclasses.replace(
+            measurement("pooled" if name == "pooled" else "per-image", **values), version=version, extra=extra
+        )
+    made = record(metrics=metrics)
+    path = made.write(tmp_path / "results")
+    write_rows(path.parent / made.rows, rows)
+    assert audit(tmp_path / "results") == []
+    return tmp_path / "results"
+
+
+def files(results) -> tuple[Path, Path]:
+    return next((results / "records").rglob("*.json")), next((results / "records").rglob("*.rows.csv.gz"))
+
+
+@pytest.mark.parametrize(
+    ("where", "change", "words"),
+    [
+        (("metrics", "per-image", "aupr"), 1e-7, "aupr is 0."),
+        (("metrics", "failure-split", "fpr95"), -1e-4, "under failure-split"),
+        (("metrics", "failure-split", "extra", "efpr"), 1e-3, "efpr is"),
+        (("metrics", "per-image", "constant_aupr"), 1e-3, "constant_aupr is"),
+        (("metrics", "per-image", "images"), 1, "13 images in the record, 12 in the rows"),
+        (("metrics", "per-image", "skipped"), 2, "5 skipped in the record, 3 in the rows"),
+        (("metrics", "per-image", "intervals", "auroc", 0), 0.02, "the interval of auroc is"),
+    ],
+)
+def test_a_changed_value_of_a_record_is_named_with_its_file(results, where, change, words):
+    path, rows = files(results)
+    content = json.loads(path.read_text())
+    place = content
+    for key in where[:-1]:
+        place = place[key]
+    place[where[-1]] += change
+    path.write_text(json.dumps(content))
+    (problem,) = audit(results)
+    assert problem.startswith(f"{path.relative_to(results.parent)} and {rows.name} contradict each other: ")
+    assert words in problem
+
+
+def test_a_removed_value_is_noticed(results):
+    path, _ = files(results)
+    content = json.loads(path.read_text())
+    content["metrics"]["per-image"] |= {"aupr": None, "missing": {"aupr": "not shown"}}
+    path.write_text(json.dumps(content))
+    (problem,) = audit(results)
+    assert "aupr is None in the record" in problem
+
+
+def edited(rows: Path, edit) -> None:
+    """Change the lines of a file of rows."""
+    lines = gzip.decompress(rows.read_bytes()).decode().splitlines()
+    rows.write_bytes(gzip.compress("\n".join([lines[0], *edit(lines[1:]), ""]).encode()))
+
+
+def nudge(line: str) -> str:
+    cells = line.split(",")
+    at = 6  # aupr
+    cells[at] = str(float(cells[at]) * 0.999)
+    return ",".join(cells)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda lines: [nudge(lines[1]) if i == 1 else line for i, line in enumerate(lines)], "aupr is"),
+        (lambda lines: lines[:-1], "11 in the rows"),
+        (lambda lines: [*lines[:-1], lines[-1].rpartition(",")[0]], "is no table of per-image rows"),
+        (lambda lines: [line.replace(",", ",x", 2) for line in lines], "is no table of per-image rows"),
+    ],
+)
+def test_changed_rows_are_named_with_their_file(results, edit, words):
+    _, rows = files(results)
+    edited(rows, edit)
+    (problem,) = audit(results)
+    assert words in problem and rows.name in problem
+
+
+def test_rows_that_are_gone_or_damaged_are_named(results):
+    _, rows = files(results)
+    content = bytearray(rows.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    rows.write_bytes(content)
+    assert rows.name in audit(results)[0]
+    rows.unlink()
+    assert rows.name in audit(results)[0] and "No such file" in audit(results)[0]
+
+
+def test_the_committed_records_are_what_their_rows_say_and_the_command_checks_it(results, capsys):
+    assert audit(HOME / "results") == []
+    path, _ = files(results)
+    assert cli.main(["table", "--no-readme", "--results", str(results)]) == 0
+    assert cli.main(["table", "--check", "--no-readme", "--results", str(results)]) == 0
+    path.write_text(path.read_text().replace('"images": 12', '"images": 11'))
+    capsys.readouterr()
+    assert cli.main(["table", "--check", "--no-readme", "--results", str(results)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("wrong: ") and str(path.name) in err and "11 images in the record, 12 in the rows" in err
