@@ -8,6 +8,7 @@ import re
 import resource
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -35,6 +36,33 @@ class CostMeter:
         if kind is None:
             self.seconds = now(self.device) - self._began
         self.memory_gib = peak_memory_mib(self.device) / 1024
+
+
+class Clock:
+    """Seconds spent in networks and in what all methods share, told apart from the methods' own."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._depth = 0
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        """Time in seconds, after everything queued on the device has finished."""
+        return now(self._device)
+
+    @contextmanager
+    def shared(self):
+        """Count what happens inside as shared work."""
+        if self._depth:
+            yield
+            return
+        self._depth += 1
+        start = self.now()
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            self.seconds += self.now() - start
 
 
 def now(device: torch.device) -> float:

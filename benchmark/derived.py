@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from PIL import Image
 
 from benchmark.data import IGNORE, Dataset, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import digest
+
+if TYPE_CHECKING:
+    from benchmark.networks import External
 
 
 @dataclass
@@ -62,3 +69,53 @@ class VoidAsClass(Subset):
 
     def fingerprint(self) -> str:
         return digest([self.base.fingerprint(), "void as class"], 64)
+
+
+class AbsentSplit(Dataset):
+    """Training images that are not here: everything that asks for one learns why.
+
+    Args:
+        split: "train" or "val".
+        owner: which images are meant.
+        why: a sentence.
+    """
+
+    def __init__(self, split: str, owner: str, why: str) -> None:
+        super().__init__(split, Path())
+        self.label, self.why = owner, f"It needs the {split} images of {owner}, which cannot be had: {why}"
+
+    def __len__(self) -> int:
+        raise BenchmarkError(self.why)
+
+    def __getitem__(self, index: int) -> Sample:
+        raise BenchmarkError(self.why)
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+class Resized(Dataset):
+    """A dataset at a network's own input size: images resized as the network would, labels by nearest neighbour.
+
+    Many published scripts evaluate there instead of upsampling the scores to the labels. Pillow resizes the labels.
+
+    Args:
+        base: the images as they are.
+        network: whose `size` and `resize` are taken; images that it makes floats stay so.
+    """
+
+    def __init__(self, base: Dataset, network: External) -> None:
+        super().__init__(base.split, base.root)
+        self.base, self.network = base, network
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample, (height, width) = self.base[index], self.network.size
+        labels = Image.fromarray(sample.labels.numpy()).resize((width, height), Image.Resampling.NEAREST)
+        image = self.network.resize(sample.image[None], (height, width))[0]
+        return Sample(sample.id, image, torch.from_numpy(np.array(labels)))
+
+    def fingerprint(self) -> str:
+        return self.base.fingerprint()

@@ -1,4 +1,4 @@
-"""Where and how a training runs: everything that must not decide its outcome beyond rounding."""
+"""Where and how things run: everything that must not decide an outcome beyond rounding."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmark.errors import BenchmarkError
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Device and comfort.
+class Machine:
+    """Device, precision and comfort.
 
     Attributes:
         device: where the tasks run.
@@ -31,7 +31,7 @@ class Settings:
     @classmethod
     def choose(
         cls, device: str = "auto", precision: str = "auto", workers: int | None = None, progress: bool = True
-    ) -> Settings:
+    ) -> Machine:
         """Fill in what was left open for this machine.
 
         Args:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.clock import Clock
+from benchmark.cost_meter import Clock
 from benchmark.recipe import Recipe, digest
 
 

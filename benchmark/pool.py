@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.clock import Clock
+from benchmark.cost_meter import Clock
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.network import Network, NetworkSpec, Outputs

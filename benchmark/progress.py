@@ -10,20 +10,20 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from benchmark.distributed import rank
-from benchmark.machine import Settings
+from benchmark.machine import Machine
 
 Item = TypeVar("Item")
 
 
-def say(text: str, settings: Settings) -> None:
+def say(text: str, machine: Machine) -> None:
     """A sentence beside the bars (to stderr: stdout belongs to results)."""
-    if settings.progress and rank() == 0:
+    if machine.progress and rank() == 0:
         tqdm.write(text, file=sys.stderr)
 
 
-def counted(items: Iterable[Item], total: int, text: str, settings: Settings) -> Iterator[Item]:
+def counted(items: Iterable[Item], total: int, text: str, machine: Machine) -> Iterator[Item]:
     """Pass items on under a bar that vanishes; silent in a log."""
-    shown = settings.progress and rank() == 0 and sys.stderr.isatty()
+    shown = machine.progress and rank() == 0 and sys.stderr.isatty()
     return iter(tqdm(items, text, total, leave=False, disable=not shown, dynamic_ncols=True))
 
 
@@ -34,11 +34,11 @@ class Progress:
         title: what is done.
         start: steps (or images) done in earlier sessions.
         total: steps in all.
-        settings: whether to show anything.
+        machine: whether to show anything.
     """
 
-    def __init__(self, title: str, start: int, total: int, settings: Settings) -> None:
-        self._shown = settings.progress and rank() == 0
+    def __init__(self, title: str, start: int, total: int, machine: Machine) -> None:
+        self._shown = machine.progress and rank() == 0
         self._terminal = self._shown and sys.stderr.isatty()
         self._title, self._start, self._total = title, start, total
         self._step, self._began = start, time.perf_counter()
@@ -69,6 +69,46 @@ class Progress:
         self._bar.close()
 
 
+class Meter:
+    """Progress in bytes, on stderr.
+
+    Args:
+        title: what is transferred.
+        start: bytes that were there before.
+        total: bytes in all; 0 where nobody knows.
+        shown: False shows nothing.
+    """
+
+    def __init__(self, title: str, start: int, total: int, shown: bool) -> None:
+        terminal = shown and sys.stderr.isatty()
+        self._title, self._done, self._total = title, start, total
+        self._lines = shown and not terminal and total > 0
+        self._bar = tqdm(
+            desc=title,
+            initial=start,
+            total=total or None,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=not terminal,
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def add(self, count: int) -> None:
+        """Count bytes that have just been written."""
+        before, self._done = self._done, self._done + count
+        self._bar.update(count)
+        if self._lines and self._done * 10 // self._total > before * 10 // self._total:
+            text = f"{self._title}: {100 * self._done // self._total} % of {bytes_in_words(self._total)}"
+            print(text, file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
     """ "42 s", "3 min", "2.5 h" or "120 h"."""
     if seconds < 90:
@@ -76,3 +116,11 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 3600:.0f} h"
+
+
+def bytes_in_words(count: int) -> str:
+    """ "812 B", "37.8 MB" or "5.8 GB": powers of ten, as downloads are published."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"

@@ -9,19 +9,9 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).resolve().parent.parent
-FOR_PLUGINS = {
-    "data",
-    "images",
-    "network",
-    "method",
-    "registry",
-    "training",
-    "recipe",
-    "errors",
-    "blocks",
-    "machine",
-    "progress",
-}
+FOR_PLUGINS = set(
+    "data images network method registry training recipe errors blocks machine progress distributed".split()
+)
 """What of the harness a method, a dataset or a network may use."""
 SOURCES = sorted(p for package in ("benchmark", "methods", "datasets") for p in (HOME / package).rglob("*.py"))
 

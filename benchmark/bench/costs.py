@@ -18,16 +18,18 @@ from benchmark.bench.stand_in import SIZE, StandIn
 from benchmark.bench.step_timer import CutShort, StepTimer, reason
 from benchmark.cost_meter import CostMeter, clear, now
 from benchmark.data import Batch
+from benchmark.machine import Machine
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
 from benchmark.records.costs import Costs, MethodCost
 from benchmark.records.provenance import gather
 from benchmark.registry import DATASETS, METHODS
-from benchmark.run.evaluate import images_per_batch, score
+from benchmark.run.options import Options
 from benchmark.run.plan import network_name
-from benchmark.run.setup import Options, assemble
+from benchmark.run.scoring import images_per_batch, score
+from benchmark.run.setup import assemble
 from benchmark.run.workshop import Entry, Workshop
-from benchmark.training import Segmentation, Settings, seeded
+from benchmark.training import Segmentation, seeded
 
 WARM_UP = {"cuda": 2}
 """Steps and batches that are not timed, by device; on a CPU every one counts."""
@@ -83,13 +85,13 @@ class _Bench:
         images: int,
         say: Callable[[str], None],
     ) -> None:
-        settings = Settings.choose(options.device, options.train_precision, options.workers, progress=False)
-        self.settings, self.device, self.folder, self.say = settings, settings.device, folder, say
+        machine = Machine.choose(options.device, options.train_precision, options.workers, progress=False)
+        self.machine, self.device, self.folder, self.say = machine, machine.device, folder, say
         self.steps = steps or STEPS.get(self.device.type, 1)
         self.warm = WARM_UP.get(self.device.type, 0)
         self.like = DATASETS.get(options.dataset)
         splits = [StandIn(self.like, split, size, images) for split in ("test", "train", "val")]
-        options = dataclasses.replace(options, preset="paper", out=folder, precision=settings.precision, progress=False)
+        options = dataclasses.replace(options, preset="paper", out=folder, precision=machine.precision, progress=False)
         self.setup = assemble(options, *splits)
         self.workshop = Untrained(self.setup, say)
         self.pool = self.workshop.pool
@@ -133,7 +135,7 @@ class _Bench:
             reduced=self.reduced,
             trainings=list(self.timer.costs.values()),
             methods=methods,
-            provenance=gather(str(self.device), self.settings.precision),
+            provenance=gather(str(self.device), self.machine.precision),
         )
 
     # Trainings
@@ -177,7 +179,7 @@ class _Bench:
         found = self.found[entry.label]
         setup = self.setup
         states = self.folder / "fit"
-        data = CutShort(setup.train, setup.val, self.settings, entry.recipes, states, entry.label, timer=self.timer)
+        data = CutShort(setup.train, setup.val, self.machine, entry.recipes, states, entry.label, timer=self.timer)
         with CostMeter(self.device) as meter:
             entry.method.fit(data, entry.networks)
         found["fit_seconds"] = meter.seconds - data.seconds

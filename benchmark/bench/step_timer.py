@@ -46,7 +46,7 @@ class StepTimer:
         try:
             measured = [self._steps(task, recipe, scale, title) for scale in recipe.scales or (0,)]
         except Exception as error:
-            self.costs[title] = dataclasses.replace(cost, error=reason(error, self.setup.settings.device, recipe))
+            self.costs[title] = dataclasses.replace(cost, error=reason(error, self.setup.machine.device, recipe))
             raise
         seconds, memory = zip(*measured, strict=True)
         self.costs[title] = dataclasses.replace(cost, seconds=fmean(seconds), memory_gib=max(memory))
@@ -57,18 +57,18 @@ class StepTimer:
         few = dataclasses.replace(
             recipe, epochs=1, steps_per_epoch=self.warm + self.steps, scales=(scale,) if scale else (), lr=1e-9
         )
-        settings, state = self.setup.settings, self.folder / "steps.state"
+        machine, state = self.setup.machine, self.folder / "steps.state"
         after, ends = task.after_step, []
 
         def mark(step: int, lr: float) -> None:
             after(step, lr)
-            ends.append(now(settings.device))
+            ends.append(now(machine.device))
 
         task.after_step = mark
         try:
-            with CostMeter(settings.device) as meter:
-                ends.append(now(settings.device))
-                train(task, few, self.setup.train, None, settings, state, title)
+            with CostMeter(machine.device) as meter:
+                ends.append(now(machine.device))
+                train(task, few, self.setup.train, None, machine, state, title)
         finally:
             del task.after_step
             state.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ class CutShort(FitData):
     seconds: float = 0.0  # spent in trainings
 
     def train(self, task: Task, recipe: Recipe) -> Report:
-        device = self.settings.device
+        device = self.machine.device
         began = now(device)
         self.timer.measure(task, recipe, f"{self.title} {recipe.task}")
         clear(device)

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
+Handler = Callable[[argparse.Namespace], int]
+"""Runs a verb and returns the exit code."""
 
-def verb(verbs, name: str, module: str, handler: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    """A verb with its examples."""
+
+def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> argparse.ArgumentParser:
+    """A verb with its examples.
+
+    Args:
+        verbs: subparsers of the command line.
+        name: as typed.
+        handler: what runs; it imports what it needs only then, so that ``--help`` is quick.
+        summary: one line of help.
+        examples: command lines without the program's name, one a line.
+    """
     parser = verbs.add_parser(
         name,
         help=summary,
@@ -15,7 +27,7 @@ def verb(verbs, name: str, module: str, handler: str, summary: str, examples: st
         epilog="examples:\n" + "\n".join(f"  python -m benchmark {line}" for line in examples.strip().splitlines()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(module=module, handler=handler)
+    parser.set_defaults(handler=handler, verbs=verbs.choices)
     parser.add_argument(
         "--plugin",
         action="append",

@@ -1,4 +1,4 @@
-"""``bench``."""
+"""``bench``: the suite's own speed and accuracy, and what rows cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,52 @@ import re
 import tempfile
 from pathlib import Path
 
+from benchmark.cli.arguments import verb
 from benchmark.errors import BenchmarkError
+
+
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "bench",
+        bench,
+        "measure the suite's own speed and accuracy, or what every row of the paper's table costs on this machine",
+        """
+bench metrics
+bench pooled
+bench costs
+bench costs --write results
+bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
+    )
+    parser.add_argument("what", choices=("metrics", "pooled", "costs"), help="the other options are those of costs")
+    parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
+    parser.add_argument(
+        "--dataset",
+        default="streethazards",
+        metavar="NAME",
+        help="whose sizes, classes and recipes; its files are not needed (default: %(default)s)",
+    )
+    parser.add_argument("--network", default="", metavar="NAME", help="shared network (default: the dataset's)")
+    parser.add_argument("--size", default="1280x720", metavar="WxH", help="of the images (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=0, metavar="N", help="timed steps and batches (default: by device)"
+    )
+    parser.add_argument("--images", type=int, default=0, metavar="N", help="images of a split, for trials")
+    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
+    parser.add_argument(
+        "--recipe", action="append", default=[], metavar="TASK.FIELD=VALUE", help="change a training recipe, for trials"
+    )
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16"),
+        help="arithmetic of training and evaluation (default: bf16 where the hardware has it)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="threads that load images (default: by device)")
+    parser.add_argument(
+        "--write", type=Path, metavar="DIR", help="also store the measurement for the tables, usually in results"
+    )
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -33,9 +78,9 @@ def _metrics(arguments: argparse.Namespace) -> int:
 def _costs(arguments: argparse.Namespace) -> int:
     """Print what every row costs; 1 where something of it could not be measured."""
     from benchmark.bench.costs import bench_costs, reduced
-    from benchmark.records.costs import refuse_reduced, terminal
-    from benchmark.run.plan import split_calls
-    from benchmark.run.setup import Options, parse_recipe
+    from benchmark.leaderboard.console import costs_terminal
+    from benchmark.records.costs import refuse_reduced
+    from benchmark.run.options import Options, parse_recipe, split_calls
 
     found = re.fullmatch(r"(\d+)x(\d+)", arguments.size)
     if not found:
@@ -55,7 +100,7 @@ def _costs(arguments: argparse.Namespace) -> int:
         refuse_reduced(reduced(options, size, arguments.images))
     with tempfile.TemporaryDirectory() as folder:
         costs = bench_costs(options, Path(folder), size, arguments.steps, arguments.images, _say)
-    print(f"\n{terminal(costs)}")
+    print(f"\n{costs_terminal(costs)}")
     if arguments.write:
         print(f"\nWrote {costs.write(arguments.write)}; `python -m benchmark table` puts it into the tables.")
     return int(any(part.error for part in (*costs.trainings, *costs.methods)))

@@ -1,18 +1,39 @@
-"""``check``."""
+"""``check``: a plugin against the contract of its kind."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmark.cli.arguments import verb
 from benchmark.errors import BenchmarkError
-from benchmark.networks import split_arch
-from benchmark.registry import DATASETS, METHODS, NETWORKS, parse_call
-from benchmark.run.contract import Finding, check_dataset, check_method, check_network
-from benchmark.run.setup import data_root
+
+if TYPE_CHECKING:
+    from benchmark.run.contract import Finding
+
+
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "check",
+        check,
+        "try a plugin against the contract of its kind",
+        """
+check msp
+check my_method --plugin my_method.py""",
+    )
+    parser.add_argument("name", help="method, dataset or network")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Print every clause of the contract and whether the plugin keeps it."""
+    from benchmark.networks import split_arch
+    from benchmark.registry import DATASETS, METHODS, NETWORKS, parse_call
+    from benchmark.run.contract import Finding, check_dataset, check_method, check_network
+    from benchmark.run.options import data_root
+
     root = data_root(arguments.data)
     name, _ = parse_call(arguments.name)
     if METHODS.canonical(name) in METHODS.names():

@@ -1,179 +1,48 @@
-"""``fetch``: a published dataset into the data root."""
+"""``fetch``: a published data set into the data root."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tabulate import tabulate
+from benchmark.cli.arguments import verb
 
-from benchmark.archive import Download
-from benchmark.data import Dataset
-from benchmark.errors import BenchmarkError
-from benchmark.fetch.download import discard, download, require_space
-from benchmark.fetch.extract import BadArchive, check, extract, whole
-from benchmark.io.jsonfile import dumps
-from benchmark.meter import in_words
-from benchmark.registry import DATASETS
-from benchmark.run.setup import data_root
 
-RECEIPT = ".fetched.json"
-"""In every folder that ``fetch`` made: from which archive. Only a folder with one is replaced by ``--force``."""
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "fetch",
+        fetch,
+        "download a published dataset into the data root, or list what can be downloaded",
+        """
+fetch
+fetch road-anomaly-21
+fetch streethazards --data ~/data --keep
+fetch streethazards --archive streethazards_train.tar --archive streethazards_test.tar""",
+    )
+    parser.add_argument("name", nargs="?", metavar="DATASET", help="none for a list with sizes and licences")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="unpack an archive that is already here instead of downloading; may be repeated",
+    )
+    parser.add_argument("--force", action="store_true", help="download again and replace what an earlier fetch made")
+    parser.add_argument("--keep", action="store_true", help="keep the archives in DIR/downloads after unpacking")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def fetch(arguments: argparse.Namespace) -> int:
-    """List what can be fetched, or fetch one dataset."""
+    """List what can be fetched, or fetch one data set."""
+    from benchmark.fetch.obtain import Wanted, listing, obtain
+    from benchmark.run.options import data_root
+
     root = data_root(arguments.data)
     if not arguments.name:
-        print(_listing(root))
+        print(listing(root))
         return 0
-    cls = DATASETS.get(arguments.name)
-    if not cls.downloads and not cls.obtain:
-        print(f"{cls.name} has nothing to download.")
-        return 0
-    if _complete(cls, root) and not arguments.force and not arguments.archive:
-        print(f"{cls.name} is already there, under {root}; `fetch {cls.name} --force` fetches it again.")
-        return 0
-    given = _match(cls, arguments.archive)
-    # With archives at hand nothing is downloaded: whoever brings them may have no connection.
-    wanted = list(given) if given else [d for d in cls.downloads if d.url]
-    pending = [d for d in wanted if arguments.force or not (root / d.folder).exists()]
-    for one in wanted:
-        if one not in pending:
-            print(f"{root / one.folder} is already there; --force replaces it.")
-    if pending:
-        print(f"{cls.title or cls.name}. Licence: {cls.license or 'not stated'}. Please cite: {cls.citation}")
-        _refuse_foreign(root, pending)
-        _check_space(cls, root, pending, given, arguments.keep)
-    for one in pending:
-        own = one not in given
-        path = _download(cls, one, root, arguments) if own else given[one]
-        _unpack(cls, one, path, root, own, arguments)
-    return _report(cls, root)
-
-
-def _check_space(
-    cls: type[Dataset], root: Path, pending: Sequence[Download], given: Mapping[Download, Path], keep: bool
-) -> None:
-    """Refuse before the first connection what published sizes say cannot fit; each download looks again."""
-    content = sum(one.unpacked or one.size for one in pending)
-    archives = [0]
-    for one in pending:
-        if one not in given:
-            path = _place(cls, one, root)
-            here = sum(p.stat().st_size for p in (path, _part(path)) if p.exists())
-            archives.append(max(one.size - here, 0))
-    require_space(root, content + (sum(archives) if keep else max(archives)), f"{cls.name} with its archives")
-
-
-def _place(cls: type[Dataset], one: Download, root: Path) -> Path:
-    return root / "downloads" / cls.name / one.name
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
-
-
-def _complete(cls: type[Dataset], root: Path) -> bool:
-    """Whether the dataset is found, and not just because one of several archives has been unpacked."""
-    folders = [root / one.folder for one in cls.downloads]
-    begun = any((folder / RECEIPT).is_file() for folder in folders) and not all(f.exists() for f in folders)
-    return cls.available(root) and not begun
-
-
-def _match(cls: type[Dataset], files: Sequence[Path]) -> dict[Download, Path]:
-    """Which of the dataset's archives the user's files are: by name, or the only one."""
-    given: dict[Download, Path] = {}
-    for file in files:
-        if not file.is_file() or not os.access(file, os.R_OK):
-            raise BenchmarkError(f"--archive {file}: there is no such file, or it may not be read.")
-        named = [d for d in cls.downloads if d.name == file.name] or list(cls.downloads)
-        if len(named) != 1:
-            names = " and ".join(d.name for d in cls.downloads) or "no archive"
-            raise BenchmarkError(f"--archive {file}: {cls.name} is made of {names}; give the file the name of one.")
-        given[named[0]] = file
-    return given
-
-
-def _refuse_foreign(root: Path, pending: Sequence[Download]) -> None:
-    for folder in (root / one.folder for one in pending):
-        if folder.exists() and not (folder / RECEIPT).is_file():
-            raise BenchmarkError(f"{folder} was not made by fetch and is not replaced; move it away, then run again.")
-
-
-def _download(cls: type[Dataset], one: Download, root: Path, arguments: argparse.Namespace) -> Path:
-    """The archive from its address, or the one that an earlier call has left; not checked yet."""
-    path = _place(cls, one, root)
-    if arguments.force:
-        path.unlink(missing_ok=True)
-    if not path.exists():
-        print(f"{one.url} -> {path}", flush=True)
-        download(one.url, _part(path), one.size, one.unpacked, shown=not arguments.quiet)
-        os.replace(_part(path), path)
-        discard(_part(path))
-    return path
-
-
-def _unpack(
-    cls: type[Dataset], one: Download, path: Path, root: Path, own: bool, arguments: argparse.Namespace
-) -> None:
-    """Check an archive and make its folder; an archive of ours that is no good is deleted, one of the user's never."""
-    again = f"`python -m benchmark fetch {cls.name}`"
-    try:
-        sha256 = check(path, one.size, one.checksum)
-        with whole(root / one.folder) as folder:
-            count = extract(path, folder, one.members, one.unpacked, shown=not arguments.quiet)
-            receipt = {"url": one.url, "archive": path.name, "bytes": path.stat().st_size, "sha256": sha256}
-            (folder / RECEIPT).write_text(dumps(receipt), encoding="utf-8")
-    except BadArchive as error:
-        if own:
-            path.unlink()
-            mend = f"it is deleted: {again} fetches it again; if that repeats, the file at {one.url} was replaced."
-        else:
-            mend = f"nothing was unpacked: {again} without --archive fetches or names the right one."
-        raise BenchmarkError(f"{error}; {mend}") from None
-    held = f"as published ({one.checksum})" if one.checksum else "no checksum is published"
-    print(f"{root / one.folder}: {count} files of {path.name}, SHA-256 {sha256}, {held}.", flush=True)
-    if own and arguments.keep:
-        path.with_name(f"{path.name}.sha256").write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
-    elif own:
-        path.unlink()
-        for folder in path.parents[:2]:
-            if not any(folder.iterdir()):
-                folder.rmdir()
-
-
-def _report(cls: type[Dataset], root: Path) -> int:
-    """Open what is there and count it, or say what is still missing."""
-    if not _complete(cls, root):
-        missing = [one.name for one in cls.downloads if not (root / one.folder).exists()]
-        if not cls.obtain and not missing:
-            raise BenchmarkError(f"{root} still has no {cls.name}; `fetch {cls.name} --force` makes its folders anew.")
-        print(
-            f"{cls.name} is not complete under {root.absolute()}; still missing: {', '.join(missing) or 'see below'}."
-        )
-        print(cls.obtain or f"`python -m benchmark fetch {cls.name}` without --archive fetches it.")
-        return 2
-    for split, published in cls.sizes.items():
-        count = len(DATASETS.create(cls.name, split=split, root=root))
-        print(f"{split}: {count} images" + (f" (published are {published})" if count != published else ""))
-    print(f"{cls.name} is ready: python -m benchmark run --dataset {cls.name} --data {root}")
-    return 0
-
-
-def _listing(root: Path) -> str:
-    """A table of every dataset that is published somewhere."""
-    broken = DATASETS.unavailable()
-    rows = []
-    for cls in (DATASETS.get(name) for name in DATASETS.names() if name not in broken):
-        if not cls.downloads and not cls.obtain:
-            continue
-        sizes = [one.size for one in cls.downloads]
-        size = in_words(sum(sizes)) if sizes and all(sizes) else "unknown"
-        public = all(one.url for one in cls.downloads) and not cls.obtain
-        how = f"fetch {cls.name}" if public else f"by hand in part; fetch {cls.name} says how"
-        rows.append([cls.name, "found" if cls.available(root) else "", size, how, cls.license])
-    headers = ["dataset", f"under {root}", "archives", "python -m benchmark ...", "licence"]
-    return tabulate(rows, headers=headers, maxcolwidths=[None, None, None, None, 40])
+    wanted = Wanted(tuple(arguments.archive), arguments.force, arguments.keep, shown=not arguments.quiet)
+    return obtain(arguments.name, root, wanted)

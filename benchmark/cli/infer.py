@@ -1,4 +1,4 @@
-"""``infer``."""
+"""``infer``: score maps of images, labelled or not."""
 
 from __future__ import annotations
 
@@ -6,18 +6,61 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmark.cli.trained import open_trained
-from benchmark.images import ImageFiles
-from benchmark.maps.files import hdf5
-from benchmark.maps.infer import Maps, draw, infer
-from benchmark.records.record import file_name
-from benchmark.run.plan import network_name
-from benchmark.run.setup import Setup
+from benchmark.cli.arguments import networks, preset, verb
+
+if TYPE_CHECKING:
+    from benchmark.run.setup import Setup
 
 
-def infer_images(arguments: argparse.Namespace) -> int:
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "infer",
+        infer,
+        "write score maps of images, with or without labels; trains nothing",
+        """
+infer photos/ --methods msp,dicnet --dataset camvid-ood --pictures
+infer a.png b.jpg --methods msp --dataset camvid-ood --to maps --format tif
+infer AnomalyTrack/images --methods msp --dataset road-anomaly-21 --format hdf5
+infer --methods msp --dataset camvid-ood""",
+    )
+    parser.add_argument(
+        "images",
+        nargs="*",
+        type=Path,
+        metavar="IMAGES",
+        help="image files and folders of them (default: the dataset's test images)",
+    )
+    networks(parser, several=False)
+    preset(parser)
+    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="where to write DIR/METHOD/IMAGE.* (default: scores/DATASET-NETWORK/IMAGES in the --out folder)",
+    )
+    parser.add_argument(
+        "--format",
+        default="npy",
+        choices=("npy", "tif", "png", "hdf5"),
+        help="npy or tif: float32; png: 16-bit codes of the same order, half the size; hdf5: float16 as "
+        "SegmentMeIfYouCan's toolkit reads it, needs h5py (default: %(default)s)",
+    )
+    parser.add_argument("--pictures", action="store_true", help="also draw each map over its image")
+    parser.add_argument("--force", action="store_true", help="write anew what is there")
+
+
+def infer(arguments: argparse.Namespace) -> int:
     """Write score maps of images, labelled or not."""
+    from benchmark.cli.trained import open_trained
+    from benchmark.images import ImageFiles
+    from benchmark.maps.files import hdf5
+    from benchmark.maps.infer import Maps, draw
+    from benchmark.maps.infer import infer as write_maps
+
     if arguments.format == "hdf5":
         hdf5()
     given = ImageFiles(arguments.images) if arguments.images else None
@@ -27,7 +70,7 @@ def infer_images(arguments: argparse.Namespace) -> int:
     source = setup.dataset if given is None else ", ".join(str(path.resolve()) for path in arguments.images)
     folder = arguments.to or _folder(setup, arguments.images)
     maps = Maps(folder, arguments.format, source)
-    infer(workshop, entries, images, maps, setup.options.force)
+    write_maps(workshop, entries, images, maps, setup.options.force)
     for entry in entries:
         written, kept = maps.written.get(entry.label, 0), maps.kept.get(entry.label, 0)
         if written or kept:
@@ -46,6 +89,9 @@ def infer_images(arguments: argparse.Namespace) -> int:
 
 def _folder(setup: Setup, images: Sequence[Path]) -> Path:
     """Where maps go by default: apart for every dataset, network and source of images."""
+    from benchmark.records.record import file_name
+    from benchmark.run.plan import network_name
+
     network = f"{file_name(setup.dataset)}-{file_name(network_name(setup))}"
     names = [path.resolve().name for path in images] or [setup.test.split]
     return setup.options.out / "scores" / network / "+".join(names)[:100]

@@ -1,21 +1,41 @@
-"""``list``."""
+"""``list``: what is registered, and what is unavailable and why."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from benchmark.data import SPLITS
+from benchmark.cli.arguments import verb
 from benchmark.errors import BenchmarkError
-from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
-from benchmark.run.setup import data_root
+
+if TYPE_CHECKING:
+    from benchmark.registry import Registry
+
+
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "list",
+        list_plugins,
+        "list methods, datasets and networks, and what is unavailable and why",
+        """
+list
+list methods
+list --plugin my_method.py""",
+    )
+    parser.add_argument("kind", nargs="?", choices=("methods", "datasets", "networks"))
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
 
 
 def list_plugins(arguments: argparse.Namespace) -> int:
     """Print what is registered, and what is unavailable and why."""
+    from tabulate import tabulate
+
+    from benchmark.registry import DATASETS, METHODS, NETWORKS
+    from benchmark.run.options import data_root
+
     root = data_root(arguments.data)
     tables = {
         "methods": (METHODS, ["method", "source", "options"], _method),
@@ -49,6 +69,8 @@ def _dataset(root: Path):
             found = "found" if cls.available(root) else "not found"
         except BenchmarkError as error:
             found = str(error)
+        from benchmark.data import SPLITS
+
         sizes = "/".join(str(cls.sizes.get(s, "-")) for s in SPLITS) if cls.sizes else ""
         return [name, found, sizes, cls.title]
 
@@ -56,6 +78,8 @@ def _dataset(root: Path):
 
 
 def _network(family: str) -> list[list[str]]:
+    from benchmark.registry import NETWORKS
+
     build = NETWORKS.get(family)
     variants = getattr(inspect.getmodule(build), "VARIANTS", {})
     if not variants:

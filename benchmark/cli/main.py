@@ -1,17 +1,35 @@
-"""The command line. Everything heavy is imported inside ``benchmark.cli``."""
+"""The command line. Every verb has a file beside this one, which imports what is heavy only when its verb runs."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from benchmark import __version__
+from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce, run, score, show, table, weights
+from benchmark.cli import list as list_
 from benchmark.cli.environment import prepare
-from benchmark.cli.verbs import VERBS
 from benchmark.errors import BenchmarkError
+
+VERBS = (
+    run.add,
+    run.add_train,
+    infer.add,
+    reproduce.add,
+    table.add,
+    show.add,
+    list_.add,
+    fetch.add,
+    export.add,
+    check.add,
+    score.add,
+    compare.add,
+    bench.add,
+    weights.add,
+)
+"""Each adds the parser of its verb, in the order of ``--help``."""
 
 DESCRIPTION = """\
 Train, run and rank anomaly-segmentation methods on road scenes.
@@ -40,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         for path in options.plugin:
             load_plugin(path)
-        handler = getattr(importlib.import_module(f"benchmark.cli.{options.module}"), options.handler)
-        return handler(options) or 0
+        return options.handler(options)
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

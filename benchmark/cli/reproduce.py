@@ -1,13 +1,29 @@
-"""``reproduce``."""
+"""``reproduce``: a data set in both presets."""
 
 from __future__ import annotations
 
 import argparse
 
+from benchmark.cli.arguments import evaluation, verb, work
 from benchmark.cli.run import run
 from benchmark.errors import BenchmarkError
 
 PRESETS = ("paper", "common")
+
+
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "reproduce",
+        reproduce,
+        "measure a dataset in both presets, each method as its authors test it and all in one setting",
+        """
+reproduce streethazards --data ~/data
+reproduce streethazards --dry-run""",
+    )
+    parser.add_argument("name", nargs="?", metavar="DATASET", help="the same as --dataset")
+    work(parser)
+    evaluation(parser)
 
 
 def reproduce(arguments: argparse.Namespace) -> int:

@@ -1,16 +1,38 @@
-"""``score``."""
+"""``score``: score maps that were made elsewhere."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from benchmark.maps.score import DEFAULT_PROTOCOLS, score_directory
-from benchmark.registry import DATASETS
-from benchmark.run.setup import choose_dataset, data_root
+from benchmark.cli.arguments import data, verb
+
+
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "score",
+        score,
+        "measure score maps that were made elsewhere",
+        """
+score my_scores/ --dataset camvid-ood --data ~/data
+score my_scores/ --dataset streethazards --protocol streethazards,pooled""",
+    )
+    parser.add_argument(
+        "directory", type=Path, help="folder of score maps named by image id (npy, npz, 16-bit png, tif, hdf5)"
+    )
+    data(parser)
+    parser.add_argument(
+        "--protocol", default="", metavar="A,B", help="protocols (default: the per-image mean and the pooled values)"
+    )
 
 
 def score(arguments: argparse.Namespace) -> int:
     """Measure a folder of score maps and print the results."""
+    from benchmark.maps.score import DEFAULT_PROTOCOLS, score_directory
+    from benchmark.registry import DATASETS
+    from benchmark.run.options import choose_dataset, data_root
+
     root = data_root(arguments.data)
     call, why = choose_dataset(arguments.dataset, root)
     print(why)

@@ -1,29 +1,69 @@
-"""``show``."""
+"""``show``: images with the heat maps of methods, and their curves."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmark.cli.trained import command, open_trained
-from benchmark.pictures import contact_sheet, curves
-from benchmark.pictures.show import (
-    caption,
-    choose,
-    count_or_ids,
-    find_measured,
-    make_row,
-    note,
-    pooled_curves,
-    titles_of,
-)
-from benchmark.records.published import RESULTS
-from benchmark.records.record import file_name
-from benchmark.run.plan import network_name
+from benchmark.cli.arguments import networks, preset, verb
+
+
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "show",
+        show,
+        "draw images with the heat maps of methods, and their curves; trains nothing",
+        """
+show --dataset camvid-ood --methods dicnet,msp --images 6
+show --dataset camvid-ood --methods dicnet,msp --images 0001TP_008550,Seq05VD_f02730
+show --dataset camvid-ood --methods knn,msp --pick worst --to pictures/worst.jpg""",
+    )
+    networks(parser)
+    preset(parser)
+    parser.add_argument(
+        "--images",
+        default="6",
+        metavar="N|ID,ID",
+        help="how many images, or the ids of which ones (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pick",
+        default="spread",
+        choices=("spread", "best", "worst"),
+        help="evenly spread over the dataset, or those of highest or lowest AUPR of the first method, as measured by "
+        "run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="picture to write, as .png or .jpg; the curves go beside it as NAME-curves (default: "
+        "pictures/DATASET-NETWORK.png in the --out folder)",
+    )
+    parser.add_argument(
+        "--width", type=int, default=1600, metavar="PX", help="of the pictures in pixels (default: %(default)s)"
+    )
 
 
 def show(arguments: argparse.Namespace) -> int:
     """Write a contact sheet and, where the methods are measured, their curves."""
+    from benchmark.cli.trained import command, open_trained
+    from benchmark.pictures import contact_sheet, curves
+    from benchmark.pictures.show import (
+        caption,
+        choose,
+        count_or_ids,
+        find_measured,
+        make_row,
+        note,
+        pooled_curves,
+        titles_of,
+    )
+    from benchmark.records.published import RESULTS
+    from benchmark.records.record import file_name
+    from benchmark.run.plan import network_name
+
     wanted = count_or_ids(arguments.images)
     workshop, steps = open_trained(arguments, "run")
     setup = workshop.setup

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from benchmark.cli.main import make_parser
-from benchmark.cli.run import options_of
 from benchmark.errors import BenchmarkError
+from benchmark.run.options import choose_dataset, options_of
 from benchmark.run.plan import Step, make_steps, to_fit, to_train
-from benchmark.run.setup import choose_dataset, make_setup
+from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
 
 
@@ -44,9 +43,9 @@ def open_trained(arguments: argparse.Namespace, verb: str) -> tuple[Workshop, li
 def command(arguments: argparse.Namespace, verb: str) -> str:
     """The command line of another verb with what these arguments change of its defaults."""
     words = ["python -m benchmark", verb]
-    for name, default in vars(make_parser().parse_args([verb])).items():
+    for name, default in vars(arguments.verbs[verb].parse_args([])).items():
         value = getattr(arguments, name, default)
-        if value == default or name in ("module", "handler"):
+        if value == default or name in ("handler", "verbs"):
             continue
         flag = f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list) else [value]

@@ -1,14 +1,30 @@
-"""``weights list``, ``verify`` and ``import``."""
+"""``weights``: list, verify or import weights."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from tabulate import tabulate
-
+from benchmark.cli.arguments import data, out, verb
 from benchmark.errors import BenchmarkError
-from benchmark.weights.store import WeightsStore
+
+
+def add(verbs) -> None:
+    parser = verb(
+        verbs,
+        "weights",
+        weights,
+        "list, verify or import weights",
+        """
+weights list
+weights verify
+weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streethazards
+weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset streethazards""",
+    )
+    parser.add_argument("action", choices=("list", "verify", "import"))
+    parser.add_argument("files", nargs="*", help="for import: csail or dicnet, then its files")
+    data(parser)
+    out(parser)
 
 
 def weights(arguments: argparse.Namespace) -> int:
@@ -18,6 +34,10 @@ def weights(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from benchmark.weights.store import WeightsStore
+
     store = WeightsStore(arguments.out / "weights")
     rows = []
     for entry in store.entries():
@@ -32,6 +52,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from benchmark.weights.store import WeightsStore
+
     store, broken, count = WeightsStore(arguments.out / "weights"), 0, 0
     for entry in store.entries():
         count += 1
@@ -46,7 +68,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     from benchmark.registry import METHODS
-    from benchmark.run.setup import Options, make_setup
+    from benchmark.run.options import Options
+    from benchmark.run.setup import make_setup
     from benchmark.run.workshop import Workshop
     from benchmark.weights.released import ARCH, import_csail, import_student
 

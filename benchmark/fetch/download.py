@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmark import __version__
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import build, dumps, write_atomic
-from benchmark.meter import Meter, in_words
+from benchmark.progress import Meter, bytes_in_words
 
 ATTEMPTS = 6
 """Connections in a row that may bring less than a chunk of anything new."""
@@ -96,7 +96,7 @@ def download(url: str, part: Path, size: int = 0, unpacked: int = 0, shown: bool
             failures = 0 if reached >= furthest + CHUNK else failures + 1
             furthest = max(furthest, reached)
             if failures >= ATTEMPTS:
-                then = f"goes on from the {in_words(reached)} that have come" if reached else "tries again"
+                then = f"goes on from the {bytes_in_words(reached)} that have come" if reached else "tries again"
                 raise BenchmarkError(f"{url}: {cut}, {ATTEMPTS} times in a row; the same command {then}.") from None
             pause = PAUSE * 2 ** max(failures - 1, 0)
             if shown:
@@ -114,7 +114,7 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(home).free
     if free < needed + SPARE:
         raise BenchmarkError(
-            f"{folder} has {in_words(free)} free, {purpose} needs {in_words(needed + SPARE)}; free space or name "
+            f"{folder} has {bytes_in_words(free)} free, {purpose} needs {bytes_in_words(needed + SPARE)}; free space or name "
             f"another folder with --data."
         )
 
@@ -203,7 +203,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, offset: int, total:
             try:
                 chunk = response.read1(CHUNK)
             except (OSError, http.client.HTTPException) as error:
-                raise _Cut(f"the connection was cut at {in_words(offset)} ({type(error).__name__})") from None
+                raise _Cut(f"the connection was cut at {bytes_in_words(offset)} ({type(error).__name__})") from None
             if not chunk:
                 break
             offset += len(chunk)
@@ -219,7 +219,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, offset: int, total:
                 ) from error
             meter.add(len(chunk))
     if total and offset < total:
-        raise _Cut(f"the connection was cut at {in_words(offset)} of {in_words(total)}")
+        raise _Cut(f"the connection was cut at {bytes_in_words(offset)} of {bytes_in_words(total)}")
 
 
 def _check_url(url: str, secure: bool = False) -> None:

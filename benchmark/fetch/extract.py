@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from benchmark.errors import BenchmarkError
 from benchmark.fetch.download import require_space
-from benchmark.meter import Meter, in_words
+from benchmark.progress import Meter, bytes_in_words
 
 MOST_MEMBERS = 1_000_000
 _CHUNK = 1 << 20
@@ -97,7 +97,7 @@ def extract(archive: Path, folder: Path, members: Sequence[tuple[str, str]], lim
     Args:
         archive: tar (plain or compressed) or zip, told by its content.
         folder: exists and is empty.
-        members: as of :class:`benchmark.archive.Download`.
+        members: as of :class:`benchmark.data.Download`.
         limit: bytes that the members may have together; 0 is bounded by the free space alone.
         shown: whether progress is shown.
     Returns:
@@ -112,7 +112,9 @@ def extract(archive: Path, folder: Path, members: Sequence[tuple[str, str]], lim
             chosen = _choose(archive, found, members)
             total = sum(member.size for member in chosen.values())
             if limit and total > limit:
-                raise BadArchive(f"{archive.name} would unpack to {in_words(total)}, published are {in_words(limit)}")
+                raise BadArchive(
+                    f"{archive.name} would unpack to {bytes_in_words(total)}, published are {bytes_in_words(limit)}"
+                )
             require_space(folder, total, f"the content of {archive.name}")
             with Meter(f"unpacking {archive.name}", 0, total, shown) as meter:
                 for path, member in chosen.items():

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
-from benchmark.leaderboard.board import Board, block, boards
+from benchmark.leaderboard.board import Board, boards
+from benchmark.leaderboard.costs import markdown as costs_tables
 from benchmark.leaderboard.pages import html, tex
-from benchmark.leaderboard.text import FURTHER_TITLE, csv_text, markdown, markdown_further, terminal
+from benchmark.leaderboard.text import FURTHER_TITLE, csv_text, markdown, markdown_further
 from benchmark.records.costs import Costs, read_costs
-from benchmark.records.costs import markdown as costs_tables
-from benchmark.records.published import PublishedRow, read_published
-from benchmark.records.record import Record, file_name, read_all
+from benchmark.records.published import read_published
+from benchmark.records.record import file_name, read_all
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 COSTS_BEGIN, COSTS_END = "<!-- costs:begin -->", "<!-- costs:end -->"
@@ -99,30 +99,6 @@ def check(results: Path, readme: Path | None = None) -> list[str]:
     if readme is not None:
         problems += _compare(readme, render_readme(results, _read(readme), readme.name), Path(readme.name))
     return problems
-
-
-def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]]) -> str:
-    """What was just measured, for a terminal of 120 columns: one table per dataset and network.
-
-    Args:
-        records: whole and partial ones; partial ones are marked, and stand beside no published value.
-        published: dataset -> rows (``read_published(results).rows``).
-    """
-    groups: dict[tuple[str, str, int], list[Record]] = {}
-    for record in records:
-        key = (record.dataset.name, record.network.label, record.dataset.limit or 0)
-        groups.setdefault(key, []).append(record)
-    texts = []
-    for (name, network, limit), group in sorted(groups.items()):
-        whole = all(r.dataset.whole for r in group)
-        beside = [p for p in published.get(name, ()) if p.comparable and whole]
-        made = block(group, beside)
-        first = group[0].dataset
-        count = f"the first {limit}" if limit else f"{first.images} of {first.published_images}"
-        lines = [f"{first.title}, {network}" + ("" if whole else f", {count} images only: enters no table")]
-        lines += [first.note] if first.note else []
-        texts.append("\n".join([*lines, "", terminal(made), *made.remarks]))
-    return "\n\n".join(texts)
 
 
 def _page(made: Sequence[Board], costs: Sequence[Costs]) -> str:

@@ -171,31 +171,3 @@ def _numbers(value: Value | None, factor: float) -> list[str]:
         return [""] * 4
     four = (value.mean, value.std, value.low, value.high)
     return ["" if n is None else f"{n * factor:.4f}" for n in four]
-
-
-def terminal(block: Block, width: int = 120) -> str:
-    """The most telling columns as plain text, at most `width` characters wide."""
-    from tabulate import tabulate
-
-    shown = [c for c in columns(block, compact=True) if c.key != "seeds"]  # they stand behind the title
-    numbers = [
-        [*(c.main.replace(" ± ", "±") for c in row[1:])] for _, rows in sections(block) for row in cells(rows, shown)
-    ]
-    rows = [row for _, rows in sections(block) for row in rows]
-    heads = [f"{c.title}\n{c.group}".rstrip() for c in shown]
-
-    marks = [" *" * r.auxiliary + f" ×{r.seeds}" * (r.seeds > 1) for r in rows]
-
-    def draw(title_width: int) -> str:
-        titles = [r.title[: title_width - len(mark)] + mark for r, mark in zip(rows, marks)]
-        body = [[title, *row] for title, row in zip(titles, numbers)]
-        return tabulate(
-            body, heads, tablefmt="simple", disable_numparse=True, colalign=["left"] + ["right"] * (len(shown) - 1)
-        )
-
-    text = draw(40)
-    too_wide = max(map(len, text.splitlines())) - width
-    if too_wide > 0:
-        text = draw(max(8, max(min(40, len(r.title + mark)) for r, mark in zip(rows, marks)) - too_wide))
-    text += "\n* saw outlier images in training" * bool(block.auxiliary)
-    return text + "\n×n: mean ± sample standard deviation over n seeds" * any(r.seeds > 1 for r in rows)

@@ -21,8 +21,8 @@ from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_sc
 from benchmark.pictures import colour_limits, overlay, save_image
 from benchmark.progress import Progress
 from benchmark.records.record import file_name
-from benchmark.run.evaluate import drop, images_per_batch, score
 from benchmark.run.plan import expected_identity
+from benchmark.run.scoring import drop, images_per_batch, score
 from benchmark.run.workshop import Entry, Workshop
 from benchmark.training.loader import ahead
 
@@ -76,8 +76,8 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     """
     for entry in entries:
         _claim(workshop, entry, maps)
-    done, settings = 0, workshop.setup.settings
-    progress = Progress(f"scoring with {len(entries)} methods", 0, len(images), settings)
+    done, machine = 0, workshop.setup.machine
+    progress = Progress(f"scoring with {len(entries)} methods", 0, len(images), machine)
     try:
         for count, batches in _batches(workshop, images, maps.problems):
             for batch in batches:
@@ -137,7 +137,7 @@ def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
 
 def _batches(workshop: Workshop, images: Dataset, problems: list[str]) -> Iterator[tuple[int, list[Batch]]]:
     """How many images were tried, and the batches of those that can be read, on the device."""
-    settings, size = workshop.setup.settings, workshop.setup.options.batch_size
+    machine, size = workshop.setup.machine, workshop.setup.options.batch_size
     if not size:
         first = next(iter(_readable(images, range(len(images)), [])), None)
         size = images_per_batch(first) if first else 1
@@ -146,8 +146,8 @@ def _batches(workshop: Workshop, images: Dataset, problems: list[str]) -> Iterat
         indices = range(start, min(start + size, len(images)))
         return len(indices), collate(list(_readable(images, indices, problems)))
 
-    for count, batches in ahead(build, range(0, len(images), size), settings.workers):
-        yield count, [batch.to(settings.device) for batch in batches]
+    for count, batches in ahead(build, range(0, len(images), size), machine.workers):
+        yield count, [batch.to(machine.device) for batch in batches]
 
 
 def _readable(images: Dataset, indices: Iterable[int], problems: list[str]) -> Iterator[Sample]:

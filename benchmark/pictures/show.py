@@ -17,8 +17,8 @@ from benchmark.leaderboard.wording import percent, primary, scales_in_words
 from benchmark.metrics import PixelProtocol, evaluate_scores, protocol, read_curves, read_rows
 from benchmark.pictures import SheetRow
 from benchmark.records.record import Record, read, record_path
-from benchmark.run.evaluate import score
 from benchmark.run.plan import Step, expected_identity, network_name
+from benchmark.run.scoring import score
 from benchmark.run.workshop import Workshop
 
 SCALE = (
@@ -91,7 +91,7 @@ def make_row(workshop: Workshop, steps: Sequence[Step], titles: Sequence[str], s
     Raises:
         BenchmarkError: a method fails.
     """
-    batch = collate([sample])[0].to(workshop.setup.settings.device)
+    batch = collate([sample])[0].to(workshop.setup.machine.device)
     labels, test = sample.labels.numpy(), workshop.setup.test
     scores, remarks = {}, {}
     for step, title in zip(steps, titles):

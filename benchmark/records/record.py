@@ -17,6 +17,11 @@ from benchmark.records.provenance import Provenance
 
 SCHEMA = 1
 METRICS = ("auroc", "aupr", "fpr95")
+HEADLINES = {
+    "components": {"siou": "sIoU", "ppv": "PPV", "mean_f1": "mean F1"},
+    "open-set": {"open_miou": "open-mIoU", "closed_miou": "closed mIoU"},
+}
+"""The metrics that are printed, per family."""
 
 
 @dataclass(frozen=True)

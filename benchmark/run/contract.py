@@ -12,13 +12,14 @@ import torch
 
 from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
+from benchmark.machine import Machine
 from benchmark.network import NetworkSpec
 from benchmark.networks import build_network
 from benchmark.recipe import Recipe
 from benchmark.registry import DATASETS, METHODS, parse_call
-from benchmark.run.setup import Options, Setup, resolve_recipe
+from benchmark.run.options import Options
+from benchmark.run.setup import Setup, resolve_recipe
 from benchmark.run.workshop import Workshop
-from benchmark.training import Settings
 
 SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}
 
@@ -179,8 +180,8 @@ def toy_workshop(folder: Path, tasks: tuple[str, ...]) -> Workshop:
     train, val, test = (Toy(name, folder) for name in ("train", "val", "test"))
     recipe = resolve_recipe(Recipe(), train, options)
     base = NetworkSpec(Toy.network, "toy", len(Toy.classes), recipe, data=train.fingerprint())
-    settings = Settings.choose("cpu", progress=False)
-    return Workshop(Setup(options, "toy", test, train, val, base, settings), say=lambda text: None)
+    machine = Machine.choose("cpu", progress=False)
+    return Workshop(Setup(options, "toy", test, train, val, base, machine), say=lambda text: None)
 
 
 def _untrained(workshop: Workshop, specs: list[NetworkSpec]) -> None:

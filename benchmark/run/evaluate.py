@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from benchmark.data import Batch, Sample
-from benchmark.errors import BenchmarkError, in_words
+from benchmark.data import Batch
 from benchmark.metrics import (
     ComponentProtocol,
     OpenSetProtocol,
@@ -20,73 +14,16 @@ from benchmark.metrics import (
     SegmentationEvaluator,
     protocol,
 )
-from benchmark.network import NetworkSpec
 from benchmark.progress import Progress
-from benchmark.run.journal import Journal
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark
+from benchmark.run.scoring import drop, images_per_batch, network_cost, score
+from benchmark.run.tally import Tally
 from benchmark.run.workshop import Entry, Workshop
 from benchmark.training import native_batches
 
-BATCH_PIXELS = 1 << 19
-"""Pixels of a batch where --batch-size is not given: 8 images of 320x180, 1 of 1280x720."""
 SAVE_EVERY = 30.0
 """Seconds between two states of a running evaluation."""
-
-
-@dataclass
-class Tally:
-    """What the pass has gathered so far; all of it survives a kill."""
-
-    pixels: dict[str, PixelEvaluator]  # method label -> its metrics
-    segmentation: SegmentationEvaluator | None
-    batch_size: int  # images per forward
-    journal: Journal  # holds the state until the records are written
-    done: int = 0  # images evaluated
-    timed: int = 0  # images whose cost was measured
-    seconds: dict[str, float] = field(default_factory=dict)  # "method label" or "network key" -> seconds
-    anomalous: int = 0  # pixels
-    valid: int = 0  # pixels that are not void
-    ignored: int = 0  # pixels that are
-    calibration: tuple[PixelProtocol, ...] = ()  # evaluated per fold, for thresholds of a second pass
-    folds: dict[str, dict[str, PixelEvaluator]] = field(default_factory=dict)  # method label -> fold -> calibration
-    marks: dict[str, str] = field(default_factory=dict)  # method label -> what tells its states from another setting's
-
-    def update(self, label: str, image_id: str, scores: Tensor, labels: Tensor, prediction: Tensor | None) -> None:
-        """Add an image of a method."""
-        pixels = self.pixels[label]
-        pixels.update(image_id, scores, labels, prediction)
-        if self.calibration:
-            folds, fold = self.folds.setdefault(label, {}), fold_of(image_id)
-            if fold not in folds:
-                folds[fold] = PixelEvaluator(self.calibration, classes=pixels.classes, method=label)
-            folds[fold].update(image_id, scores, labels)
-
-    def drop(self, label: str) -> None:
-        """Forget a method that has failed: of its last images, it has some and not the others."""
-        for part in (self.pixels, self.folds, self.marks):
-            part.pop(label, None)
-
-    def state(self) -> dict[str, Any]:
-        """Plain arrays and numbers for the journal."""
-        numbers = {k: getattr(self, k) for k in ("done", "timed", "seconds", "anomalous", "valid", "ignored")}
-        parts: dict[str, Any] = {f"pixels/{label}": e.state() for label, e in self.pixels.items()}
-        for label, folds in self.folds.items():
-            parts |= {f"folds/{label}/{fold}": e.state() for fold, e in folds.items()}
-        if self.segmentation is not None:
-            parts["segmentation"] = self.segmentation.state()
-        return {"numbers": numbers, "marks": self.marks, **parts}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state`."""
-        for key, value in state["numbers"].items():
-            setattr(self, key, value)
-        self.pixels = {label: PixelEvaluator.from_state(state[f"pixels/{label}"]) for label in self.pixels}
-        for part in (key for key in state if key.startswith("folds/")):
-            label, _, fold = part.removeprefix("folds/").rpartition("/")
-            self.folds.setdefault(label, {})[fold] = PixelEvaluator.from_state(state[part])
-        if self.segmentation is not None:
-            self.segmentation = SegmentationEvaluator.from_state(state["segmentation"])
 
 
 def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
@@ -110,10 +47,10 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     if state is not None:
         tally.restore(state)
         workshop.say(f"Evaluation goes on after {tally.done} of {len(setup.test)} images.")
-    progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.settings)
+    progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.machine)
     saved, whole = time.monotonic(), True
     try:
-        for batch in native_batches(images, setup.settings, batch_size, start=tally.done):
+        for batch in native_batches(images, setup.machine, batch_size, start=tally.done):
             whole = False
             _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally)
             whole = True
@@ -158,16 +95,6 @@ def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, ma
     return Tally(pixels, segmentation, batch_size, journal, calibration=calibration, marks=marks)
 
 
-def fold_of(image_id: str) -> str:
-    """The part of a dataset (in StreetHazards the town) that an image belongs to: "t5" of "t5/12"."""
-    return image_id.rpartition("/")[0].partition("/")[0]
-
-
-def images_per_batch(first: Sample) -> int:
-    """How many images of the size of this one make a batch."""
-    return max(1, BATCH_PIXELS // first.labels.numel())
-
-
 def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally) -> None:
     pool, setup = workshop.pool, workshop.setup
     before = {spec: clock.seconds for spec, clock in pool.clocks.items()}
@@ -201,35 +128,3 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
     ignored = int((batch.labels == 255).sum())
     tally.valid += batch.labels.numel() - ignored
     tally.ignored += ignored
-
-
-def network_cost(spec: NetworkSpec) -> str:
-    """Under which name the seconds of a network are kept."""
-    return f"network {spec.key} {spec.scales} {spec.max_size}"
-
-
-def drop(workshop: Workshop, entry: Entry, batch: Batch, error: Exception) -> None:
-    """A method has failed: keep and print the sentence, which names it and the images."""
-    sentence = in_words(error)
-    entry.error = sentence if entry.label in sentence else f"{entry.label}: {sentence}"
-    if not any(image_id in entry.error for image_id in batch.ids):
-        entry.error += f" (images {', '.join(batch.ids)})" if len(batch) > 1 else f" (image {batch.ids[0]})"
-    workshop.say(entry.error)
-
-
-def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float]:
-    """The scores of a method and the seconds that it spent itself, its networks' forwards excluded."""
-    pool = workshop.pool
-    for spec in entry.specs:
-        pool.outputs(spec, batch)
-    clock = next(iter(pool.clocks.values()))
-    shared, start = pool.seconds(), clock.now()
-    with torch.no_grad(), torch.autocast(pool.device.type, torch.bfloat16, enabled=pool.precision == "bf16"):
-        scores = entry.method.score(batch, entry.networks)
-    seconds = clock.now() - start - (pool.seconds() - shared)
-    if not isinstance(scores, Tensor) or tuple(scores.shape) != tuple(batch.labels.shape):
-        found = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-        raise BenchmarkError(
-            f"score() must return one value per pixel, {tuple(batch.labels.shape)}; it returned {found}."
-        )
-    return scores.float(), seconds

@@ -9,10 +9,10 @@ from math import prod
 
 import torch
 
+from benchmark.derived import AbsentSplit
 from benchmark.network import NetworkSpec, scaled_size
 from benchmark.networks import build_network
 from benchmark.progress import duration
-from benchmark.run.given_network import AbsentSplit
 from benchmark.run.plan import Step, to_fit, to_train
 from benchmark.run.workshop import Entry, Workshop
 from benchmark.training import estimate_seconds, evaluation_seconds, forward_flops
@@ -69,7 +69,7 @@ class Forecast:
         """The networks that are not in the store, with the seconds of their training."""
         setup = self.workshop.setup
         return {
-            spec: estimate_seconds(self._flops[spec.arch], self._size, spec.recipe, len(setup.train), setup.settings)
+            spec: estimate_seconds(self._flops[spec.arch], self._size, spec.recipe, len(setup.train), setup.machine)
             for spec in to_train(self.workshop, self.steps)
         }
 
@@ -82,7 +82,7 @@ class Forecast:
             entry.fit_key: (
                 entry,
                 sum(
-                    estimate_seconds(own, self._size, recipe, len(setup.train), setup.settings, frozen_flops=own)
+                    estimate_seconds(own, self._size, recipe, len(setup.train), setup.machine, frozen_flops=own)
                     for recipe in entry.recipes.values()
                 ),
             )
@@ -154,7 +154,7 @@ class Forecast:
         setup = self.workshop.setup
         sizes = [scaled_size(self._size, scale, spec.max_size) for scale in spec.scales] or [self._size]
         flops = self._flops[spec.arch] * sum(map(prod, sizes)) / prod(self._size)
-        return evaluation_seconds(flops, images, setup.settings.device, setup.options.precision)
+        return evaluation_seconds(flops, images, setup.machine.device, setup.options.precision)
 
     @cached_property
     def _size(self) -> tuple[int, int]:

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
-
-from benchmark.data import Dataset, Sample
+from benchmark.data import Dataset
+from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
-from benchmark.networks import External, split_arch
+from benchmark.networks import split_arch
 from benchmark.registry import DATASETS, NETWORKS, import_file, parse_call
 from benchmark.weights.store import digest_file
 
@@ -53,56 +50,6 @@ class LabelSet:
     names: tuple[str, ...] | None
     count: int
     extra: int = 0
-
-
-class AbsentSplit(Dataset):
-    """Training images that are not here: everything that asks for one learns why.
-
-    Args:
-        split: "train" or "val".
-        owner: which images are meant.
-        why: a sentence.
-    """
-
-    def __init__(self, split: str, owner: str, why: str) -> None:
-        super().__init__(split, Path())
-        self.label, self.why = owner, f"It needs the {split} images of {owner}, which cannot be had: {why}"
-
-    def __len__(self) -> int:
-        raise BenchmarkError(self.why)
-
-    def __getitem__(self, index: int) -> Sample:
-        raise BenchmarkError(self.why)
-
-    def fingerprint(self) -> str:
-        return ""
-
-
-class Resized(Dataset):
-    """A dataset at a network's own input size: images resized as the network would, labels by nearest neighbour.
-
-    Many published scripts evaluate there instead of upsampling the scores to the labels. Pillow resizes the labels.
-
-    Args:
-        base: the images as they are.
-        network: whose `size` and `resize` are taken; images that it makes floats stay so.
-    """
-
-    def __init__(self, base: Dataset, network: External) -> None:
-        super().__init__(base.split, base.root)
-        self.base, self.network = base, network
-
-    def __len__(self) -> int:
-        return len(self.base)
-
-    def __getitem__(self, index: int) -> Sample:
-        sample, (height, width) = self.base[index], self.network.size
-        labels = Image.fromarray(sample.labels.numpy()).resize((width, height), Image.Resampling.NEAREST)
-        image = self.network.resize(sample.image[None], (height, width))[0]
-        return Sample(sample.id, image, torch.from_numpy(np.array(labels)))
-
-    def fingerprint(self) -> str:
-        return self.base.fingerprint()
 
 
 def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any], OwnNetwork | None]:

@@ -31,26 +31,6 @@ class Step:
         return self.record is not None and not self.reasons
 
 
-def split_calls(text: str, preset: str = "common") -> list[str]:
-    """``"a,b:k=1"`` to its method calls; "all" is every registered method that can be imported.
-
-    The preset "paper" adds to "all" the variants that the papers' own evaluations amount to.
-    """
-    calls: list[str] = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        if part != "all":
-            calls.append(part)
-            continue
-        broken = METHODS.unavailable()
-        names = [name for name in METHODS.names() if name not in broken]
-        calls += names
-        if preset == "paper":
-            calls += [variant for name in names for variant in METHODS.get(name).paper_variants]
-    if not calls:
-        raise BenchmarkError("--methods names no method; `python -m benchmark list methods` shows them.")
-    return list(dict.fromkeys(calls))
-
-
 def network_name(setup: Setup) -> str:
     """The shared network as paths and tables call it."""
     base, own = setup.base, setup.own

@@ -29,8 +29,9 @@ from benchmark.records.record import (
     Record,
     Segmentation,
 )
-from benchmark.run.evaluate import Tally, network_cost
 from benchmark.run.plan import Step, network_name, other_networks
+from benchmark.run.scoring import network_cost
+from benchmark.run.tally import Tally
 from benchmark.run.workshop import Entry, Workshop
 
 INTERVALS = ("auroc", "aupr", "fpr95")
@@ -71,7 +72,7 @@ def make_record(
         metrics={n: further.get(n) or _measurement(evaluator, protocol(n)) for n in setup.protocols},
         segmentation=_segmentation(tally),
         cost=_cost(workshop, entry, tally),
-        provenance=gather(str(setup.settings.device), setup.options.precision),
+        provenance=gather(str(setup.machine.device), setup.options.precision),
         other_networks={role: _other(workshop, spec) for role, spec in others.items()},
         rows=f"{step.path.stem}.rows.csv.gz",
         curves=f"{step.path.stem}.curves.csv.gz" if curves else "",
@@ -194,7 +195,7 @@ def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
     return Cost(
         network_ms=per_image(sum(tally.seconds.get(network_cost(s), 0.0) for s in specs)),
         method_ms=per_image(tally.seconds.get(entry.label, 0.0)),
-        peak_memory_mib=peak_memory_mib(workshop.setup.settings.device),
+        peak_memory_mib=peak_memory_mib(workshop.setup.machine.device),
         batch_size=tally.batch_size,
         fit_seconds=fit.get("seconds"),
     )

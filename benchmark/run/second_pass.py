@@ -7,14 +7,12 @@ not kept (StreetHazards alone has 5 GB of them per method) but made again by the
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from torch import Tensor
 
 from benchmark.data import ANOMALY, Batch
 from benchmark.errors import BenchmarkError
-from benchmark.leaderboard.wording import percent
 from benchmark.metrics import (
     ComponentEvaluator,
     ComponentProtocol,
@@ -25,18 +23,13 @@ from benchmark.metrics import (
     protocol,
 )
 from benchmark.progress import Progress
-from benchmark.records.record import Measurement, Record
-from benchmark.run.evaluate import Tally, drop, fold_of, score
+from benchmark.records.record import HEADLINES, Measurement
 from benchmark.run.plan import Step
+from benchmark.run.scoring import drop, score
 from benchmark.run.setup import Setup
+from benchmark.run.tally import Tally, fold_of
 from benchmark.run.workshop import Entry, Workshop
 from benchmark.training import native_batches
-
-HEADLINES = {
-    "components": {"siou": "sIoU", "ppv": "PPV", "mean_f1": "mean F1"},
-    "open-set": {"open_miou": "open-mIoU", "closed_miou": "closed mIoU"},
-}
-"""The metrics that are printed, per family."""
 
 Evaluator = ComponentEvaluator | OpenSetEvaluator
 
@@ -89,32 +82,6 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
     }
 
 
-def summary(records: Sequence[Record]) -> str:
-    """The protocols of the second pass as a small table in percent; empty where the records have none.
-
-    Several seeds of a method are one row, with their mean and sample standard deviation.
-    """
-    from tabulate import tabulate
-
-    columns = {
-        (name, key): f"{title}\n{name} v{m.version}"
-        for record in records
-        for name, m in record.metrics.items()
-        for key, title in HEADLINES.get(m.aggregation, {}).items()
-        if m.images
-    }
-    if not columns:
-        return ""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.method.label, []).append(record)
-    rows = [
-        [g[0].method.title, *(_percent([r.metrics.get(n) for r in g], k) for n, k in columns)] for g in groups.values()
-    ]
-    align = ["left"] + ["right"] * len(columns)
-    return tabulate(rows, ["method", *columns.values()], colalign=align, disable_numparse=True)
-
-
 def _evaluator(
     tally: Tally, label: str, chosen: ComponentProtocol | OpenSetProtocol, classes: Sequence[str]
 ) -> Evaluator:
@@ -144,9 +111,9 @@ def _pass(
     batch_size: int,
 ) -> None:
     setup, pool, done = workshop.setup, workshop.pool, 0
-    progress = Progress(f"second pass of {len(entries)} methods", 0, len(setup.test), setup.settings)
+    progress = Progress(f"second pass of {len(entries)} methods", 0, len(setup.test), setup.machine)
     try:
-        for batch in native_batches(workshop.test_images(), setup.settings, batch_size):
+        for batch in native_batches(workshop.test_images(), setup.machine, batch_size):
             known = len(setup.test.classes)
             predictions = pool.outputs(setup.base, batch).prediction(known) if closed else batch.labels
             for entry in (e for e in entries if not e.error):
@@ -201,10 +168,3 @@ def _empty(chosen: ComponentProtocol | OpenSetProtocol, reason: str) -> Measurem
     family = "components" if isinstance(chosen, ComponentProtocol) else "open-set"
     first = next(iter(HEADLINES[family]))
     return Measurement(chosen.version, family, 0, extra={first: None}, missing={first: reason.rstrip(".")})
-
-
-def _percent(measured: Sequence[Measurement | None], key: str) -> str:
-    values = [value for m in measured if m and (value := m.extra.get(key)) is not None]
-    if not values:
-        return "–"
-    return percent(statistics.fmean(values)) + (f" ± {percent(statistics.stdev(values))}" if len(values) > 1 else "")

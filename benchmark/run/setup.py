@@ -3,59 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import Recipe
-from benchmark.registry import DATASETS, parse_value
+from benchmark.registry import DATASETS
+from benchmark.run.options import Options, choose_dataset
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset
+    from benchmark.machine import Machine
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import LabelSet, OwnNetwork
-    from benchmark.training import Settings
 
 SEED_STRIDE = 1000
 """Distance between the seeds of repetitions; members of an ensemble are one apart."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The command line of `run` and `train`, still as text where a plugin decides what it means."""
-
-    methods: tuple[str, ...] = ()
-    dataset: str = "auto"
-    data: Path | None = None
-    network: str = ""
-    weights: Path | None = None
-    classes: str = ""
-    label_size: str = "image"
-    preset: str = "common"
-    scales: tuple[int, ...] | None = None
-    max_size: int = 0
-    recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    protocols: tuple[str, ...] = ()
-    repetition: int = 0
-    out: Path = Path("runs")
-    device: str = "auto"
-    precision: str = "fp32"
-    train_precision: str = "auto"
-    workers: int | None = None
-    batch_size: int = 0
-    limit: int = 0
-    force: bool = False
-    retrain: bool = False
-    progress: bool = True
-
-    @property
-    def root(self) -> Path:
-        """The data root."""
-        return data_root(self.data)
 
 
 @dataclass(frozen=True)
@@ -68,7 +31,7 @@ class Setup:
     train: Dataset
     val: Dataset
     base: NetworkSpec
-    settings: Settings
+    machine: Machine
     own: OwnNetwork | None = None  # where the network's code or its weights come from the user
 
     @property
@@ -87,31 +50,6 @@ class Setup:
     def recipe(self, default: Recipe) -> Recipe:
         """A recipe with the overrides of the training dataset and of the command line, and the repetition's seed."""
         return resolve_recipe(default, self.train, self.options)
-
-
-def data_root(given: Path | None) -> Path:
-    """Where data sets lie: what ``--data`` gives, else ``ANOMALY_DATA``, else ``./data``."""
-    return Path(given or os.environ.get("ANOMALY_DATA") or "data")
-
-
-def choose_dataset(call: str, root: Path) -> tuple[str, str]:
-    """Resolve "auto" to the best-ranked dataset found under the data root; also say why, in a sentence."""
-    if call != "auto":
-        return call, f"Dataset {call}."
-    ranked = []
-    for name in DATASETS.names():
-        try:
-            dataset = DATASETS.get(name)
-        except BenchmarkError:
-            continue  # `list` reports plugins that cannot be imported
-        if dataset.auto is not None:
-            ranked.append((dataset.auto, name, dataset))
-    for index, (_, name, dataset) in enumerate(sorted(ranked, key=lambda r: r[:2])):
-        if dataset.available(root):
-            better = [r[1] for r in sorted(ranked, key=lambda r: r[:2])[:index]]
-            why = f", since {' and '.join(better)} was not found under {root}" if better else f", found under {root}"
-            return name, f"Dataset {name}{why}."
-    raise BenchmarkError(f"No dataset was found under {root}; `python -m benchmark list` shows what exists.")
 
 
 def make_setup(options: Options) -> Setup:
@@ -155,9 +93,9 @@ def assemble(
         resolved: what :func:`benchmark.run.given_network.resolve` made of the network's name, where it was asked.
         labels: what the outputs of a network with weights of its own are.
     """
+    from benchmark.machine import Machine
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import resolve
-    from benchmark.training import Settings
 
     arch, keywords, own = resolved or resolve(options.network or test.network)
     default = test.scales if own is None else ()  # the dataset's scales are those of its recipes
@@ -183,8 +121,8 @@ def assemble(
         max_size=max_size,
         weights=own.digest if own else "",
     )
-    settings = Settings.choose(options.device, options.train_precision, options.workers, options.progress)
-    return Setup(options, test.label, test, train, val, base, settings, own)
+    machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
+    return Setup(options, test.label, test, train, val, base, machine, own)
 
 
 def resolve_recipe(default: Recipe, train: Dataset, options: Options) -> Recipe:
@@ -205,27 +143,3 @@ def _check_own(options: Options, own: OwnNetwork | None) -> None:
         raise BenchmarkError(
             "--label-size network is for a network of your own that resizes every image to one size; give --network."
         )
-
-
-def parse_repetitions(text: str | int) -> tuple[int, ...]:
-    """``"0,2"`` or ``"0-2"`` or both kinds to the repetitions that they name, each once."""
-    found: list[int] = []
-    for part in str(text).split(","):
-        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not span or int(span[1]) > int(span[2] or span[1]):
-            raise BenchmarkError(f"--repetition {text}: write numbers from 0, as in 1 or 0,1,2 or 0-2.")
-        found += range(int(span[1]), int(span[2] or span[1]) + 1)
-    return tuple(dict.fromkeys(found))
-
-
-def parse_recipe(items: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``["segmentation.epochs=2", ...]`` to overrides by task; commas make tuples."""
-    overrides: dict[str, dict[str, Any]] = {}
-    for item in items:
-        path, equals, value = item.partition("=")
-        task, dot, key = path.partition(".")
-        if not (equals and dot and task and key):
-            raise BenchmarkError(f"--recipe {item}: write task.field=value, for instance segmentation.epochs=2.")
-        parsed = tuple(parse_value(v) for v in value.split(",")) if "," in value else parse_value(value)
-        overrides.setdefault(task, {})[key] = parsed
-    return overrides

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmark.data import Dataset
-from benchmark.derived import VoidAsClass
+from benchmark.derived import Resized, VoidAsClass
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
@@ -21,7 +21,6 @@ from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import Recipe, digest
 from benchmark.records.provenance import gather
 from benchmark.registry import defaults_of, label_of
-from benchmark.run.given_network import Resized
 from benchmark.run.setup import Setup
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
 from benchmark.weights.checkpoint import load_checkpoint
@@ -58,7 +57,7 @@ class Workshop:
     """Trains, fits, loads.
 
     Args:
-        setup: datasets, shared network and settings.
+        setup: datasets, shared network and machine.
         say: prints a line.
     """
 
@@ -70,7 +69,7 @@ class Workshop:
 
     def __post_init__(self) -> None:
         self.store = WeightsStore(self.setup.options.out / "weights")
-        self.pool = Pool(self.load_network, self.setup.settings.device, self.setup.options.precision)
+        self.pool = Pool(self.load_network, self.setup.machine.device, self.setup.options.precision)
 
     def entry(self, method: Method) -> Entry:
         """What a method needs and what its fit is called."""
@@ -181,7 +180,7 @@ class Workshop:
         member = f" member {recipe.member}" if recipe.member else ""
         states = self._states(spec.key)
         state = states.with_name(f"{states.name}.state")
-        report = train(task, recipe, *data, setup.settings, state, f"{spec.arch}{member} on {spec.dataset}")
+        report = train(task, recipe, *data, setup.machine, state, f"{spec.arch}{member} on {spec.dataset}")
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
 
     def _fitted(self, entry: Entry) -> bool:
@@ -210,24 +209,24 @@ class Workshop:
         entry.networks = self.pool.view(entry.needs)
         with seeded(next(iter(entry.recipes.values()), self.setup.base.recipe)):
             entry.method.build(entry.networks)
-        entry.method.to(self.setup.settings.device)
+        entry.method.to(self.setup.machine.device)
 
     def settle(self, entry: Entry) -> None:
         """Make a fitted method ready to score."""
         # A layout for all: what was just trained and what comes from a file give the same bits.
         entry.method.eval().requires_grad_(False)
-        entry.method.to(device=self.setup.settings.device, memory_format=torch.channels_last)
+        entry.method.to(device=self.setup.machine.device, memory_format=torch.channels_last)
 
     def _data(self) -> tuple[Dataset, Dataset]:
         """Training and validation split, decoded once for all that is trained."""
         if not self._splits:
-            settings = self.setup.settings
-            self._splits = (cached(self.setup.train, settings), cached(self.setup.val, settings))
+            machine = self.setup.machine
+            self._splits = (cached(self.setup.train, machine), cached(self.setup.val, machine))
         return self._splits
 
     def _fit_data(self, entry: Entry) -> FitData:
         states = self._states(entry.fit_key, self._weights(entry))
-        return FitData(*self._data(), self.setup.settings, entry.recipes, states, entry.label)
+        return FitData(*self._data(), self.setup.machine, entry.recipes, states, entry.label)
 
     def _observe(self, sharing: list[list[Entry]]) -> None:
         """One pass over the training images; of the entries that share a fit, the first observes."""
@@ -251,13 +250,13 @@ class Workshop:
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
         # Statistics are gathered as images are evaluated; only what was trained knows a precision of training.
-        precision = self.setup.settings.precision if reports else self.pool.precision
+        precision = self.setup.machine.precision if reports else self.pool.precision
         sidecar = {
             **more,
             "recipe": recipe,
             "data": self.setup.base.data or self.setup.train.fingerprint(),
             "reports": [dataclasses.asdict(report) for report in reports],
-            "provenance": dataclasses.asdict(gather(str(self.setup.settings.device), precision)),
+            "provenance": dataclasses.asdict(gather(str(self.setup.machine.device), precision)),
         }
         self.store.save(key, dict(state), sidecar)
         clear_states(self.store.path(key).with_suffix(""))

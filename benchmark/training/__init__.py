@@ -1,7 +1,5 @@
 """Training: one loop, into which tasks plug."""
 
-from benchmark.machine import Settings
-from benchmark.progress import Progress
 from benchmark.training.estimate import estimate_seconds, evaluation_seconds, forward_flops
 from benchmark.training.fitdata import FitData
 from benchmark.training.loader import Cached, cached, native_batches
@@ -14,10 +12,8 @@ from benchmark.training.task import Task
 __all__ = [
     "Cached",
     "FitData",
-    "Progress",
     "Report",
     "Segmentation",
-    "Settings",
     "Task",
     "cached",
     "clear_states",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.machine import Settings
+from benchmark.machine import Machine
 from benchmark.network import scaled_size
 from benchmark.recipe import Recipe
 from benchmark.training.schedule import steps_per_epoch
@@ -41,7 +41,7 @@ def estimate_seconds(
     size: tuple[int, int],
     recipe: Recipe,
     images: int,
-    settings: Settings,
+    machine: Machine,
     frozen_flops: float = 0.0,
 ) -> float:
     """Seconds that a training will take on this device.
@@ -54,13 +54,13 @@ def estimate_seconds(
         size: (H, W) of the native image.
         recipe: number of steps, batch size, scales.
         images: of the training split.
-        settings: device and precision.
+        machine: device and precision.
         frozen_flops: of a forward of what is only run.
     """
     area = training_size(recipe, size) / (size[0] * size[1])
     steps = steps_per_epoch(recipe, images) * recipe.epochs
     return (
-        steps * recipe.batch_size * area * (3 * flops + frozen_flops) / _throughput(settings.device, settings.precision)
+        steps * recipe.batch_size * area * (3 * flops + frozen_flops) / _throughput(machine.device, machine.precision)
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.data import Batch, Dataset
-from benchmark.machine import Settings
+from benchmark.machine import Machine
 from benchmark.progress import Progress
 from benchmark.recipe import Recipe, digest
 from benchmark.training.loader import cached, native_batches
@@ -22,7 +22,7 @@ class FitData:
     Attributes:
         train_set: training split.
         val_set: validation split, or None.
-        settings: device, precision, workers.
+        machine: device, precision, workers.
         recipes: task -> recipe, the authors' values with the dataset's overrides applied.
         states: prefix of the resume states' paths.
         title: what is fitted, put before the task in progress bars and messages.
@@ -31,7 +31,7 @@ class FitData:
 
     train_set: Dataset
     val_set: Dataset | None
-    settings: Settings
+    machine: Machine
     recipes: Mapping[str, Recipe]
     states: Path
     title: str = ""
@@ -45,11 +45,11 @@ class FitData:
             limit: only the first so many images.
             title: what they are for; with it there is a progress bar.
         """
-        self.train_set = cached(self.train_set, self.settings)
+        self.train_set = cached(self.train_set, self.machine)
         total = len(self.train_set) if limit is None else min(limit, len(self.train_set))
-        progress = Progress(title, 0, total, self.settings) if title else None
+        progress = Progress(title, 0, total, self.machine) if title else None
         done = 0
-        for batch in native_batches(self.train_set, self.settings, batch_size, limit):
+        for batch in native_batches(self.train_set, self.machine, batch_size, limit):
             yield batch
             done += len(batch)
             if progress:
@@ -62,10 +62,10 @@ class FitData:
 
         Build the task inside ``with seeded(recipe):``, so that it starts from the same weights every time.
         """
-        self.train_set = cached(self.train_set, self.settings)
-        self.val_set = cached(self.val_set, self.settings) if self.val_set is not None else None
+        self.train_set = cached(self.train_set, self.machine)
+        self.val_set = cached(self.val_set, self.machine) if self.val_set is not None else None
         title = f"{self.title} {recipe.task}".strip()
-        report = train(task, recipe, self.train_set, self.val_set, self.settings, self._state(recipe), title)
+        report = train(task, recipe, self.train_set, self.val_set, self.machine, self._state(recipe), title)
         self.reports.append(report)
         return report
 

@@ -15,7 +15,7 @@ import torch
 
 from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.distributed import rank, world
-from benchmark.machine import Settings
+from benchmark.machine import Machine
 from benchmark.progress import counted
 from benchmark.recipe import Recipe
 from benchmark.training.augment import augment, shuffled
@@ -30,14 +30,14 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 class Cached(Dataset):
     """A dataset whose samples are decoded once and kept, image memory in (H, W, 3) order as resizing wants it."""
 
-    def __init__(self, base: Dataset, settings: Settings) -> None:
+    def __init__(self, base: Dataset, machine: Machine) -> None:
         for key in Dataset.__annotations__:
             setattr(self, key, getattr(base, key))
         self.__dict__.update(vars(base))
         self.base = base
-        samples = ahead(base.__getitem__, range(len(base)), settings.workers)
+        samples = ahead(base.__getitem__, range(len(base)), machine.workers)
         text = f"preparing {len(base)} {base.split} images"
-        self._samples = [_channels_last(s) for s in counted(samples, len(base), text, settings)]
+        self._samples = [_channels_last(s) for s in counted(samples, len(base), text, machine)]
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -49,17 +49,17 @@ class Cached(Dataset):
         return self.base.fingerprint()
 
 
-def cached(dataset: Dataset, settings: Settings, budget: int = CACHE_BYTES) -> Dataset:
+def cached(dataset: Dataset, machine: Machine, budget: int = CACHE_BYTES) -> Dataset:
     """The dataset kept in memory if it fits into `budget` bytes (judged by its first sample), else itself."""
     if isinstance(dataset, Cached) or not len(dataset):
         return dataset
     first = dataset[0]
     fits = (first.image.numel() + first.labels.numel()) * len(dataset) <= budget
-    return Cached(dataset, settings) if fits else dataset
+    return Cached(dataset, machine) if fits else dataset
 
 
 def training_batches(
-    dataset: Dataset, recipe: Recipe, settings: Settings, start: int, stop: int, stride: int = 8
+    dataset: Dataset, recipe: Recipe, machine: Machine, start: int, stop: int, stride: int = 8
 ) -> Iterator[Batch]:
     """The augmented batches of the steps `start` to `stop`, on the device.
 
@@ -72,20 +72,20 @@ def training_batches(
     def build(step: int) -> Batch:
         first = step * recipe.batch_size + first_slot
         samples = [dataset[shuffled(len(dataset), seed, index)] for index in range(first, first + share)]
-        return _pinned(augment(samples, recipe, seed, step, first_slot, stride), settings)
+        return _pinned(augment(samples, recipe, seed, step, first_slot, stride), machine)
 
-    for batch in ahead(build, range(start, stop), settings.workers):
-        yield batch.to(settings.device)
+    for batch in ahead(build, range(start, stop), machine.workers):
+        yield batch.to(machine.device)
 
 
 def native_batches(
-    dataset: Dataset, settings: Settings, batch_size: int = 8, limit: int | None = None, start: int = 0
+    dataset: Dataset, machine: Machine, batch_size: int = 8, limit: int | None = None, start: int = 0
 ) -> Iterator[Batch]:
     """The dataset in its order, native size, not augmented, on the device.
 
     Args:
         dataset: a split.
-        settings: device and workers.
+        machine: device and workers.
         batch_size: at most; images of another size start a batch of their own.
         limit: only the first so many images.
         start: index of the first image.
@@ -95,9 +95,9 @@ def native_batches(
     def build(first: int) -> list[Batch]:
         return collate([dataset[index] for index in range(first, min(first + batch_size, count))])
 
-    for batches in ahead(build, range(start, count, batch_size), settings.workers):
+    for batches in ahead(build, range(start, count, batch_size), machine.workers):
         for batch in batches:
-            yield _pinned(batch, settings).to(settings.device)
+            yield _pinned(batch, machine).to(machine.device)
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
@@ -119,8 +119,8 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: in
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pinned(batch: Batch, settings: Settings) -> Batch:
-    if settings.device.type != "cuda":
+def _pinned(batch: Batch, machine: Machine) -> Batch:
+    if machine.device.type != "cuda":
         return batch
     return Batch(batch.ids, batch.images.pin_memory(), batch.labels.pin_memory())
 

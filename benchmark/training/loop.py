@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmark.data import Dataset
 from benchmark.distributed import rank, world
 from benchmark.errors import BenchmarkError
-from benchmark.machine import Settings
+from benchmark.machine import Machine
 from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
 from benchmark.training.loader import cached, native_batches, training_batches
@@ -60,7 +60,7 @@ def train(
     recipe: Recipe,
     train_set: Dataset,
     val_set: Dataset | None,
-    settings: Settings,
+    machine: Machine,
     state: Path,
     title: str,
 ) -> Report:
@@ -69,17 +69,17 @@ def train(
     Build the task inside ``with seeded(recipe):``; delete `state` once the final weights are stored.
 
     Args:
-        task: what is learned; its parameters and buffers hold the result, on ``settings.device``, in eval mode.
+        task: what is learned; its parameters and buffers hold the result, on ``machine.device``, in eval mode.
         recipe: how.
         train_set: training split; kept in memory where it fits.
         val_set: validation split, or None.
-        settings: where.
+        machine: where.
         state: file of the resume state.
         title: what is trained, for the progress bar and messages.
     Raises:
         BenchmarkError: the loss is not a number any more; no images; a recipe that contradicts itself.
     """
-    return _Run(task, recipe, train_set, val_set, settings, Path(state), title).run()
+    return _Run(task, recipe, train_set, val_set, machine, Path(state), title).run()
 
 
 class _Run:
@@ -89,7 +89,7 @@ class _Run:
         recipe: Recipe,
         train_set: Dataset,
         val_set: Dataset | None,
-        settings: Settings,
+        machine: Machine,
         state: Path,
         title: str,
     ) -> None:
@@ -97,12 +97,12 @@ class _Run:
             raise BenchmarkError(f"{title}: the training split of {train_set.name} has no images.")
         if recipe.batch_size % world():
             raise BenchmarkError(f"{title}: batch_size {recipe.batch_size} cannot be shared by {world()} processes.")
-        self.task, self.recipe, self.settings, self.path, self.title = task, recipe, settings, state, title
+        self.task, self.recipe, self.machine, self.path, self.title = task, recipe, machine, state, title
         self.per_epoch = steps_per_epoch(recipe, len(train_set))
         self.steps = self.per_epoch * recipe.epochs
         self.every = math.ceil(recipe.epochs / VALIDATIONS)
-        task.settings, task.recipe = settings, recipe
-        task.to(device=settings.device, memory_format=torch.channels_last)
+        task.machine, task.recipe = machine, recipe
+        task.to(device=machine.device, memory_format=torch.channels_last)
         self.optimisers = task.optimisers(recipe)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -110,19 +110,19 @@ class _Run:
         self.mark = identity(task, recipe, train_set, val_set)
         self.journal, refused = load_state(state, self.mark, task, self.optimisers)
         if refused:
-            say(f"{title}: {refused}; training starts anew.", settings)
+            say(f"{title}: {refused}; training starts anew.", machine)
         self.train_set, self.val_set = train_set, val_set
         self.pending: list[dict[str, Tensor]] = []
         self.session = time.perf_counter() - self.journal.seconds
-        self.saved, self.pause = time.perf_counter(), settings.save_every
+        self.saved, self.pause = time.perf_counter(), machine.save_every
 
     def run(self) -> Report:
         journal = self.journal
         if journal.step < self.steps:
             journal.resumed += journal.step > 0
-            train_set = cached(self.train_set, self.settings)
-            self.val_set = cached(self.val_set, self.settings) if self.val_set is not None else None
-            progress = Progress(self.title, journal.step, self.steps, self.settings)
+            train_set = cached(self.train_set, self.machine)
+            self.val_set = cached(self.val_set, self.machine) if self.val_set is not None else None
+            progress = Progress(self.title, journal.step, self.steps, self.machine)
             exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
             try:
                 with exact, seeded(self.recipe):
@@ -143,9 +143,9 @@ class _Run:
     def _steps(self, train_set: Dataset, progress: Progress) -> None:
         journal, recipe, task = self.journal, self.recipe, self.task
         # Reading a loss waits for a GPU, so there it is read in groups.
-        group = 1 if self.settings.device.type == "cpu" else 16
+        group = 1 if self.machine.device.type == "cpu" else 16
         task.train()
-        batches = training_batches(train_set, recipe, self.settings, journal.step, self.steps, task.stride)
+        batches = training_batches(train_set, recipe, self.machine, journal.step, self.steps, task.stride)
         for step, batch in enumerate(batches, journal.step):
             factor = learning_rate_factor(recipe, step, self.steps)
             for optimiser in self.optimisers:
@@ -195,7 +195,7 @@ class _Run:
         if self.val_set is not None and (epoch == self.recipe.epochs or epoch % self.every == 0):
             self.task.eval()
             with torch.no_grad(), self.task.autocast():
-                batches = native_batches(self.val_set, self.settings, self.recipe.batch_size)
+                batches = native_batches(self.val_set, self.machine, self.recipe.batch_size)
                 journal.validation = {k: float(v) for k, v in self.task.validate(batches).items()}
             self.task.train()
             entry["validation"] = dict(journal.validation)
@@ -208,7 +208,7 @@ class _Run:
             save_state(self.path, self.mark, self.task, self.optimisers, self.journal)
         self.saved = time.perf_counter()
         # Large states on slow disks are written less often: at most 2 % of the time goes into saving.
-        self.pause = max(self.settings.save_every, 50 * (self.saved - began))
+        self.pause = max(self.machine.save_every, 50 * (self.saved - began))
 
     def _describe(self) -> str:
         journal = self.journal

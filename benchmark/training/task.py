@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark.data import Batch
 from benchmark.distributed import average_gradients
 from benchmark.errors import BenchmarkError
-from benchmark.machine import Settings
+from benchmark.machine import Machine
 from benchmark.recipe import Recipe
 
 
@@ -26,7 +26,7 @@ class Task(nn.Module, ABC):
 
     stride: int = 8
     """Images are padded (replicated, labels ignored) to multiples of this before they get here."""
-    settings: Settings | None = None
+    machine: Machine | None = None
     """Set by the loop before the first step, as is `recipe`."""
     recipe: Recipe
 
@@ -80,9 +80,9 @@ class Task(nn.Module, ABC):
 
     def autocast(self) -> torch.autocast:
         """Context of a forward pass at the training's precision; the inherited :meth:`step` sets it around the loss."""
-        if self.settings is None:
+        if self.machine is None:
             return torch.autocast("cpu", torch.bfloat16, enabled=False)
-        return torch.autocast(self.settings.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+        return torch.autocast(self.machine.device.type, torch.bfloat16, enabled=self.machine.precision == "bf16")
 
 
 def make_optimiser(module: nn.Module, recipe: Recipe, lr: float | None = None) -> torch.optim.Optimizer:

@@ -111,8 +111,8 @@ class SynthCP(Method):
         if perceptual is None:
             text += f", without the perceptual loss, since {cached_file()} does not exist"
         else:
-            perceptual.to(data.settings.device)
-        say(f"{text}.", data.settings)
+            perceptual.to(data.machine.device)
+        say(f"{text}.", data.machine)
         with seeded(recipe):
             task = Synthesis(self.generator, self.classes, self.channels, perceptual)
         data.train(task, recipe)

@@ -114,7 +114,7 @@ class TRADI(Method):
         self.network.load_state_dict(state)
         self.variances.load_state_dict(tracker.variances.state_dict())
         self.seed.fill_(run_seed(recipe))
-        self.to(data.settings.device)
+        self.to(data.machine.device)
         with torch.no_grad():
             self._estimate_norms(data, base.spec)
             self._measure(data, recipe)
@@ -198,7 +198,7 @@ class TRADI(Method):
             say(
                 f"{data.title}: {collapsed} of {self.members} members reach less than {COLLAPSE:.0%} of the mean "
                 f"network's mIoU of {values[0]:.3f} (the worst {worst:.3f}); lower lr_floor or train longer.",
-                data.settings,
+                data.machine,
             )
 
 
@@ -206,12 +206,12 @@ def _spaced(dataset: Dataset, count: int, data: FitData, title: str = "", batch_
     """Up to `count` images spread evenly over a split, in batches of at least `batch_size` on the device."""
     count = min(count, len(dataset))
     indices = [index * len(dataset) // count for index in range(count)]
-    progress = Progress(title, 0, count, data.settings) if title else None
+    progress = Progress(title, 0, count, data.machine) if title else None
     parts = max(1, count // batch_size)
     for part in range(parts):
         first, last = part * count // parts, (part + 1) * count // parts
         for batch in collate([dataset[index] for index in indices[first:last]]):
-            yield batch.to(data.settings.device)
+            yield batch.to(data.machine.device)
         if progress:
             progress.update(last, "")
     if progress:

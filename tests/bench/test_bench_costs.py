@@ -14,12 +14,14 @@ from benchmark.bench.step_timer import StepTimer, reason
 from benchmark.cost_meter import CostMeter
 from benchmark.data import IGNORE
 from benchmark.errors import BenchmarkError
+from benchmark.machine import Machine
 from benchmark.recipe import Recipe
 from benchmark.registry import DATASETS
-from benchmark.run.setup import Options, Setup
-from benchmark.training import Segmentation, Settings
+from benchmark.run.options import Options
+from benchmark.run.setup import Setup
+from benchmark.training import Segmentation
 
-CPU = Settings(torch.device("cpu"), progress=False)
+CPU = Machine(torch.device("cpu"), progress=False)
 HAMLET = """
 from benchmark.run.contract import Toy
 

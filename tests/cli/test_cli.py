@@ -11,11 +11,10 @@ import pytest
 from harness import METHOD, TOWN, fresh_registries
 
 from benchmark.cli import main as cli
-from benchmark.cli.verbs import VERBS
 from benchmark.registry import METHODS, load_plugin
 
 HOME = Path(__file__).resolve().parents[2]
-NAMES = [add.__name__.strip("_") for add in VERBS]
+NAMES = list(cli.make_parser().parse_args(["list"]).verbs)
 MARKS = "# Town\n\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n"
 
 MY_METHOD = '''

@@ -4,12 +4,13 @@ import torch
 
 from benchmark.cli.main import main
 from benchmark.data import ANOMALY, IGNORE
+from benchmark.derived import Resized
 from benchmark.errors import BenchmarkError
+from benchmark.machine import Machine
 from benchmark.networks import External
 from benchmark.registry import DATASETS
 from benchmark.run.contract import check_dataset
-from benchmark.run.given_network import Resized
-from benchmark.training import Settings, cached
+from benchmark.training import cached
 from tests.datasets.files import noise, write
 
 VOID = {0: 0, 1: ANOMALY, 255: IGNORE}
@@ -127,7 +128,7 @@ def test_real_counts_and_pixels(real_data, name):
     cls = DATASETS.get(name)
     if not cls.available(real_data):
         pytest.skip(f"ANOMALY_DATA holds no anomaly_val/{cls.folders[0]}")
-    data = cached(open_test(name, real_data), Settings.choose("cpu", progress=False))
+    data = cached(open_test(name, real_data), Machine.choose("cpu", progress=False))
     assert len(data) == cls.sizes["test"]
     network = External(torch.nn.Conv2d(3, 19, 1), 19, size=(512, 1024), filter="nearest")
     for images, expected in zip((data, Resized(data, network)), PIXELS[name], strict=True):

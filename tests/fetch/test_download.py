@@ -11,7 +11,7 @@ from webserver import serving
 from benchmark.errors import BenchmarkError
 from benchmark.fetch import download as downloading
 from benchmark.fetch.download import CHUNK, download
-from benchmark.meter import Meter, in_words
+from benchmark.progress import Meter, bytes_in_words
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -244,4 +244,4 @@ def test_a_log_gets_a_line_per_tenth(site, fetch, capsys):
             meter.add(1)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10 and lines[-1] == "a.tar: 100 % of 1.0 kB"
-    assert [in_words(n) for n in (999, 37_756_896, 5_802_953_400)] == ["999 B", "37.8 MB", "5.8 GB"]
+    assert [bytes_in_words(n) for n in (999, 37_756_896, 5_802_953_400)] == ["999 B", "37.8 MB", "5.8 GB"]

@@ -262,7 +262,7 @@ def test_a_kill_leaves_nothing_that_looks_whole(tmp_path, unpack):
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from benchmark.fetch import extract\n"
-        "from benchmark.meter import Meter\n"
+        "from benchmark.progress import Meter\n"
         "Meter.add = lambda self, count: os.kill(os.getpid(), signal.SIGKILL)\n"
         "with extract.whole(Path(sys.argv[2])) as folder:\n"
         "    extract.extract(Path(sys.argv[1]), folder, [(r'(.+)', r'\\1')], shown=False)\n"

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from toy_records import published, record
 
+from benchmark.leaderboard import console
 from benchmark.leaderboard import generate as leaderboard
 from benchmark.records.published import read_published
 
@@ -85,7 +86,7 @@ def test_the_csv_holds_every_number(results):
 def test_the_terminal_table_fits_and_says_what_is_partial(results):
     long = record("energy", method_title="A method with a very long name that goes on and on", limit=3)
     made = [record("msp"), record("dicnet", aupr=0.3), long, record("void", auxiliary=True)]
-    text = leaderboard.print_table(made, read_published(results).rows)
+    text = console.print_table(made, read_published(results).rows)
     assert max(map(len, text.splitlines())) <= 120
     assert "the first 3 images only: enters no table" in text
     assert "Toy scenes, no benchmark." in text
@@ -96,9 +97,9 @@ def test_the_terminal_table_fits_and_says_what_is_partial(results):
 def test_the_terminal_shows_deviations_and_the_number_of_seeds_only_where_there_are_several(results):
     published_rows = read_published(results).rows
     made = [record("msp", aupr=0.2 + seed / 10, seed=seed) for seed in range(3)] + [record("dicnet", aupr=0.3)]
-    text = leaderboard.print_table(made, published_rows)
+    text = console.print_table(made, published_rows)
     assert max(map(len, text.splitlines())) <= 120
     assert re.search(r"^MSP ×3 .* 30\.0±10\.0 ", text, re.MULTILINE) and re.search("^DiCNet  ", text, re.MULTILINE)
     assert "over n seeds" in text and "Not all rows" not in text
-    alone = leaderboard.print_table(made[2:], published_rows)
+    alone = console.print_table(made[2:], published_rows)
     assert "×" not in alone and "seeds" not in alone

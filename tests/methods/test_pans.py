@@ -12,7 +12,7 @@ from benchmark.networks import build_network
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
 from benchmark.run.contract import Toy, toy_workshop
-from benchmark.run.setup import Options
+from benchmark.run.options import Options
 from methods.pans import PAnS
 
 

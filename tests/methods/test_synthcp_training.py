@@ -7,7 +7,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from benchmark.data import Batch, Dataset, Sample
-from benchmark.training import FitData, Settings, learning_rate_factor, seeded, train
+from benchmark.machine import Machine
+from benchmark.training import FitData, learning_rate_factor, seeded, train
 from methods.synthcp import SynthCP, perceptual
 from methods.synthcp.discriminator import Discriminator
 from methods.synthcp.perceptual import Perceptual
@@ -63,8 +64,8 @@ def task(kind=Mortal, recipe=RECIPE, **keywords):
 
 
 def run(made, folder, recipe=RECIPE, save_every=-1.0):
-    settings = Settings(torch.device("cpu"), progress=False, save_every=save_every)
-    return train(made, recipe, Flags(), Flags(2), settings, folder / "a.state", "flags")
+    machine = Machine(torch.device("cpu"), progress=False, save_every=save_every)
+    return train(made, recipe, Flags(), Flags(2), machine, folder / "a.state", "flags")
 
 
 def flags_batch():
@@ -189,7 +190,7 @@ def fit(tmp_path, recipe=RECIPE):
     method.generator = Generator(2, SIZE, 2)
     before = method.generator.image.weight.clone()
     data = FitData(
-        Flags(), Flags(2), Settings(torch.device("cpu"), progress=True), {"synthesis": recipe}, tmp_path / "fit"
+        Flags(), Flags(2), Machine(torch.device("cpu"), progress=True), {"synthesis": recipe}, tmp_path / "fit"
     )
     method.fit(data, {})
     assert not torch.equal(method.generator.image.weight, before)

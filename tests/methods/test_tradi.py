@@ -9,16 +9,17 @@ from torch import nn
 
 from benchmark.data import collate
 from benchmark.errors import BenchmarkError
+from benchmark.machine import Machine
 from benchmark.networks import build_network
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
 from benchmark.run.contract import Toy, check_method, toy_workshop
-from benchmark.training import Report, Segmentation, Settings, seeded, train
+from benchmark.training import Report, Segmentation, seeded, train
 from methods.tradi.sampling import batch_norms, reestimate, sample_network
 from methods.tradi.task import TrackedSegmentation
 from methods.tradi.tracker import WeightTracker, sampled_parameters
 
-CPU = Settings(torch.device("cpu"), progress=False, save_every=-1)
+CPU = Machine(torch.device("cpu"), progress=False, save_every=-1)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_members_are_measured_and_reported(toy):
 def test_a_collapsed_member_is_warned_of(toy, monkeypatch):
     workshop, entry = toy
     values, said = iter([0.6, 0.58, 0.5, 0.56]), []
-    monkeypatch.setattr("methods.tradi.method.say", lambda text, settings: said.append(text))
+    monkeypatch.setattr("methods.tradi.method.say", lambda text, machine: said.append(text))
     monkeypatch.setattr(Segmentation, "validate", lambda task, batches: {"mIoU": next(values)})
     data = workshop._fit_data(entry)
     data.reports = [Report(1, 1, 0.0, 0.0, {}, (), 0)]

@@ -58,7 +58,7 @@ def test_trained_but_not_measured_methods_have_pictures_and_no_curves(bench):
 
 def test_curves_come_from_the_results_only_where_they_are_of_these_weights(bench, monkeypatch):
     results = bench.folder / "results"
-    monkeypatch.setattr("benchmark.cli.show.RESULTS", results)
+    monkeypatch.setattr("benchmark.records.published.RESULTS", results)
     assert bench("run", "--methods", "msp") == 0
     shutil.move(bench.runs / "records", results / "records")
     assert bench("show", "--methods", "msp") == 0 and "Curves: " in bench.out

@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from benchmark.errors import BenchmarkError
+from benchmark.leaderboard.console import costs_terminal
+from benchmark.leaderboard.costs import markdown
 from benchmark.leaderboard.generate import COSTS_BEGIN, COSTS_END, render, render_readme
-from benchmark.records.costs import Costs, MethodCost, TrainingCost, markdown, read_costs, terminal
+from benchmark.records.costs import Costs, MethodCost, TrainingCost, read_costs
 from benchmark.records.provenance import Provenance
 
 MARKS = f"# A\n\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n\n{COSTS_BEGIN}\n{COSTS_END}\n\nend\n"
@@ -83,7 +85,10 @@ def test_what_is_reduced_enters_no_table(tmp_path):
     with pytest.raises(BenchmarkError, match=r"reduced measurement \(64x32, 8 images\) enters no table"):
         reduced.write(tmp_path)
     assert not list(tmp_path.iterdir())
-    assert "so that no hours follow" in terminal(reduced) and "2.0" not in terminal(reduced).split("distillation")[0]
+    assert (
+        "so that no hours follow" in costs_terminal(reduced)
+        and "2.0" not in costs_terminal(reduced).split("distillation")[0]
+    )
 
 
 def test_a_damaged_record_is_named(tmp_path):

@@ -12,7 +12,8 @@ from own_networks import SETS, module, record, run
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmark.run.setup import Options, make_setup
+from benchmark.run.options import Options
+from benchmark.run.setup import make_setup
 from tests.datasets.files import noise, write
 
 PAGE = Path(__file__).resolve().parents[2] / "benchmark" / "networks" / "README.md"

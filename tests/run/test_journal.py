@@ -7,8 +7,8 @@ import pytest
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelEvaluator, SegmentationEvaluator
-from benchmark.run.evaluate import Tally
 from benchmark.run.journal import Journal
+from benchmark.run.tally import Tally
 
 
 def tally(images: int, shape=(24, 32)) -> Tally:

@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from benchmark.errors import BenchmarkError
-from benchmark.run.setup import parse_repetitions
+from benchmark.run.options import parse_repetitions
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from harness import FAILING, measured
 
-from benchmark.cli import run
 from benchmark.errors import BenchmarkError
+from benchmark.run import measure
 from benchmark.weights.store import WeightsStore
 
 HOME = Path(__file__).resolve().parents[2]
@@ -106,7 +106,7 @@ def test_a_pass_that_could_not_be_recorded_is_not_made_again(bench, forwards, mo
         raise BenchmarkError("Cannot write msp.json; free space.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "make_record", full)
+        patch.setattr(measure, "make_record", full)
         assert bench("run", "--methods", "msp") == 2
     forwards.clear()
     assert bench("run", "--methods", "msp") == 0

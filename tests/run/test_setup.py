@@ -8,7 +8,8 @@ from harness import TOWN
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import Recipe
 from benchmark.registry import DATASETS, load_plugin
-from benchmark.run.setup import Options, choose_dataset, make_setup, parse_recipe
+from benchmark.run.options import Options, choose_dataset, parse_recipe
+from benchmark.run.setup import make_setup
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from benchmark.machine import Machine
 from benchmark.recipe import Recipe
-from benchmark.training import Settings
 
 
 @pytest.fixture
-def settings():
-    return Settings(torch.device("cpu"), progress=False)
+def machine():
+    return Machine(torch.device("cpu"), progress=False)
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_toys import Blobs, Tiny
 
 from benchmark.errors import BenchmarkError
+from benchmark.machine import Machine
 from benchmark.recipe import Recipe
 from benchmark.training import (
     FitData,
     Segmentation,
-    Settings,
     cached,
     clear_states,
     estimate_seconds,
@@ -20,8 +20,8 @@ from benchmark.training import (
 from benchmark.training.estimate import training_size
 from benchmark.training.loader import training_batches
 
-CPU = Settings(torch.device("cpu"), progress=False)
-THREADS = Settings(torch.device("cpu"), workers=3, progress=False)
+CPU = Machine(torch.device("cpu"), progress=False)
+THREADS = Machine(torch.device("cpu"), workers=3, progress=False)
 
 
 def test_a_split_that_fits_is_read_once_and_stays_the_same():
@@ -62,21 +62,21 @@ def test_every_image_is_seen_equally_often():
     assert {ids.count(name) for name in ids} == {6}
 
 
-@pytest.mark.parametrize("settings", [CPU, THREADS])
-def test_native_batches_keep_order_and_size(settings):
+@pytest.mark.parametrize("machine", [CPU, THREADS])
+def test_native_batches_keep_order_and_size(machine):
     data = Blobs(images=7, sizes=[(16, 24), (16, 24), (20, 24)])
-    batches = list(native_batches(data, settings, 3))
+    batches = list(native_batches(data, machine, 3))
     assert [name for b in batches for name in b.ids] == [f"train/{i}" for i in range(7)]
     assert all(len(b) <= 3 for b in batches)
     assert torch.equal(batches[1].images[0], data[2].image)
-    assert [name for b in native_batches(data, settings, 3, limit=6, start=4) for name in b.ids] == [
+    assert [name for b in native_batches(data, machine, 3, limit=6, start=4) for name in b.ids] == [
         "train/4",
         "train/5",
     ]
 
 
-@pytest.mark.parametrize("settings", [CPU, THREADS])
-def test_an_unreadable_image_stops_the_loader_with_its_own_sentence(settings):
+@pytest.mark.parametrize("machine", [CPU, THREADS])
+def test_an_unreadable_image_stops_the_loader_with_its_own_sentence(machine):
     class Broken(Blobs):
         def __getitem__(self, index):
             if index == 5:
@@ -84,7 +84,7 @@ def test_an_unreadable_image_stops_the_loader_with_its_own_sentence(settings):
             return super().__getitem__(index)
 
     with pytest.raises(BenchmarkError, match=r"5\.png is truncated"):
-        list(native_batches(Broken(), settings, 2))
+        list(native_batches(Broken(), machine, 2))
 
 
 def fit_data(folder, **recipes):
@@ -150,10 +150,10 @@ def test_a_training_step_costs_three_forwards():
 
 
 def test_settings_fill_in_what_the_machine_has():
-    settings = Settings.choose()
-    assert settings.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert settings.precision in ("fp32", "bf16")
-    assert Settings.choose("cpu", workers=2).workers == 2 and Settings.choose("cpu").workers == 0
+    machine = Machine.choose()
+    assert machine.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert machine.precision in ("fp32", "bf16")
+    assert Machine.choose("cpu", workers=2).workers == 2 and Machine.choose("cpu").workers == 0
     for wrong in ({"device": "abacus"}, {"precision": "fp8"}):
         with pytest.raises(BenchmarkError, match=next(iter(wrong.values()))):
-            Settings.choose(**wrong)
+            Machine.choose(**wrong)

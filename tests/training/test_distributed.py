@@ -9,8 +9,9 @@ import torch.distributed as dist
 from torch import nn
 from training_toys import Blobs
 
+from benchmark.machine import Machine
 from benchmark.recipe import Recipe
-from benchmark.training import Settings, Task, seeded, train
+from benchmark.training import Task, seeded, train
 
 
 class Brightness(Task):
@@ -33,8 +34,8 @@ def share(folder, rank=None):
         recipe = Recipe(epochs=2, steps_per_epoch=4, batch_size=4, lr=0.1)
         with seeded(recipe):
             task = Brightness()
-        settings = Settings(torch.device("cpu"), progress=False)
-        train(task, recipe, Blobs(), None, settings, folder / f"{'alone' if rank is None else 'shared'}.state", "toy")
+        machine = Machine(torch.device("cpu"), progress=False)
+        train(task, recipe, Blobs(), None, machine, folder / f"{'alone' if rank is None else 'shared'}.state", "toy")
     finally:
         if rank is not None:
             dist.destroy_process_group()

@@ -12,7 +12,8 @@ from training_toys import Blobs, Tiny, slow_training
 
 from benchmark.derived import Subset
 from benchmark.errors import BenchmarkError
-from benchmark.training import Segmentation, Settings, Task, seeded, train
+from benchmark.machine import Machine
+from benchmark.training import Segmentation, Task, seeded, train
 
 
 class Killed(Exception):
@@ -40,8 +41,8 @@ def fresh(recipe, kind=Mortal, **keywords):
         return kind(Tiny(), Blobs.classes, **keywords)
 
 
-def run(task, recipe, settings, folder, images=12):
-    return train(task, recipe, Blobs(images=images), Blobs("val", 4), settings, folder / "a.state", "blobs")
+def run(task, recipe, machine, folder, images=12):
+    return train(task, recipe, Blobs(images=images), Blobs("val", 4), machine, folder / "a.state", "blobs")
 
 
 def same(first, second):
@@ -49,10 +50,10 @@ def same(first, second):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_it_learns(recipe, settings, tmp_path):
+def test_it_learns(recipe, machine, tmp_path):
     recipe = recipe.changed({"epochs": 8, "scales": (32,), "max_size": 64})
     task = fresh(recipe)
-    report = run(task, recipe, settings, tmp_path)
+    report = run(task, recipe, machine, tmp_path)
     first, last = report.history[0], report.history[-1]
     assert last["loss"] < 0.5 * first["loss"] and last["aux"] < 0.5 * first["aux"]
     assert report.validation["mIoU"] > 0.7 > first["validation"]["mIoU"]
@@ -65,9 +66,9 @@ def test_it_learns(recipe, settings, tmp_path):
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
 def test_killed_anywhere_it_ends_as_if_it_had_run_through(recipe, tmp_path, optimiser):
     recipe = recipe.changed({"optimiser": optimiser, "lr": 0.01, "scales": (16, 24, 32)})
-    always = Settings(torch.device("cpu"), progress=False, save_every=-1)
+    always = Machine(torch.device("cpu"), progress=False, save_every=-1)
     whole = fresh(recipe)
-    expected = run(whole, recipe, Settings(torch.device("cpu"), progress=False), tmp_path / "whole")
+    expected = run(whole, recipe, Machine(torch.device("cpu"), progress=False), tmp_path / "whole")
     for deaths in ((0,), (4,), (3, 9, 14), tuple(range(15))):
         folder, last = tmp_path / f"{deaths[0]}-{len(deaths)}", None
         for death in (*deaths, None):
@@ -82,7 +83,7 @@ def test_killed_anywhere_it_ends_as_if_it_had_run_through(recipe, tmp_path, opti
         assert (last.loss, last.validation) == (expected.loss, expected.validation)
 
 
-def test_a_death_between_two_states_loses_steps_but_not_the_result(recipe, settings, tmp_path):
+def test_a_death_between_two_states_loses_steps_but_not_the_result(recipe, machine, tmp_path):
     class Sometimes(Mortal):
         def after_step(self, step, lr):
             # A state is written after a step during which the interval has run out: here the sixth and the twelfth.
@@ -93,7 +94,7 @@ def test_a_death_between_two_states_loses_steps_but_not_the_result(recipe, setti
     clock = [0.0]
     real = time.perf_counter
     whole = fresh(recipe)
-    run(whole, recipe, settings, tmp_path / "whole")
+    run(whole, recipe, machine, tmp_path / "whole")
     patch = pytest.MonkeyPatch()
     patch.setattr("benchmark.training.loop.time.perf_counter", lambda: real() + clock[0])
     try:
@@ -101,10 +102,10 @@ def test_a_death_between_two_states_loses_steps_but_not_the_result(recipe, setti
             task = fresh(recipe, Sometimes, deaths=[] if death is None else [death])
             task.settings_clock = clock
             if death is None:
-                report = run(task, recipe, settings, tmp_path)
+                report = run(task, recipe, machine, tmp_path)
             else:
                 with pytest.raises(Killed):
-                    run(task, recipe, settings, tmp_path)
+                    run(task, recipe, machine, tmp_path)
     finally:
         patch.undo()
     assert same(task, whole)
@@ -134,27 +135,27 @@ def test_after_kill_9_the_next_process_ends_bit_for_bit_the_same(tmp_path):
     assert report.history == expected.history
 
 
-def test_a_finished_training_is_not_repeated(recipe, settings, tmp_path):
+def test_a_finished_training_is_not_repeated(recipe, machine, tmp_path):
     first = fresh(recipe)
-    report = run(first, recipe, settings, tmp_path)
+    report = run(first, recipe, machine, tmp_path)
     second = fresh(recipe, deaths=range(100))
-    assert run(second, recipe, settings, tmp_path) == report
+    assert run(second, recipe, machine, tmp_path) == report
     assert same(first, second)
 
 
-def test_members_are_other_networks(recipe, settings, tmp_path):
+def test_members_are_other_networks(recipe, machine, tmp_path):
     tasks = []
     for number, changes in enumerate(({"member": 2}, {"seed": recipe.seed + 2}, {})):
         changed = recipe.changed(changes)
         tasks.append(fresh(changed))
-        run(tasks[-1], changed, settings, tmp_path / str(number))
+        run(tasks[-1], changed, machine, tmp_path / str(number))
     assert same(tasks[0], tasks[1])
     assert not same(tasks[0], tasks[2])
 
 
 @pytest.mark.parametrize("what", ["recipe", "data", "truncated", "rubbish"])
 def test_a_state_that_does_not_fit_is_refused_in_a_sentence(recipe, tmp_path, what, capsys):
-    talkative = Settings(torch.device("cpu"), progress=True, save_every=-1)
+    talkative = Machine(torch.device("cpu"), progress=True, save_every=-1)
     with pytest.raises(Killed):
         run(fresh(recipe, deaths=[7]), recipe, talkative, tmp_path)
     state = tmp_path / "a.state"
@@ -177,24 +178,24 @@ def test_a_state_that_does_not_fit_is_refused_in_a_sentence(recipe, tmp_path, wh
 
 
 def test_a_log_gets_a_line_per_tenth(recipe, tmp_path, capsys):
-    run(fresh(recipe), recipe.changed({"epochs": 20}), Settings(torch.device("cpu")), tmp_path)
+    run(fresh(recipe), recipe.changed({"epochs": 20}), Machine(torch.device("cpu")), tmp_path)
     lines = [line for line in capsys.readouterr().err.splitlines() if " %" in line]
     assert len(lines) == 10
     assert "blobs: 50 %, epoch 11/20, loss" in lines[4] and "mIoU" in lines[4] and "left" in lines[4]
 
 
-def test_a_loss_that_is_no_number_names_training_step_and_mend(recipe, settings, tmp_path):
+def test_a_loss_that_is_no_number_names_training_step_and_mend(recipe, machine, tmp_path):
     class Explodes(Mortal):
         def loss(self, batch):
             losses = super().loss(batch)
             return {**losses, "loss": losses["loss"] * (float("nan") if len(self.rates) == 6 else 1)}
 
     with pytest.raises(BenchmarkError, match=r"^blobs: the loss became nan in step 7 of 15; lower 'lr'"):
-        run(fresh(recipe, Explodes), recipe, settings, tmp_path)
+        run(fresh(recipe, Explodes), recipe, machine, tmp_path)
     assert not (tmp_path / "a.state").exists()
 
 
-def test_two_optimisers_keep_their_ratio_under_the_schedule(recipe, settings, tmp_path):
+def test_two_optimisers_keep_their_ratio_under_the_schedule(recipe, machine, tmp_path):
     class Gan(Task):
         def __init__(self):
             super().__init__()
@@ -222,19 +223,19 @@ def test_two_optimisers_keep_their_ratio_under_the_schedule(recipe, settings, tm
             return {"loss": losses[0], "judge": losses[1]}
 
     task = Gan()
-    report = train(task, recipe, Blobs(), None, settings, tmp_path / "gan.state", "gan")
+    report = train(task, recipe, Blobs(), None, machine, tmp_path / "gan.state", "gan")
     assert all(judge == pytest.approx(4 * fake) for fake, judge in task.seen)
     assert task.seen[-1][0] < task.seen[0][0] == recipe.lr
     assert "judge" in report.history[0] and report.validation == {}
 
 
-def test_long_trainings_are_validated_about_twenty_times_and_at_the_end(recipe, settings, tmp_path):
+def test_long_trainings_are_validated_about_twenty_times_and_at_the_end(recipe, machine, tmp_path):
     recipe = recipe.changed({"epochs": 50, "steps_per_epoch": 1})
-    report = run(fresh(recipe), recipe, settings, tmp_path)
+    report = run(fresh(recipe), recipe, machine, tmp_path)
     validated = [entry["epoch"] for entry in report.history if "validation" in entry]
     assert validated == [*range(3, 50, 3), 50]
 
 
-def test_no_images_is_an_error(recipe, settings, tmp_path):
+def test_no_images_is_an_error(recipe, machine, tmp_path):
     with pytest.raises(BenchmarkError, match="no images"):
-        train(fresh(recipe), recipe, Subset(Blobs(), 0), None, settings, tmp_path / "a.state", "blobs")
+        train(fresh(recipe), recipe, Subset(Blobs(), 0), None, machine, tmp_path / "a.state", "blobs")

@@ -6,16 +6,17 @@ from sklearn.metrics import accuracy_score, jaccard_score
 from training_toys import Blobs, Tiny
 
 from benchmark.data import ANOMALY, IGNORE, Batch
-from benchmark.training import Segmentation, Settings, native_batches
+from benchmark.machine import Machine
+from benchmark.training import Segmentation, native_batches
 from benchmark.training.segmentation import nearest
 
-CPU = Settings(torch.device("cpu"), progress=False)
+CPU = Machine(torch.device("cpu"), progress=False)
 
 
 def task_for(recipe, network=None):
     torch.manual_seed(0)
     task = Segmentation(network or Tiny(), Blobs.classes)
-    task.settings, task.recipe = CPU, recipe
+    task.machine, task.recipe = CPU, recipe
     return task
 
 

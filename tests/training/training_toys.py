@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from benchmark.data import Dataset, Sample
+from benchmark.machine import Machine
 from benchmark.network import Network
 from benchmark.recipe import Recipe
-from benchmark.training import Report, Segmentation, Settings, seeded, train
+from benchmark.training import Report, Segmentation, seeded, train
 
 
 class Blobs(Dataset):
@@ -78,5 +79,5 @@ def slow_training(folder, pause) -> tuple[Slow, Report]:
     recipe = Recipe(epochs=4, steps_per_epoch=5, batch_size=3, lr=0.05, seed=7, colour=0.2)
     with seeded(recipe):
         task = Slow(pause)
-    settings = Settings(torch.device("cpu"), progress=False, save_every=-1)
-    return task, train(task, recipe, Blobs(), Blobs("val", 4), settings, folder / "a.state", "slow")
+    machine = Machine(torch.device("cpu"), progress=False, save_every=-1)
+    return task, train(task, recipe, Blobs(), Blobs("val", 4), machine, folder / "a.state", "slow")

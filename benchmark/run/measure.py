@@ -1,0 +1,113 @@
+"""One repetition of a command: plan, train, fit, evaluate, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmark.records.record import Record
+from benchmark.run.evaluate import evaluate
+from benchmark.run.forecast import Forecast
+from benchmark.run.options import Options, choose_dataset
+from benchmark.run.plan import Step, make_steps, network_name
+from benchmark.run.recording import make_record
+from benchmark.run.resume import passes
+from benchmark.run.second_pass import protocols_of_second_pass, second_pass
+from benchmark.run.setup import make_setup
+from benchmark.run.workshop import Workshop
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left of a repetition once its networks are let go of."""
+
+    records: Sequence[Record] = ()
+    failed: Sequence[str] = ()  # a sentence for every method
+    mendable: bool = False  # whether the user can mend one of them
+
+
+def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcome:
+    """Train and fit what is missing, evaluate what is not current, and write the records.
+
+    Args:
+        options: what was asked for.
+        say: prints a line.
+        dry_run: only print the plan.
+    Raises:
+        BenchmarkError: something that the user can mend, before anything is trained.
+    """
+    workshop, steps = _begin(options, say)
+    pending = [step for step in steps if not step.current]
+    _print_plan(workshop, steps, pending, evaluates=True)
+    if pending and not dry_run:
+        workshop.prepare([step.entry for step in pending])
+        ready = [step for step in pending if not step.entry.error]
+        for group in passes(workshop, ready):
+            tally = evaluate(workshop, group)
+            further = second_pass(workshop, group, tally)
+            for step in group:
+                if not step.entry.error:
+                    measured = further.get(step.entry.label, {})
+                    step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
+                    step.reasons = []
+            tally.journal.delete()
+    return _outcome(steps)
+
+
+def train(options: Options, say: Say = print) -> Outcome:
+    """Train networks and fit methods, without evaluating them; arguments as of :func:`measure`."""
+    workshop, steps = _begin(options, say)
+    _print_plan(workshop, steps, steps, evaluates=False)
+    workshop.prepare([step.entry for step in steps])
+    for step in steps:
+        for spec in step.entry.specs:
+            if workshop.store.has(spec.key):
+                say(f"{step.entry.label}: {workshop.store.path(spec.key)}")
+    return _outcome(steps)
+
+
+def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step]]:
+    say(choose_dataset(options.dataset, options.root)[1])
+    setup = make_setup(options)
+    for part in (setup.train, setup.val, setup.test):
+        expected = part.sizes.get(part.split)
+        if expected and expected != len(part) and not options.limit:
+            say(f"{part.title} has {len(part)} {part.split} images here, the published split has {expected}.")
+    workshop = Workshop(setup, say)
+    return workshop, make_steps(workshop, options.methods)
+
+
+def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Step], evaluates: bool) -> None:
+    setup, say = workshop.setup, workshop.say
+    size = "native size" if setup.own is None else "input as its code prepares it"
+    if setup.base.scales:
+        size = "scales " + ", ".join(map(str, setup.base.scales))
+    say(f"Network {network_name(setup)}, {size}, on {setup.machine.device}.")
+    forecast = Forecast(workshop, pending, evaluates)
+    for step in steps:
+        if step.current:
+            say(f"  {step.entry.label}: current, {step.path}")
+        elif evaluates:
+            why = "; ".join(step.reasons) or "not measured yet"
+            alone = f"; alone {forecast.row(step.entry)}" if forecast.known else ""
+            say(f"  {step.entry.label}: {why}{alone}")
+    if not pending:
+        return
+    for line in forecast.trainings():
+        say(f"  {line}")
+    if evaluates:
+        passes = ", in two passes" if protocols_of_second_pass(setup) else ""
+        say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
+    if forecast.known:
+        say(f"All together {forecast.whole} on {setup.machine.device}.")
+
+
+def _outcome(steps: Sequence[Step]) -> Outcome:
+    failed = [step.entry for step in steps if step.entry.error]
+    return Outcome(
+        records=[step.record for step in steps if step.current],
+        failed=[f"failed: {entry.label}: {entry.error}" for entry in failed],
+        mendable=any(entry.mendable for entry in failed),
+    )
