@@ -9,9 +9,10 @@ from benchmark.leaderboard.board import Block, block
 from benchmark.leaderboard.costs import METHOD_HEADS, TRAINING_HEADS, method_rows, sentence, training_rows
 from benchmark.leaderboard.text import cells, columns, sections
 from benchmark.leaderboard.wording import percent
+from benchmark.metrics import PROTOCOLS
 from benchmark.records.costs import Costs
 from benchmark.records.published import PublishedRow
-from benchmark.records.record import HEADLINES, Measurement, Record
+from benchmark.records.record import Measurement, Record
 
 
 def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]]) -> str:
@@ -77,8 +78,9 @@ def summary(records: Sequence[Record]) -> str:
         (name, key): f"{title}\n{name} v{m.version}"
         for record in records
         for name, m in record.metrics.items()
-        for key, title in HEADLINES.get(m.aggregation, {}).items()
-        if m.images
+        if m.images and name in PROTOCOLS
+        for key, title in PROTOCOLS[name].headlines.items()
+        if key in m.extra  # the others stand in the table above
     }
     if not columns:
         return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.protocols import PixelProtocol, pixel_protocol
+from benchmark.metrics.pixel_protocols import PixelProtocol, pixel_protocol
 from benchmark.metrics.rows import Rows
 
 DRAWS = 10_000

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmark.metrics.protocols import TARGET_TPR, FprRule
+from benchmark.metrics.pixel_protocols import TARGET_TPR, FprRule
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.metrics.keys import scores_of
-from benchmark.metrics.protocols import PixelProtocol
+from benchmark.metrics.pixel_protocols import PixelProtocol
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.rows import Rows
 

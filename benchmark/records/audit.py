@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelProtocol, Rows, bootstrap_interval, per_image_result, protocol, read_rows
+from benchmark.metrics import PixelProtocol, Rows, bootstrap_interval, per_image_result, pixel_protocol, read_rows
 from benchmark.records.record import METRICS, Measurement, Record, read_all
 
 ROUNDING = 1e-9
@@ -47,7 +47,7 @@ def _differences(record: Record, folder: Path) -> Iterator[str]:
         raise BenchmarkError("it names no rows per image, which prove its means; measure again with 'run --force'.")
     rows = read_rows(folder / record.rows)
     for name, measurement in measured.items():
-        chosen = protocol(name)
+        chosen = pixel_protocol(name)
         if chosen.version == measurement.version:  # an older version may have computed something else
             yield from (f"{words} under {name}" for words in _compare(measurement, chosen, rows))
 

@@ -11,7 +11,7 @@ from toy_records import measurement, record
 
 from benchmark.cli import main as cli
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelEvaluator, read_curves, read_rows, write_curves, write_rows
+from benchmark.metrics import PixelEvaluator, View, read_curves, read_rows, write_curves, write_rows
 
 
 def write(results, method, gain, seed=0, repetition=0, **changes):
@@ -21,7 +21,7 @@ def write(results, method, gain, seed=0, repetition=0, **changes):
     for i in range(12):
         labels = np.zeros((10, 20), np.uint8)
         labels[: 1 + i % 4] = 254
-        evaluator.update(f"{i}", rng.normal(size=labels.shape) + gain * (labels == 254), labels)
+        evaluator.update(View(f"{i}", rng.normal(size=labels.shape) + gain * (labels == 254), labels))
     made = record(method=method, metrics={"streethazards": measurement()}, seed=repetition)
     made = dataclasses.replace(made, rows=f"{method}{repetition}.rows.csv.gz", **changes)
     made.write(results)
@@ -159,7 +159,7 @@ def test_a_saved_threshold_keeps_its_float32(tmp_path):
     labels = np.zeros((4, 10), np.uint8)
     labels[0] = 254
     evaluator = PixelEvaluator(["pooled"])
-    evaluator.update("one", scores, labels)
+    evaluator.update(View("one", scores, labels))
     write_curves(tmp_path / "c.csv.gz", evaluator.curves())
     with gzip.open(tmp_path / "c.csv.gz", "rt") as file:
         saved = [np.float32(point["threshold"]) for point in csv.DictReader(file)]

@@ -13,6 +13,7 @@ from benchmark.metrics import (
     PROTOCOLS,
     PixelEvaluator,
     Rows,
+    View,
     bootstrap_interval,
     paired_bootstrap,
     per_image_result,
@@ -29,7 +30,7 @@ def evaluator_of(images=12, gain=0.0, seed=0):
         labels[0] = 255
         if i == 3:
             labels[labels == 254] = 0
-        evaluator.update(f"t5/{i}", s + gain * (labels == 254), labels)
+        evaluator.update(View(f"t5/{i}", s + gain * (labels == 254), labels))
     return evaluator
 
 
