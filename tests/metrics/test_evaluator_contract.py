@@ -135,13 +135,13 @@ def test_where_there_is_nothing_to_measure_every_headline_has_a_reason(name, mis
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("scale", "shift"), [(2.0**10, -(2.0**13)), (2.0**-3, 0.0), (1.0, 2.0**6)])
+@pytest.mark.parametrize(("scale", "shift"), [(2.0**10, -(2.0**14)), (2.0**-3, 0.0), (1.0, 2.0**8)])
 def test_scores_of_any_range_give_the_same_measurement(name, scale, shift):
-    plain = measure(PROTOCOLS[name], views_of())
-    moved = measure(PROTOCOLS[name], views_of(change=lambda s: s * scale + shift))
+    # Above zero, where the lower end of a bin, which is the threshold, is the score itself.
+    plain = measure(PROTOCOLS[name], views_of(change=lambda s: s + 64))
+    moved = measure(PROTOCOLS[name], views_of(change=lambda s: (s + 64) * scale + shift))
     thresholds = {key: value for key, value in plain.extra.items() if key.startswith("threshold")}
-    for key, value in thresholds.items():  # the lower end of a bin, which is a little below its negative scores
-        assert moved.extra[key] == pytest.approx(value * scale + shift, rel=1e-5)
+    assert all(moved.extra[key] == value * scale + shift for key, value in thresholds.items())
     assert dataclasses.replace(moved, extra=moved.extra | thresholds) == plain
 
 
