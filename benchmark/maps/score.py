@@ -12,11 +12,10 @@ from tqdm import tqdm
 from benchmark.errors import BenchmarkError
 from benchmark.maps.files import SUFFIXES, read_scores
 from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, Rows, View, protocol
+from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset
-
-DEFAULT_PROTOCOLS = ("per-image", "pooled")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,10 @@
     from benchmark.metrics import evaluate_scores
     evaluate_scores(score_maps, label_maps, "streethazards")   # PixelResult
 
+Everything that measures is an :class:`Evaluator`, which adds up the :class:`View` of every image, and everything that
+is wanted of it a :class:`Protocol`; ``evaluator.py`` says how to add a family. :class:`FirstPass` evaluates a method
+under any protocols at once.
+
 Importing this package imports neither torch nor cv2 nor pandas; what needs them imports them when it is used.
 """
 

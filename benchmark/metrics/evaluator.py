@@ -1,7 +1,7 @@
 """The interfaces of this room: what an image gives, what adds it up, and what says which numbers are wanted.
 
 A new family of protocols is one file beside this one: a :class:`Protocol` with its parameters, the :class:`Evaluator`
-that it makes, and the named protocols, which ``protocols.py`` lists. Nothing outside ``metrics/`` knows the families.
+that it makes, and the named protocols, which ``protocols.py`` lists. Runs, score maps and the console know no family.
 """
 
 from __future__ import annotations

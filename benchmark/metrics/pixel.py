@@ -122,7 +122,7 @@ class PixelEvaluator(Evaluator[Measurements]):
 
     def best_f1_threshold(self, protocol: str | PixelProtocol = "pooled") -> float:
         """The score at or above which pixels must be called anomalous for the best pooled F1."""
-        return float(scores_of(self.ranking(protocol).best_f1()[1]))
+        return float(scores_of(self.ranking(protocol).best_f1()))
 
     def measurement(self) -> Measurements:
         """A measurement for each protocol; those per image have 95 % bootstrap intervals over the images."""

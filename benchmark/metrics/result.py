@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,10 +51,6 @@ class PixelResult:
     efpr: float | None = None
     cfpr: float | None = None
     quantisation: Quantisation | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields that apply, nested plainly, for a record."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def per_image_result(protocol: PixelProtocol, table: Rows) -> PixelResult:
