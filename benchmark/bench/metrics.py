@@ -140,7 +140,7 @@ def _components(size: tuple[int, int]) -> Iterator[tuple[str, Callable[[int], An
 
     labels = synthetic_image(0, size)[1]
     rng = np.random.default_rng(0)
-    (rules,) = (p for p in COMPONENT_PROTOCOLS if p.name == "smiyc-obstacles")
+    rules = next(p for p in COMPONENT_PROTOCOLS if p.name == "smiyc-obstacles")
     for cell in (64, 12, 2):
         coarse = rng.normal(size=(size[0] // cell, size[1] // cell)).astype(np.float32)
         mask = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR) > 0.8

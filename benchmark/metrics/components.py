@@ -103,7 +103,8 @@ class ComponentEvaluator(Evaluator[Measurements]):
         ``siou``: mean over the true components; ``ppv``: over the predicted ones, small ones dropped; ``mean_f1``;
         ``threshold``: score from which a pixel was called anomalous.
         """
-        siou, ppv = (np.concatenate([np.zeros(0), *parts]) for parts in self._parts())
+        ordered = [self._matched[image] for image in sorted(self._matched)]  # so that no order moves a last digit
+        siou, ppv = (np.concatenate([np.zeros(0), *(parts[i] for parts in ordered)]) for i in (0, 1))
         extra: dict[str, float | None] = {
             "siou": float(siou.mean()) if len(siou) else float("nan"),
             "ppv": float(ppv.mean()) if len(ppv) else float("nan"),
@@ -115,18 +116,12 @@ class ComponentEvaluator(Evaluator[Measurements]):
         measured = Measurement(self.protocol.version, self.protocol.family, len(self._matched), extra=extra)
         return {self.protocol.name: measured}
 
-    def _parts(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """sIoU and PPV of every image, by image id, so that no order of adding moves a last digit."""
-        ordered = [self._matched[image] for image in sorted(self._matched)]
-        return [siou for siou, _ in ordered], [ppv for _, ppv in ordered]
-
     def _configuration(self) -> dict[str, Any]:
         return {"protocol": self.protocol.as_dict(), "threshold": self.threshold, "method": self.method}
 
     @classmethod
     def _configured(cls, configuration: dict[str, Any]) -> Self:
-        fields = configuration["protocol"] | {"thresholds": tuple(configuration["protocol"]["thresholds"])}
-        return cls(ComponentProtocol(**fields), configuration["threshold"], method=configuration["method"])
+        return cls(**configuration | {"protocol": ComponentProtocol.from_dict(configuration["protocol"])})
 
     def _state(self) -> dict[str, Any]:
         return {"matched": {image: [part.tolist() for part in parts] for image, parts in self._matched.items()}}

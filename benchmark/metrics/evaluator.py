@@ -138,12 +138,12 @@ class Evaluator(ABC, Generic[Found]):
 
     @abstractmethod
     def _configuration(self) -> dict[str, Any]:
-        """Plain JSON values that decide what is evaluated."""
+        """Plain JSON values that decide what is evaluated, by the names of the constructor's arguments."""
 
     @classmethod
-    @abstractmethod
     def _configured(cls, configuration: dict[str, Any]) -> Self:
         """An evaluator without images, from what :meth:`_configuration` says (tuples have become lists)."""
+        return cls(**configuration)
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Protocol(ABC):
     source: str
 
     headlines: ClassVar[Mapping[str, str]] = {}
-    """The metrics that are printed -> their titles."""
+    """The metrics that are printed, at least one -> their titles."""
     passes: ClassVar[int] = 1
     """Two where it reads thresholds from the rankings of a first pass and so sees all images once more."""
 
@@ -221,3 +221,9 @@ class Protocol(ABC):
     def as_dict(self) -> dict[str, Any]:
         """All fields, for an evaluator's state."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """The protocol whose :meth:`as_dict` this is, after JSON has made lists of its tuples."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        return cls(**values)

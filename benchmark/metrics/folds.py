@@ -69,12 +69,13 @@ class FoldEvaluator(Evaluator[Measurements]):
             self._folds.setdefault(fold, self._empty()).merge(evaluator)
 
     def _configuration(self) -> dict[str, Any]:
-        return self._empty()._configuration()
+        protocols = [p.as_dict() for p in self.protocols]
+        return {"protocols": protocols, "classes": list(self.classes), "method": self.method}
 
     @classmethod
     def _configured(cls, configuration: dict[str, Any]) -> Self:
-        pixels = PixelEvaluator._configured(configuration)
-        return cls(pixels.protocols, classes=pixels.classes, method=pixels.method)
+        protocols = [PixelProtocol.from_dict(fields) for fields in configuration["protocols"]]
+        return cls(**configuration | {"protocols": protocols})
 
     def _state(self) -> dict[str, Any]:
         return {"folds": list(self._folds), **{f"{i}": each for i, each in enumerate(self._folds.values())}}

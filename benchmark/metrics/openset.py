@@ -158,9 +158,7 @@ class OpenSetEvaluator(Evaluator[Measurements]):
 
     @classmethod
     def _configured(cls, configuration: dict[str, Any]) -> Self:
-        fields = configuration["protocol"] | {"ignored_classes": tuple(configuration["protocol"]["ignored_classes"])}
-        protocol = OpenSetProtocol(**fields)
-        return cls(protocol, configuration["thresholds"], configuration["classes"], method=configuration["method"])
+        return cls(**configuration | {"protocol": OpenSetProtocol.from_dict(configuration["protocol"])})
 
     def _state(self) -> dict[str, Any]:
         counts = np.stack(list(self._pixels.values())) if self._pixels else np.zeros(0, np.int64)

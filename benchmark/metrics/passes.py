@@ -1,7 +1,7 @@
 """A method's way through the images under any protocols: one pass, and a second one where a threshold comes first.
 
 Component metrics threshold a method's scores where its pooled pixel F1 is best, open-set segmentation at a
-true-positive rate calibrated on the other folds. Both passes are evaluators themselves:
+true-positive rate calibrated on the other folds. Both passes are fed as any evaluator is:
 
     first = FirstPass(["per-image", "pooled", "smiyc-obstacles"], classes, "msp")
     for view in views: first.update(view)
@@ -81,10 +81,6 @@ class FirstPass(Evaluator[Measurements]):
 
     def _configuration(self) -> dict[str, Any]:
         return {"protocols": [p.name for p in self.protocols], "classes": list(self.classes), "method": self.method}
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        return cls(**configuration)
 
     def _state(self) -> dict[str, Any]:
         return dict(self._parts())

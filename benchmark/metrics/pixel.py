@@ -170,9 +170,8 @@ class PixelEvaluator(Evaluator[Measurements]):
 
     @classmethod
     def _configured(cls, configuration: dict[str, Any]) -> Self:
-        lists = configuration.pop("protocols")
-        protocols = [PixelProtocol(**{**p, "ignored_classes": tuple(p["ignored_classes"])}) for p in lists]
-        return cls(protocols, **configuration)
+        protocols = [PixelProtocol.from_dict(fields) for fields in configuration["protocols"]]
+        return cls(**configuration | {"protocols": protocols})
 
     def _state(self) -> dict[str, Any]:
         return {"tables": [sorted(table) for table in self._tables], **self._pooled.state()}

@@ -53,10 +53,6 @@ class SegmentationEvaluator(Evaluator[Segmentation]):
     def _configuration(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "method": self.method}
 
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        return cls(**configuration)
-
     def _state(self) -> dict[str, Any]:
         return {"confusion": self._confusion}
 

@@ -54,10 +54,6 @@ class ShareEvaluator(Evaluator):
     def _configuration(self):
         return {"name": self.name, "threshold": self.threshold, "method": self.method}
 
-    @classmethod
-    def _configured(cls, configuration):
-        return cls(**configuration)
-
     def _state(self):
         return {"counts": self.counts}
 
