@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from benchmark.arithmetic import products
 from benchmark.config import Options, assemble
 from benchmark.cost_meter import CostMeter, clear, now
 from benchmark.costs import Costs, MethodCost
@@ -237,7 +238,8 @@ class _Bench:
     def _attempt(self, entries: Sequence[Entry], what: str, work: Callable[[], object]) -> bool:
         """Do something on which rows depend; where it fails, keep and print why, and go on."""
         try:
-            work()
+            with products(self.device, self.settings.precision):  # a training sets its own
+                work()
             return True
         except Exception as error:  # whatever a plugin or the device raises
             sentence = f"{what}: {reason(error, self.device)}"

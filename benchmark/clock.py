@@ -12,14 +12,14 @@ class Clock:
     """Seconds spent in networks and in what all methods share, told apart from the methods' own."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self._cuda = torch.device(device).type == "cuda"
+        self._device = torch.device(device)
         self._depth = 0
         self.seconds = 0.0
 
     def now(self) -> float:
         """Time in seconds, after everything queued on the device has finished."""
-        if self._cuda:
-            torch.cuda.synchronize()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
         return time.perf_counter()
 
     @contextmanager

@@ -155,6 +155,7 @@ def assemble(
         resolved: what :func:`benchmark.own_network.resolve` made of the network's name, where it was asked.
         labels: what the outputs of a network with weights of its own are.
     """
+    from benchmark.arithmetic import check_precision
     from benchmark.network import NetworkSpec
     from benchmark.own_network import resolve
     from benchmark.training import Settings
@@ -184,6 +185,7 @@ def assemble(
         weights=own.digest if own else "",
     )
     settings = Settings.choose(options.device, options.train_precision, options.workers, options.progress)
+    check_precision(settings.device, options.precision)
     return Setup(options, test.label, test, train, val, base, settings, own)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.arithmetic import arithmetic
 from benchmark.data import Batch, Sample
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.journal import Journal
@@ -224,7 +225,7 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
         pool.outputs(spec, batch)
     clock = next(iter(pool.clocks.values()))
     shared, start = pool.seconds(), clock.now()
-    with torch.no_grad(), torch.autocast(pool.device.type, torch.bfloat16, enabled=pool.precision == "bf16"):
+    with torch.no_grad(), arithmetic(pool.device, pool.precision):
         scores = entry.method.score(batch, entry.networks)
     seconds = clock.now() - start - (pool.seconds() - shared)
     if not isinstance(scores, Tensor) or tuple(scores.shape) != tuple(batch.labels.shape):

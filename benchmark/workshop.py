@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from benchmark.arithmetic import products
 from benchmark.checkpoint import load_checkpoint
 from benchmark.config import Setup
 from benchmark.data import Dataset
@@ -267,7 +268,8 @@ class Workshop:
         if all(e.error for e in entries):
             return
         try:
-            work()
+            with products(self.pool.device, self.pool.precision):  # a training sets its own
+                work()
         except Exception as error:  # whatever a plugin raises must not take the others down
             sentence = in_words(error)
             for entry in entries:

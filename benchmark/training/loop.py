@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.arithmetic import products
 from benchmark.data import Dataset
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import Recipe
@@ -123,7 +124,7 @@ class _Run:
             train_set = cached(self.train_set, self.settings)
             self.val_set = cached(self.val_set, self.settings) if self.val_set is not None else None
             progress = Progress(self.title, journal.step, self.steps, self.settings)
-            exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+            exact = products(self.settings.device, self.settings.precision, repeatable=True)
             try:
                 with exact, seeded(self.recipe):
                     self._steps(train_set, progress)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from benchmark.arithmetic import check_precision
 from benchmark.errors import BenchmarkError
 
 
@@ -16,7 +17,7 @@ class Settings:
 
     Attributes:
         device: where the tasks run.
-        precision: "fp32", or "bf16" for autocast in forward passes (weights and optimiser stay float32).
+        precision: "fp32", "tf32", or "bf16" for autocast in forward passes (weights and optimiser stay float32).
         workers: threads that prepare batches ahead; 0 prepares them in between.
         progress: whether bars or lines are printed.
         save_every: seconds between two resume states.
@@ -52,8 +53,7 @@ class Settings:
             raise BenchmarkError(f"Device '{device}': this PyTorch finds no CUDA GPU; use --device cpu.")
         if precision == "auto":
             precision = "bf16" if _native_bf16(chosen) else "fp32"
-        if precision not in ("fp32", "bf16"):
-            raise BenchmarkError(f"There is no precision '{precision}'; it is auto, fp32 or bf16.")
+        check_precision(chosen, precision)
         if workers is None:
             workers = 0 if chosen.type == "cpu" else min(8, os.cpu_count() or 1)
         return cls(chosen, precision, workers, progress)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from benchmark.arithmetic import autocast
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import Recipe
@@ -81,8 +82,8 @@ class Task(nn.Module, ABC):
     def autocast(self) -> torch.autocast:
         """Context of a forward pass at the training's precision; the inherited :meth:`step` sets it around the loss."""
         if self.settings is None:
-            return torch.autocast("cpu", torch.bfloat16, enabled=False)
-        return torch.autocast(self.settings.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+            return autocast(torch.device("cpu"), "fp32")
+        return autocast(self.settings.device, self.settings.precision)
 
 
 def make_optimiser(module: nn.Module, recipe: Recipe, lr: float | None = None) -> torch.optim.Optimizer:
