@@ -11,8 +11,19 @@ from benchmark.errors import BenchmarkError
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Print a table of speed, of accuracy or of costs."""
-    return _costs(arguments) if arguments.what == "costs" else _metrics(arguments)
+    """Print a table of speed, of accuracy, of devices or of costs."""
+    return {"costs": _costs, "devices": _devices}.get(arguments.what, _metrics)(arguments)
+
+
+def _devices(arguments: argparse.Namespace) -> int:
+    """Print how far a GPU's scores are from the CPU's; 1 where something broke."""
+    from benchmark.bench_devices import bench_devices, require, terminal
+    from benchmark.plan import split_calls
+
+    device = require(arguments.device)
+    rows = bench_devices(split_calls(arguments.methods, "common"), device, say=_say)
+    print(f"\n{terminal(rows, device)}")
+    return int(any(row.failed for row in rows))
 
 
 def _metrics(arguments: argparse.Namespace) -> int:

@@ -83,9 +83,16 @@ def check(verbs) -> None:
         "try a plugin against the contract of its kind",
         """
 check msp
-check my_method --plugin my_method.py""",
+check my_method --plugin my_method.py
+check my_method --plugin my_method.py --device cuda""",
     )
     parser.add_argument("name", help="method, dataset or network")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="where a method or network is tried: cpu (default), cuda, cuda:1 or auto; on CUDA its scores are also "
+        "compared with those on the CPU",
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
 
 
@@ -96,15 +103,21 @@ def bench(verbs) -> None:
         "bench",
         "bench",
         "bench",
-        "measure the suite's own speed and accuracy, or what every row of the paper's table costs on this machine",
+        "measure the suite's own speed and accuracy, or what every row of the paper's table costs on this machine, or "
+        "compare a GPU with the CPU",
         """
 bench metrics
 bench pooled
+bench devices --methods msp,dicnet
 bench costs
 bench costs --write results
 bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     )
-    parser.add_argument("what", choices=("metrics", "pooled", "costs"), help="the other options are those of costs")
+    parser.add_argument(
+        "what",
+        choices=("metrics", "pooled", "devices", "costs"),
+        help="the other options are those of costs; devices takes --methods and --device",
+    )
     parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
     parser.add_argument(
         "--dataset",
@@ -126,7 +139,7 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     parser.add_argument(
         "--precision",
         default="auto",
-        choices=("auto", "fp32", "bf16"),
+        choices=("auto", "fp32", "tf32", "bf16"),
         help="arithmetic of training and evaluation (default: bf16 where the hardware has it)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="threads that load images (default: by device)")
