@@ -66,7 +66,7 @@ def work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train-precision",
         default="auto",
-        choices=("auto", "fp32", "bf16"),
+        choices=("auto", "fp32", "tf32", "bf16"),
         help="arithmetic of the training (default: bf16 where the hardware has it)",
     )
     parser.add_argument(
@@ -126,8 +126,8 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
     parser.add_argument(
         "--precision",
         default="fp32",
-        choices=("fp32", "bf16"),
-        help="arithmetic of the evaluation (default: %(default)s)",
+        choices=("fp32", "tf32", "bf16"),
+        help="arithmetic of the evaluation; tf32 on CUDA only (default: %(default)s)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
