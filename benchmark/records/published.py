@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark import HOME
 from benchmark.errors import BenchmarkError
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+RESULTS = HOME / "results"
 """The results folder that comes with this code, whose ``published/`` is installed, too."""
 
 _COLUMNS = (

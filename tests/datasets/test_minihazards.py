@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from benchmark.datasets.minihazards import MiniHazards
+from benchmark.datasets.minihazards.anomalies import AIR, GROUND
 
 from benchmark.data import ANOMALY, SPLITS, Sample
 from benchmark.errors import BenchmarkError
-from datasets.minihazards import MiniHazards
-from datasets.minihazards.anomalies import AIR, GROUND
 
 HERE = Path(__file__).resolve().parents[2]
 CLASSES = len(MiniHazards.classes)
@@ -32,7 +32,7 @@ def classes_in(split: str, count: int) -> set[int]:
 def test_pixels_are_the_same_in_another_process_and_in_another_order() -> None:
     script = (
         "import hashlib\n"
-        "from datasets.minihazards import MiniHazards\n"
+        "from benchmark.datasets.minihazards import MiniHazards\n"
         "d = MiniHazards('test')\n"
         "for i in (4, 1):\n"
         "    s = d[i]\n"
