@@ -40,11 +40,11 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
     return parser
 
 
-def data(parser: argparse.ArgumentParser, default: str = "auto", several: bool = False) -> None:
+def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Which dataset, and where."""
     parser.add_argument(
         "--dataset",
-        default=default,
+        default="auto",
         metavar="A,B" if several else "NAME",
         help=f"dataset{'s' * several}, with options as name:key=value (default: %(default)s)",
     )
