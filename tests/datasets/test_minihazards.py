@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from functools import cache
@@ -45,6 +46,12 @@ def test_pixels_are_the_same_in_another_process_and_in_another_order() -> None:
     )
     assert first.split()[2] == second.split()[2] == MiniHazards("test").fingerprint()
     assert first.split()[:2] == second.split()[:2][::-1]
+
+
+def test_pixels_are_those_that_the_committed_records_were_measured_on() -> None:
+    records = sorted((HERE / "results" / "records" / "minihazards").rglob("*.json"))
+    measured = {json.loads(path.read_text(encoding="utf-8"))["dataset"]["fingerprint"] for path in records}
+    assert measured == {MiniHazards("test").fingerprint()}
 
 
 @pytest.mark.parametrize("split", SPLITS)
