@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmark.errors import BenchmarkError
+
 Handler = Callable[[argparse.Namespace], int]
 """Runs a verb and returns the exit code."""
 
@@ -38,15 +40,28 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
     return parser
 
 
-def data(parser: argparse.ArgumentParser, default: str = "auto", several: bool = False) -> None:
+def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Which dataset, and where."""
     parser.add_argument(
         "--dataset",
-        default=default,
+        default="auto",
         metavar="A,B" if several else "NAME",
         help=f"dataset{'s' * several}, with options as name:key=value (default: %(default)s)",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+
+
+def existing(results: Path) -> Path:
+    """A folder of results that is to be read.
+
+    Raises:
+        BenchmarkError: there is none.
+    """
+    if not results.is_dir():
+        raise BenchmarkError(
+            f"There is no folder {results}; `python -m benchmark run` makes records in runs: add `--results runs`."
+        )
+    return results
 
 
 def out(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-_HOME = Path(__file__).resolve().parents[2]
+from benchmark import HOME
+
 _CODE = ("benchmark", "methods", "datasets", "pyproject.toml")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 
@@ -43,7 +44,7 @@ def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
     """
     import torch
 
-    commit, dirty = git_state(_HOME)
+    commit, dirty = git_state(HOME)
     return Provenance(
         commit=commit,
         dirty=dirty,
