@@ -6,10 +6,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelProtocol, Rows, paired_bootstrap, per_image_result, pixel_protocol, read_rows
+from benchmark.metrics import PixelProtocol, paired_bootstrap, per_image_result, pixel_protocol, read_rows
 from benchmark.records.record import Record, read_all
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 METRICS = ("aupr", "fpr95", "auroc")
 MATRIX_DRAWS = 2000
@@ -114,7 +118,7 @@ def _protocol(records: list[Record]) -> PixelProtocol:
     return pixel_protocol(names[0])
 
 
-def _rows(results: Path, record: Record) -> Rows:
+def _rows(results: Path, record: Record) -> DataFrame:
     path = record.path(results).parent / record.rows
     if not record.rows or not path.is_file():
         raise BenchmarkError(
@@ -123,7 +127,7 @@ def _rows(results: Path, record: Record) -> Rows:
     return read_rows(path)
 
 
-def _pair(rows: Mapping[str, dict[int, Rows]], chosen: PixelProtocol) -> str:
+def _pair(rows: Mapping[str, dict[int, DataFrame]], chosen: PixelProtocol) -> str:
     """Means, paired difference and the share of resamples, per metric.
 
     With several repetitions, resamples draw among them, too, and the difference in each is shown.
@@ -145,7 +149,7 @@ def _pair(rows: Mapping[str, dict[int, Rows]], chosen: PixelProtocol) -> str:
     return tabulate(lines, ("", *names, "difference [95 % interval]", *each, ""), disable_numparse=True)
 
 
-def _value(table: Rows, metric: str, chosen: PixelProtocol) -> float:
+def _value(table: DataFrame, metric: str, chosen: PixelProtocol) -> float:
     return getattr(per_image_result(chosen, table), metric)
 
 
@@ -155,7 +159,7 @@ def _mean(values: list[float]) -> str:
     return f"{100 * statistics.fmean(values):.2f}{deviation}"
 
 
-def _matrix(rows: Mapping[str, dict[int, Rows]], chosen: PixelProtocol) -> str:
+def _matrix(rows: Mapping[str, dict[int, DataFrame]], chosen: PixelProtocol) -> str:
     """AUPR, best first, and on how many resamples the method of the row is better than that of the column.
 
     A pair is compared on the repetitions that both have; without any, the cell is a dash.
