@@ -9,8 +9,8 @@ from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
 from benchmark.leaderboard.board import Board, boards
 from benchmark.leaderboard.costs import markdown as costs_tables
-from benchmark.leaderboard.pages import html, tex
-from benchmark.leaderboard.text import FURTHER_TITLE, csv_text, markdown, markdown_further
+from benchmark.leaderboard.formats import FURTHER_TITLE, MARKDOWN, csv, further, latex, markdown, pipe_table
+from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs, read_costs
 from benchmark.records.published import read_published
 from benchmark.records.record import file_name, read_all
@@ -36,9 +36,9 @@ def render(results: Path) -> dict[Path, str]:
     files = {results / "LEADERBOARD.md": _page(made, read_costs(results))}
     for board in made:
         stem = file_name(board.name)
-        if any(one.rows or one.auxiliary for one in board.blocks):
-            files[tables / f"{stem}.csv"] = csv_text(board)
-            files[tables / f"{stem}.tex"] = tex(board)
+        if any(len(block.table) for block in board.blocks):
+            files[tables / f"{stem}.csv"] = csv(board)
+            files[tables / f"{stem}.tex"] = latex(board)
         files[tables / f"{stem}.html"] = html(board, LEGEND)
     return files
 
@@ -107,27 +107,24 @@ def _page(made: Sequence[Board], costs: Sequence[Costs]) -> str:
 
 
 def _section(board: Board, compact: bool = False) -> str:
-    parts = [f"### {board.title}" if compact else f"## {board.title}"]
-    parts += [f"> {board.note}"] if board.note else []
-    for made in board.blocks:
-        parts += [f"{'####' if compact else '###'} {made.network}"] if len(board.blocks) > 1 else []
-        parts.append(_sentence(made.setting))
-        parts += [markdown(made, compact)] if made.rows or made.auxiliary else []
-        parts += [_list(made.remarks)] if made.remarks else []
+    clean, level = MARKDOWN.escape, "###" if compact else "##"
+    parts = [f"{level} {clean(board.title)}"]
+    parts += [f"> {clean(board.note)}"] if board.note else []
+    for block in board.blocks:
+        parts += [f"{level}# {clean(block.network)}"] if len(board.blocks) > 1 else []
+        setting = clean("; ".join(block.setting))
+        parts.append(f"{setting[:1].upper()}{setting[1:]}.")
+        parts += [markdown(block, compact)] if len(block.table) else []
+        parts += [_list(block.remarks)] if block.remarks else []
     if board.further and not compact:
-        parts += [f"{FURTHER_TITLE}:", markdown_further(board)]
-    parts += [f"Published values: {'; '.join(board.sources)}."] if board.sources else []
+        parts += [f"{FURTHER_TITLE}:", pipe_table(further(board, MARKDOWN))]
+    parts += [f"Published values: {clean('; '.join(board.sources))}."] if board.sources else []
     parts += [_list(board.remarks)] if board.remarks else []
     return "\n\n".join(parts)
 
 
-def _sentence(phrases: Sequence[str]) -> str:
-    text = "; ".join(phrases)
-    return text[:1].upper() + text[1:] + "."
-
-
 def _list(remarks: Sequence[str]) -> str:
-    return "\n".join(f"- {remark}" for remark in remarks)
+    return "\n".join(f"- {MARKDOWN.escape(remark)}" for remark in remarks)
 
 
 def _orphans(results: Path) -> list[Path]:

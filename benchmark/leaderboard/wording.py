@@ -1,10 +1,16 @@
-"""In words: what the rows of a table share, and what a reader must know of single values."""
+"""In words: names and numbers as printed, what the rows of a table share, what a reader must know of single values."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from benchmark.records.record import Measurement, Record
+from benchmark.records.record import Measurement, MethodPart, Record
+
+METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
+"""The metrics in the order in which they are printed."""
+NOTHING = "–"
+"""What stands where there is no value."""
 
 
 def setting(records: Sequence[Record]) -> list[str]:
@@ -111,9 +117,23 @@ def primary(record: Record, aggregation: str) -> Measurement | None:
     return next((m for m in record.metrics.values() if m.aggregation == aggregation), None)
 
 
+def method_title(method: MethodPart) -> str:
+    """A method's name as printed: its title, with the options that are not default in brackets."""
+    title, options = method.title or method.name, method.label.partition(":")[2]
+    return f"{title} ({options.replace(':', ', ')})" if options else title
+
+
 def percent(fraction: float, digits: int = 1) -> str:
     """A fraction as a percentage without its sign."""
     return f"{100 * fraction:.{digits}f}"
+
+
+def mean_percent(fractions: Sequence[float], digits: int = 1) -> str:
+    """The mean in percent, with the sample standard deviation where there are several values."""
+    if not fractions:
+        return NOTHING
+    deviation = f" ± {percent(statistics.stdev(fractions), digits)}" if len(fractions) > 1 else ""
+    return percent(statistics.fmean(fractions), digits) + deviation
 
 
 def distinct(texts: Iterable[str]) -> list[str]:

@@ -139,7 +139,7 @@ def test_settings_are_separate_tables(results):
     record("msp", aupr=0.2).write(results)
     record("msp", aupr=0.3, scales=(300, 600)).write(results)
     text = page(results)
-    assert "### net-small:scales=300-600:max_size=1000" in text
+    assert r"### net-small:scales=300-600:max\_size=1000" in text
     assert "test scales 300, 600, long side at most 1000" in text
     assert sum(line.startswith("| MSP ") for line in text.splitlines()) == 2
 
@@ -165,7 +165,7 @@ def test_values_that_are_missing_crash_nothing_and_are_explained(results):
     record("energy", metrics={"open-set": measurement("open-set", auroc=None, aupr=None, fpr95=None)}).write(results)
     text = page(results)
     assert "msp: aupr under streethazards has no value (not a number)." in text
-    assert "| ENERGY |" in text
+    assert set(rows(text)["ENERGY"][1:7]) == {"–"}
 
 
 def test_different_weights_and_uncommitted_code_are_remarked(results):
@@ -195,7 +195,7 @@ def test_markers_are_replaced_again_and_again(results, readme):
     assert readme in leaderboard.write(results, readme)
     once = readme.read_text()
     assert once.startswith("# Title\n\nBefore.\n") and once.endswith("\n\nAfter.\n")
-    assert "| MSP |" in once
+    assert "MSP" in rows(once)
     assert leaderboard.write(results, readme) == []
     assert readme.read_text() == once
     assert leaderboard.check(results, readme) == []
@@ -259,7 +259,7 @@ def test_the_papers_six_rows_are_published_here_in_its_order():
 
 
 def test_the_leaderboard_needs_no_torch():
-    code = "import sys; import benchmark.leaderboard.generate; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    code = "import sys, benchmark.leaderboard.generate; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
 
 
