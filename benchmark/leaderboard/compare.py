@@ -10,7 +10,7 @@ from shlex import quote
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
-from benchmark.leaderboard.formats import terminal_table
+from benchmark.leaderboard.formats import TERMINAL, terminal_table
 from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, mean_percent, method_title
 from benchmark.metrics import PixelProtocol, paired_bootstrap, per_image_result, pixel_protocol, read_rows
 from benchmark.records.record import Record, read_all
@@ -98,7 +98,8 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
     protocol = _protocol(records)
     rows = {label: {seed: _rows(results, r) for seed, r in each.items()} for label, each in chosen.items()}
     where = records[0]
-    parts = [f"{where.dataset.title}, {where.network.label}, protocol {protocol.label}, percent"]
+    heading = f"{where.dataset.title}, {where.network.label}, protocol {protocol.label}, percent"
+    parts = [TERMINAL.escape(heading)]
     parts.append(_pair(rows, protocol) if labels else _matrix(rows, protocol))
     if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
         parts.append("Not all were measured with the same weights of the network.")
