@@ -140,6 +140,7 @@ def test_no_text_is_a_command_in_markdown(hostile, results):
         tables = [re.sub(r"\\.", "", line).count("|") for line in lines if line.startswith("|")]
         assert len(set(tables)) == (2 if text is hostile[".md"] else 1)  # the board, and what was published elsewhere
         assert not set(text) & {"\x1b", "\u202e"}
+    assert MARKDOWN.escape("# a heading in a list") == r"\# a heading in a list"
 
 
 def test_no_text_is_a_command_in_latex(hostile):
