@@ -48,11 +48,10 @@ def terminal(block: Block, width: int = 120) -> str:
     texts[numbers] = texts[numbers].replace(" ± ", "±", regex=True)
     seeds, auxiliary = block.table["seeds"], block.table["auxiliary_data"]
     texts[title] += auxiliary.map({True: " *", False: ""}) + seeds.map(lambda n: f" ×{n}" if n > 1 else "")
-    longest = 40
+    longest = min(40, texts[title].map(len).max())
     text = terminal_table(texts, longest)
     too_wide = max(map(len, text.splitlines())) - width
     if too_wide > 0:
-        longest = min(longest, texts[title].map(len).max())
         text = terminal_table(texts, max(8, longest - too_wide))
     text += "\n* saw outlier images in training" * bool(auxiliary.any())
     return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
 from benchmark.leaderboard.board import Board, boards
 from benchmark.leaderboard.costs import markdown as costs_tables
-from benchmark.leaderboard.formats import FURTHER_TITLE, MARKDOWN, csv, further, latex, markdown, pipe_table
+from benchmark.leaderboard.formats import FURTHER_TITLE, MARKDOWN, block_texts, csv, further_texts, latex, pipe_table
 from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs, read_costs
 from benchmark.records.published import read_published
@@ -78,12 +78,12 @@ def write(results: Path, readme: Path | None = None) -> list[Path]:
     """
     results = Path(results)
     texts = render(results)
+    gone = _orphans(results, texts)
     if readme is not None:
         texts[readme] = render_readme(results, _read(readme), readme.name)
     changed = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     for path in changed:
         write_atomic(path, texts[path])
-    gone = _orphans(results)
     for path in gone:
         path.unlink()
     return changed + gone
@@ -93,9 +93,10 @@ def check(results: Path, readme: Path | None = None) -> list[str]:
     """A sentence for everything that is not what :func:`write` would leave; empty when all is current."""
     results = Path(results)
     problems = list(read_all(results)[1])
-    for path, text in render(results).items():
+    texts = render(results)
+    for path, text in texts.items():
         problems += _compare(path, text, path.relative_to(results.parent))
-    problems += [f"{p.relative_to(results.parent)} belongs to no dataset any more." for p in _orphans(results)]
+    problems += [f"{p.relative_to(results.parent)} belongs to no dataset any more." for p in _orphans(results, texts)]
     if readme is not None:
         problems += _compare(readme, render_readme(results, _read(readme), readme.name), Path(readme.name))
     return problems
@@ -114,10 +115,10 @@ def _section(board: Board, compact: bool = False) -> str:
         parts += [f"{level}# {clean(block.network)}"] if len(board.blocks) > 1 else []
         setting = clean("; ".join(block.setting))
         parts.append(f"{setting[:1].upper()}{setting[1:]}.")
-        parts += [markdown(block, compact)] if len(block.table) else []
+        parts += [pipe_table(block_texts(block, MARKDOWN, compact))] if len(block.table) else []
         parts += [_list(block.remarks)] if block.remarks else []
     if board.further and not compact:
-        parts += [f"{FURTHER_TITLE}:", pipe_table(further(board, MARKDOWN))]
+        parts += [f"{FURTHER_TITLE}:", pipe_table(further_texts(board, MARKDOWN))]
     parts += [f"Published values: {clean('; '.join(board.sources))}."] if board.sources else []
     parts += [_list(board.remarks)] if board.remarks else []
     return "\n\n".join(parts)
@@ -127,10 +128,9 @@ def _list(remarks: Sequence[str]) -> str:
     return "\n".join(f"- {MARKDOWN.escape(remark)}" for remark in remarks)
 
 
-def _orphans(results: Path) -> list[Path]:
-    folder = results / "tables"
-    known = set(render(results))
-    return sorted(p for p in folder.glob("*") if p.suffix in (".csv", ".tex", ".html") and p not in known)
+def _orphans(results: Path, known: Collection[Path]) -> list[Path]:
+    tables = (results / "tables").glob("*")
+    return sorted(p for p in tables if p.suffix in (".csv", ".tex", ".html") and p not in known)
 
 
 def _compare(path: Path, text: str, name: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment
 
 from benchmark.leaderboard.board import Board
-from benchmark.leaderboard.formats import FURTHER_TITLE, HTML, further, html_table, set_html
+from benchmark.leaderboard.formats import FURTHER_TITLE, HTML, block_texts, further_texts, html_table
 
 _PAGE = """\
 {% macro bullets(remarks) %}
@@ -86,8 +86,8 @@ def html(board: Board, legend: str) -> str:
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     return page.from_string(_PAGE).render(
         board=board,
-        blocks=[(block, html_table(block) if len(block.table) else "") for block in board.blocks],
-        further=set_html(further(board, HTML), 'class="further"') if board.further else "",
+        blocks=[(block, html_table(block_texts(block, HTML)) if len(block.table) else "") for block in board.blocks],
+        further=html_table(further_texts(board, HTML), 'class="further"') if board.further else "",
         further_title=FURTHER_TITLE,
         legend=legend,
     )
