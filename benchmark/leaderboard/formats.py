@@ -91,7 +91,7 @@ def _escape_markdown(text: str) -> str:
 
 
 def _escape_tex(text: str) -> str:
-    return plain(text).translate(str.maketrans(_TEX))
+    return "".join(_TEX.get(character, character) for character in plain(text))
 
 
 def _escape_html(text: str) -> str:
@@ -155,13 +155,13 @@ def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
     known = rows[column.key].dropna()
     best = _number(column.best(known)) if column.best and len(known) > 1 else None
     parts = rows[[column.key + part for part in ("", "_std", "_low", "_high")]]
-    cells = [_value_cell(*numbers, best) for numbers in parts.itertuples(index=False)]
+    cells = [_value_cell(*numbers, best=best) for numbers in parts.itertuples(index=False)]
     if column.key == "measured.aupr" and absent:
         cells = [cell if seeds else Cell(absent) for cell, seeds in zip(cells, rows["seeds"])]
     return cells
 
 
-def _value_cell(mean: float, std: float, low: float, high: float, best: str | None) -> Cell:
+def _value_cell(mean: float, std: float, low: float, high: float, *, best: str | None) -> Cell:
     text = _number(mean) + ("" if isnan(std) else f" ± {_number(std)}")
     interval = "" if isnan(low) or isnan(high) else f"[{_number(low)}, {_number(high)}]"
     return Cell(text, interval, "best" if _number(mean) == best else "")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from benchmark.records.record import Measurement, MethodPart, Record
 
 METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
 """The metrics in the order in which they are printed."""
+AGGREGATIONS = {"per-image": "per image", "pooled": "pooled"}
+"""How each aggregation is called in tables."""
 NOTHING = "–"
 """What stands where there is no value."""
 
@@ -26,16 +29,16 @@ def setting(records: Sequence[Record]) -> list[str]:
         all_of(lambda r: _LABELS.get(r.dataset.label_size)),
         *(
             f"{words}: protocol {text}"
-            for words, aggregation in (("per image", "per-image"), ("pooled", "pooled"))
-            if (text := all_of(lambda r, a=aggregation: _protocol(r, a)))
+            for aggregation, words in AGGREGATIONS.items()
+            if (text := all_of(partial(_protocol, aggregation=aggregation)))
         ),
         f"{all_of(lambda r: str(r.dataset.images))} images",
     ]
     phrases += _miou(records)
     constants = [
         f"{text} ({words})"
-        for words, aggregation in (("per image", "per-image"), ("pooled", "pooled"))
-        if (text := all_of(lambda r, a=aggregation: _constant(r, a)))
+        for aggregation, words in AGGREGATIONS.items()
+        if (text := all_of(partial(_constant, aggregation=aggregation)))
     ]
     phrases += [f"AUPR of a constant score {', '.join(constants)}"] if constants else []
     return [*filter(None, phrases), f"timed on {all_of(_machine)}"]
@@ -71,11 +74,11 @@ def _constant(record: Record, aggregation: str) -> str | None:
 
 
 def _miou(records: Sequence[Record]) -> list[str]:
-    found = [r.segmentation for r in records if r.segmentation and r.segmentation.miou is not None]
+    found = [(s.miou, s.miou_denominator) for r in records if (s := r.segmentation) and s.miou is not None]
     if not found:
         return []
-    low, high = (percent(f(s.miou for s in found)) for f in (min, max))
-    classes = " or ".join(distinct(str(s.miou_denominator) for s in found))
+    low, high = (percent(f(miou for miou, _ in found)) for f in (min, max))
+    classes = " or ".join(distinct(str(count) for _, count in found))
     return [f"mIoU of the network {low if low == high else f'{low} to {high}'} over {classes} classes"]
 
 
