@@ -11,10 +11,12 @@ from tqdm import tqdm
 
 from benchmark.errors import BenchmarkError
 from benchmark.maps.files import SUFFIXES, read_scores
-from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, Rows, View, protocol
+from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, View, protocol
 from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from benchmark.data import Dataset
 
 
@@ -35,7 +37,7 @@ class ScoreReport:
     dataset: str
     protocols: tuple[Protocol, ...]
     metrics: Measurements
-    rows: Rows
+    rows: DataFrame
     curves: Curves | None
 
     def __str__(self) -> str:

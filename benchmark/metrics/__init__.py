@@ -23,7 +23,7 @@ from benchmark.metrics.pixel import PixelEvaluator
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.protocols import PROTOCOLS, protocol
 from benchmark.metrics.result import PixelResult, Quantisation, per_image_result
-from benchmark.metrics.rows import Rows, read_rows, write_rows
+from benchmark.metrics.rows import read_rows, select_rows, write_rows
 from benchmark.metrics.segmentation import SegmentationEvaluator
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "PixelResult",
     "Protocol",
     "Quantisation",
-    "Rows",
     "SecondPass",
     "Segmentation",
     "SegmentationEvaluator",
@@ -60,6 +59,7 @@ __all__ = [
     "protocol",
     "read_curves",
     "read_rows",
+    "select_rows",
     "write_curves",
     "write_rows",
 ]

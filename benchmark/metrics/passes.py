@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.curves import Curves
@@ -22,7 +22,9 @@ from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
 from benchmark.metrics.folds import FoldEvaluator
 from benchmark.metrics.pixel import PixelEvaluator
 from benchmark.metrics.protocols import protocol
-from benchmark.metrics.rows import Rows
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class FirstPass(Evaluator[Measurements]):
@@ -62,7 +64,7 @@ class FirstPass(Evaluator[Measurements]):
         """Of every protocol of one pass, and of the pixel protocols that give the others their thresholds."""
         return {name: m for part in self._parts().values() for name, m in part.measurement().items()}
 
-    def rows(self) -> Rows:
+    def rows(self) -> DataFrame:
         """One row per image and set of negatives, ordered by image id."""
         return self.pixels.rows()
 
