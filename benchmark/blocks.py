@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +38,8 @@ def dilated_encoder(name: str, stages: Sequence[int] = (3, 4), pretrained: bool 
     Raises:
         BenchmarkError: timm has no such model, it has no stage at stride 8, or its weights cannot be had.
     """
+    import timm  # takes as long as torch, and `list` reads plugins without building anything
+
     model, keywords = _ENCODERS.get(name, (name, {}))
     if not timm.is_model(model):
         raise BenchmarkError(
