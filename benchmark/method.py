@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from benchmark.data import Batch
-from benchmark.network import NetworkSpec
+from benchmark.network import PENULTIMATE, NetworkSpec
 from benchmark.pool import Handle, Need, Networks
 from benchmark.recipe import Recipe
 
 if TYPE_CHECKING:
     from benchmark.training import FitData
 
-__all__ = ["Batch", "Handle", "Method", "Need", "Networks"]
+__all__ = ["PENULTIMATE", "Batch", "Handle", "Method", "Need", "Networks"]
 
 
 class Method(nn.Module, ABC):

@@ -161,7 +161,7 @@ def check_network(arch: str) -> Iterator[Finding]:
             yield Finding("taps have the channels that it states", ", ".join(wrong))
         alone = network.segment(images[:1]).logits
         yield _same("an image does not depend on its batch", alone, network.segment(images).logits[:1])
-        if network.penultimate:
+        if network.head is not None:
             out = network.segment(images, taps=(network.penultimate,))
             logits = network.head(out.taps[network.penultimate])
             yield _same(f"head maps {network.penultimate} to the logits", out.logits, logits)
