@@ -13,6 +13,8 @@ from benchmark.errors import BenchmarkError
 
 POOL_SIZES = (1, 2, 3, 6)
 """Cells per side of PSPNet's four pooling branches (Zhao et al., CVPR 2017)."""
+SYNC_BN = ("._tmp_running_mean", "._tmp_running_var", "._running_iter")
+"""Sums of CSAIL's early synchronised BN: divided by the iterations they are its running_mean and running_var."""
 
 # Name -> timm model and its keywords; any other name is timm's own.
 _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {

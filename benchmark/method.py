@@ -12,6 +12,7 @@ from benchmark.data import Batch
 from benchmark.network import PENULTIMATE, NetworkSpec
 from benchmark.pool import Handle, Need, Networks
 from benchmark.recipe import Recipe
+from benchmark.released import Release
 
 if TYPE_CHECKING:
     from benchmark.training import FitData
@@ -48,6 +49,8 @@ class Method(nn.Module, ABC):
     values; in a run the instance holds them with the overrides of the dataset and the command line applied."""
     score_options: ClassVar[frozenset[str]] = frozenset()
     """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
+    released: Mapping[str, Release] = {}
+    """Weights that the authors published, by the name under which ``weights import`` takes them."""
     version: ClassVar[int] = 1
     """Raise it when the method computes something else than before: records and fits of the old version are stale."""
 

@@ -188,14 +188,14 @@ class Workshop:
     def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
 
-        A network that does not name one leaves the alias; whoever needs the layer learns that when it is connected.
+        Code of the user's is not run for that, since a plan builds nothing of it: there the alias stands, beside the
+        code's digest. A network that names no such layer leaves it, too; who needs the layer learns that later.
         """
-        if PENULTIMATE not in config.values():
+        if PENULTIMATE not in config.values() or (self.setup.own and self.setup.own.code):
             return dict(config)
         spec = self.setup.base.checkpoint
         if spec not in self._layers:
-            own = self.setup.own and self.setup.own.code  # code that we do not know may look at its values
-            with torch.random.fork_rng([]), torch.device("cpu" if own else "meta"):
+            with torch.random.fork_rng([]), torch.device("meta"):
                 network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
             self._layers[spec] = network.penultimate or PENULTIMATE
         return {key: self._layers[spec] if value == PENULTIMATE else value for key, value in config.items()}

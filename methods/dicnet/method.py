@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from benchmark.blocks import SYNC_BN
 from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.recipe import Recipe
+from benchmark.released import Release, ReleasedFile
 from benchmark.training import FitData
 from methods.dicnet.distillation import Distillation
 from methods.dicnet.student import Student, on_grid_of
@@ -46,6 +48,25 @@ class DiCNet(Method):
     paper = "Zhou et al., arXiv 2112.09908"
     single_scale = True
     score_options = frozenset({"align_corners"})
+    released: Mapping[str, Release] = {
+        "dicnet": Release(
+            files=(
+                ReleasedFile(
+                    "student",
+                    "the student of DiCNet",
+                    (
+                        ("encoder.", "student.encoder."),
+                        ("decoder.ppm.", "student.ppm."),
+                        ("decoder.conv_last.0.", "student.conv_last."),
+                    ),
+                ),
+            ),
+            source="github.com/zhouhuan-hust/DiCNet (student_epoch_115.pth)",
+            license="MIT (the repository's)",
+            teacher="csail",
+            dropped=SYNC_BN,
+        )
+    }
     recipes: Mapping[str, Recipe] = {
         # Released training: Adam with L2 on every parameter, constant rate, full 1280x720 images with flips.
         "distillation": Recipe(
