@@ -203,8 +203,8 @@ class Dataset(ABC):
     """Whether known pixels carry their class. Where they do not (label 0 means "known"), there is no mIoU."""
     trained_on: ClassVar[str] = ""
     """Dataset whose networks are evaluated here; empty where the dataset has a training split of its own."""
-    network: ClassVar[str] = "pspnet-resnet50"
-    """Network that ``run`` takes where ``--network`` is not given."""
+    network: ClassVar[str] = ""
+    """Network that ``run`` takes where ``--network`` is not given; empty is `benchmark.networks.REFERENCE`."""
     scales: ClassVar[tuple[int, ...]] = ()
     """Test scales (short sides in pixels) where ``--scales`` is not given; empty is the native size."""
     paper_scales: ClassVar[tuple[int, ...]] = ()

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.registry import DATASETS, METHODS, NETWORKS
+from benchmark.weights.released import importables
+
 HOME = Path(__file__).resolve().parent.parent
 FOR_PLUGINS = {
     "data",
@@ -93,6 +96,86 @@ def test_plugins_use_only_the_part_of_the_harness_that_is_for_them(path):
 def test_the_harness_knows_no_plugin(path):
     for name in imported(ast.walk(tree(path)), path):
         assert name.split(".")[0] not in ("methods", "datasets", "tests"), f"{path} imports {name}"
+
+
+EVERYDAY = {"folder", "pasted", "energy", "void"}
+"""Plugins' names that are words of the language: only a call by one counts, that is the name alone or "name:key="."""
+EXCEPTIONS = {
+    ("benchmark.metrics.protocols", "streethazards"): "a protocol has the name of the dataset whose papers define it",
+    ("benchmark.metrics.bootstrap", "streethazards"): "that protocol as a default",
+    ("benchmark.metrics.evaluate", "streethazards"): "that protocol as a default",
+    ("benchmark.metrics.protocols", "dicnet"): "the source of a protocol, that paper's evaluation",
+    ("benchmark.derived", "void"): "the class that VoidAsClass adds: the field's word for pixels without a label",
+}
+"""(module, name) -> why the harness may say it."""
+
+
+def spoken(module: ast.Module):
+    """String literals that the program works with or prints.
+
+    Left out is what only a reader sees: docstrings, which are statements of their own (those of attributes, too), the
+    example commands of a verb's ``--help``, which are the last argument of ``verb(...)``, and those of the program's,
+    ``EPILOG``.
+    """
+    silent = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr):
+            silent.add(node.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "verb":
+            silent.add(node.args[-1])
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EPILOG":
+            silent.add(node.value)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in silent:
+            yield node
+
+
+def plugin_names() -> set[str]:
+    """Names of all registered methods, datasets, families of networks and releases of weights."""
+    return {*METHODS.names(), *DATASETS.names(), *NETWORKS.names(), *importables()}
+
+
+def says(text: str, name: str) -> bool:
+    """Whether a literal has a plugin's name in it, however it is spelt ("camvid_ood", "CamVid-OOD")."""
+    spelling = r"[-_ ]?".join(re.split(r"[-_]", name))
+    if name in EVERYDAY:
+        return bool(re.fullmatch(spelling, text) or re.search(rf"\b{spelling}:\w+=", text))
+    return bool(re.search(rf"(?<![^\W_]){spelling}(?![^\W_])", text, re.IGNORECASE))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "found"),
+    [
+        ("take StreetHazards.", "streethazards", True),
+        ("pspnet-small", "pspnet", True),
+        ("camvid_ood", "camvid-ood", True),
+        ("CamVid-OOD", "camvid-ood", True),
+        ("knn+k=5", "knn", True),
+        ("unknown", "knn", False),
+        ("bands", "pans", False),
+        ("free energy", "energy", False),
+        ("as in void:index=3", "void", True),
+        ("void", "void", True),
+    ],
+)
+def test_what_counts_as_a_name(text, name, found):
+    assert says(text, name) is found
+
+
+def test_no_string_of_the_harness_names_a_plugin():
+    """What a plugin is called, how its files are named and what it was released with is known to the plugin alone."""
+    names, used, found = plugin_names(), set(), []
+    assert {"dicnet", "streethazards", "pspnet", "csail"} <= names
+    for path in SOURCES:
+        if not path.is_relative_to(HOME / "benchmark") or path.is_relative_to(HOME / "benchmark/networks"):
+            continue
+        for node in spoken(tree(path)):
+            for name in (n for n in names if says(node.value, n)):
+                used.add((name_of(path), name))
+                if (name_of(path), name) not in EXCEPTIONS:
+                    found.append(f"{path.relative_to(HOME)}:{node.lineno} names {name} in {node.value[:60]!r}")
+    assert not found, "\n".join(found)
+    assert EXCEPTIONS.keys() <= used, "exceptions that nothing needs any more"
 
 
 def test_no_circular_imports():

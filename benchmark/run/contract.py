@@ -14,7 +14,7 @@ from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine
 from benchmark.network import NetworkSpec
-from benchmark.networks import build_network
+from benchmark.networks import REHEARSAL, build_network
 from benchmark.recipe import Recipe
 from benchmark.registry import DATASETS, METHODS, parse_call
 from benchmark.run.options import Options
@@ -38,7 +38,7 @@ class Toy(Dataset):
     title = "Toy"
     classes = ("ground", "box", "sky", "post")
     palette = ((128, 64, 128), (70, 70, 70), (70, 130, 180), (220, 220, 0))
-    network = "pspnet-small"
+    network = REHEARSAL
     name = label = "toy"
 
     def __len__(self) -> int:
