@@ -59,18 +59,22 @@ def imported(nodes, path: Path):
                 yield full if full in MODULES else source
 
 
-def at_module_level(module: ast.Module):
-    """Statements that run at import; what only type checkers see is left out."""
-    todo = list(module.body)
+def at_run_time(module: ast.Module):
+    """All nodes, inside functions, too, but for imports that only type checkers see: they bind nobody."""
+    todo: list[ast.AST] = [module]
     while todo:
         node = todo.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             todo += node.orelse
             continue
         yield node
-        todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        todo += ast.iter_child_nodes(node)
+
+
+def graph() -> dict[str, set[str]]:
+    """Module -> the modules of this project that it imports, now or when a function is called."""
+    found = {name: {t for t in imported(at_run_time(tree(p)), p) if t in MODULES} for name, p in MODULES.items()}
+    return {name: targets - {name} for name, targets in found.items()}
 
 
 def is_plugin(path: Path) -> bool:
@@ -178,21 +182,48 @@ def test_no_string_of_the_harness_names_a_plugin():
     assert EXCEPTIONS.keys() <= used, "exceptions that nothing needs any more"
 
 
+ROOMS = """
+    errors io recipe released distributed machine cost_meter progress blocks data images registry
+    network networks derived pool method
+    metrics training weights records fetch
+    run
+    leaderboard pictures maps bench
+    cli __main__
+"""
+"""Rooms of benchmark/ (a file or a folder at its top) from the ground up: each builds on what stands before it."""
+RANKS = ROOMS.split()
+
+
+def test_rooms_import_downwards_only():
+    upwards = []
+    for name, targets in graph().items():
+        if name.startswith("benchmark."):
+            rank = RANKS.index(name.split(".")[1])
+            # The package itself holds the version and imports nothing.
+            rooms = {t: t.split(".")[1] for t in targets if t.startswith("benchmark.")}
+            upwards += [f"{name} imports {t}" for t, room in rooms.items() if RANKS.index(room) > rank]
+    assert not upwards, "\n".join(upwards)
+    assert not graph()["benchmark"]
+
+
+def test_every_room_has_its_rank_and_a_newcomer_finds_the_files_that_matter():
+    top = [p for p in (HOME / "benchmark").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()]
+    assert {p.stem for p in top} - {"__init__"} == set(RANKS) and len(RANKS) == len(set(RANKS))
+    assert sum(p.suffix == ".py" for p in top) <= 20
+
+
 def test_no_circular_imports():
-    graph = {
-        name: {t for t in imported(at_module_level(tree(path)), path) if t in MODULES and t != name}
-        for name, path in MODULES.items()
-    }
-    done: set[str] = set()
+    """Not even between functions: what two modules need of each other belongs into a third."""
+    imports, done = graph(), set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
         assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
         if name not in done:
-            for target in sorted(graph[name]):
+            for target in sorted(imports[name]):
                 visit(target, (*trail, name))
             done.add(name)
 
-    for name in graph:
+    for name in imports:
         visit(name, ())
 
 
