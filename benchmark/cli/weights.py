@@ -92,5 +92,7 @@ def _import(arguments: argparse.Namespace) -> int:
         wanted = entry.method.state_dict()
         import_method(name, owner, release, files[count:], workshop.store, entry.fit_key, wanted)
         print(workshop.store.path(entry.fit_key))
+    for part in (network, *(method or ())[1:]):
+        print(f"Source: {part.source}; licence: {part.license}.")
     print(f"`run --network {network.network} --dataset {arguments.dataset}` now uses them.")
     return 0

@@ -141,6 +141,7 @@ def test_both_are_imported_and_used_by_the_command_line(bench, csail):
     files = [folder / "encoder.pth", folder / "decoder.pth", bench.folder / "student.pth"]
     where = ["--dataset", "town", "--data", str(bench.data), "--out", str(bench.runs)]
     assert bench("weights", "import", "dicnet", *files, *where) == 0, bench.err
+    assert "Source: github.com/zhouhuan-hust/DiCNet" in bench.out and bench.out.count("licence: ") == 2
     assert "(the first 4 of 13 outputs)" in bench.out and "run --network pspnet-resnet50" in bench.out
     stored = sorted(p.name.rpartition("-")[0] for p in (bench.runs / "weights").rglob("*.safetensors"))
     assert stored == ["dicnet", "pspnet-resnet50-m0"]
