@@ -252,7 +252,7 @@ HEAVY = {"torch", "torchvision", "timm", "cv2", "sklearn", "scipy", "pandas", "m
         (["run", "--help"], HEAVY),
         (["table", "--help"], HEAVY),
         (["--version"], HEAVY),
-        (["list", "methods"], {"torchvision", "timm", "sklearn", "scipy", "pandas", "matplotlib"}),
+        (["list", "methods"], {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
