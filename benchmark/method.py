@@ -51,6 +51,8 @@ class Method(nn.Module, ABC):
     """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
     released: Mapping[str, Release] = {}
     """Weights that the authors published, by the name under which ``weights import`` takes them."""
+    trial: ClassVar[Mapping[str, Any]] = {}
+    """Keywords that stand in for their defaults on the few small images of ``check`` and ``bench devices``."""
     version: ClassVar[int] = 1
     """Raise it when the method computes something else than before: records and fits of the old version are stale."""
 

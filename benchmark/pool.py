@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmark.cost_meter import Clock
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
+from benchmark.machine import arithmetic
 from benchmark.network import PENULTIMATE, Network, NetworkSpec, Outputs
 from benchmark.networks import build_network
 
@@ -34,7 +35,7 @@ class Pool:
     Args:
         load: gives the trained network of a spec, in eval mode.
         device: where they run.
-        precision: "fp32" or "bf16" (autocast).
+        precision: one of :data:`benchmark.machine.PRECISIONS`.
     """
 
     def __init__(self, load: Callable[[NetworkSpec], Network], device: torch.device, precision: str = "fp32") -> None:
@@ -94,7 +95,7 @@ class Pool:
     def run(self, spec: NetworkSpec, images: Tensor, taps: Collection[str] = ()) -> Outputs:
         """A forward that is not kept, of any images (uint8 or float 0..255); gradients flow where they are enabled."""
         network = self.network(spec)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with arithmetic(self.device, self.precision):
             scales = [network.segment(images, scale, spec.max_size, taps) for scale in spec.scales or (0,)]
         return Outputs(scales, tuple(images.shape[-2:]), self.clock(spec))
 

@@ -20,8 +20,6 @@ from typing import Any
 
 from benchmark.errors import BenchmarkError
 
-_HOME = Path(__file__).resolve().parent.parent
-
 
 class Registry:
     """The plugins of one kind.
@@ -137,12 +135,6 @@ class Registry:
         if self._sources is None:
             found: dict[str, tuple[str, Any]] = {}
             package = importlib.import_module(self.package)
-            paths = [str(Path(p).resolve()) for p in package.__path__]
-            if not any(Path(p).is_relative_to(_HOME) for p in paths):
-                raise BenchmarkError(
-                    f"'import {self.package}' finds {paths[0]}, which is another project's package of that name; "
-                    f"run from the folder of this project or uninstall the other one from this environment."
-                )
             for module in pkgutil.iter_modules(package.__path__):
                 if not module.name.startswith("_"):
                     self._add(found, self.canonical(module.name), "built in", f"{self.package}.{module.name}")
@@ -200,8 +192,8 @@ def label_of(cls: type, config: Mapping[str, Any]) -> str:
     return ":".join([cls.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
 
 
-METHODS = Registry("method", "methods", "benchmark.method:Method", "_")
-DATASETS = Registry("dataset", "datasets", "benchmark.data:Dataset", "-")
+METHODS = Registry("method", "benchmark.methods", "benchmark.method:Method", "_")
+DATASETS = Registry("dataset", "benchmark.datasets", "benchmark.data:Dataset", "-")
 NETWORKS = Registry("network", "benchmark.networks", "build", "-")
 
 

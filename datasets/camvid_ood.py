@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data import ANOMALY, IGNORE, Download
-from datasets._files import FileDataset, find_folder, pair_up
-from datasets._light import light_recipes
+
+from ._files import FileDataset, find_folder, pair_up
+from ._light import light_recipes
 
 _FOLDERS = {
     "train": ("camvid", "train", "trainannot"),

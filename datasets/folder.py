@@ -10,7 +10,8 @@ from typing import Any
 from benchmark.data import ANOMALY, IGNORE, SPLITS
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
-from datasets._files import FileDataset, pair_up
+
+from ._files import FileDataset, pair_up
 
 _KEYS = ("title", "classes", "palette", "trained_on", "note", "license", "citation", "url", "labels", "splits")
 _NORMAL = "normal"
@@ -92,7 +93,7 @@ class Folder(FileDataset):
             content = tomllib.loads(self._file.read_text(encoding="utf-8"))
         except OSError:
             raise BenchmarkError(
-                f"{self._file} is missing; write it as `python -c 'import datasets.folder as f; help(f.Folder)'` shows."
+                f"{self._file} is missing; write it as `python -m pydoc benchmark.datasets.folder` shows."
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise self._wrong(str(error)) from None

@@ -1,7 +1,8 @@
 """RoadAnomaly (Lis et al., 2019): photographs of animals, rocks and machines on or beside roads."""
 
 from benchmark.data import ANOMALY, Download
-from datasets._evaluation import Bundled
+
+from ._evaluation import Bundled
 
 
 class RoadAnomaly(Bundled):

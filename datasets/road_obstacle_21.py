@@ -1,7 +1,8 @@
 """RoadObstacle21 (Chan et al., 2021): the public validation images of SegmentMeIfYouCan's obstacle track."""
 
 from benchmark.data import Download
-from datasets._evaluation import SMIYC, Bundled, validation_members
+
+from ._evaluation import SMIYC, Bundled, validation_members
 
 
 class RoadObstacle21(Bundled):

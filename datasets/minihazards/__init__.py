@@ -15,9 +15,10 @@ import torch
 
 from benchmark.data import Dataset, Sample
 from benchmark.errors import BenchmarkError
-from datasets._light import light_recipes
-from datasets.minihazards import scene
-from datasets.minihazards.classes import NAMES, PALETTE
+
+from .._light import light_recipes
+from . import scene
+from .classes import NAMES, PALETTE
 
 
 class MiniHazards(Dataset):

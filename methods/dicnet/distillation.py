@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from benchmark.data import Batch
 from benchmark.network import Network
 from benchmark.training import Task
-from methods.dicnet.student import on_grid_of
+
+from .student import on_grid_of
 
 
 class Distillation(Task):

@@ -12,8 +12,9 @@ from benchmark.network import NetworkSpec
 from benchmark.recipe import Recipe
 from benchmark.released import Release, ReleasedFile
 from benchmark.training import FitData
-from methods.dicnet.distillation import Distillation
-from methods.dicnet.student import Student, on_grid_of
+
+from .distillation import Distillation
+from .student import Student, on_grid_of
 
 TARGETS = {
     "bn_affine": "conv_last.1",

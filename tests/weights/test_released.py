@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from benchmark.methods.dicnet import DiCNet
+from benchmark.methods.dicnet.student import Student
 from released_files import decoder_file, encoder_file, run_csail, run_student, student_file, with_sync_bn
 
 from benchmark.errors import BenchmarkError
@@ -15,8 +17,6 @@ from benchmark.registry import METHODS, NETWORKS
 from benchmark.weights.checkpoint import read_checkpoint
 from benchmark.weights.released import import_method, import_network, importables, read_method, read_network
 from benchmark.weights.store import WeightsStore
-from methods.dicnet import DiCNet
-from methods.dicnet.student import Student
 
 CSAIL, DICNET = RELEASED["csail"], DiCNet.released["dicnet"]
 (STUDENT,) = DICNET.files
