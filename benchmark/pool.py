@@ -20,13 +20,18 @@ from benchmark.networks import build_network
 
 @dataclass(frozen=True)
 class Need:
-    """What a method needs of a network: which one, and which intermediate features.
+    """What a method needs of a network.
 
-    The tap PENULTIMATE asks for the features that the classifier sees, whatever the network calls them.
+    Attributes:
+        network: which one.
+        taps: intermediate features; PENULTIMATE asks for those that the classifier sees, whatever the network calls
+            them.
+        otherwise: what the user can do where the network has no such features, for the message.
     """
 
     network: NetworkSpec
     taps: tuple[str, ...] = ()
+    otherwise: str = ""
 
 
 class Pool:
@@ -68,7 +73,8 @@ class Pool:
                 alias = f", and {PENULTIMATE} for {network.penultimate}" if network.penultimate else ""
                 raise BenchmarkError(
                     f"needs the features {', '.join(missing)} of its network '{role}', "
-                    f"but {need.network.arch} only offers {', '.join(network.channels) or 'none'}{alias}."
+                    f"but {need.network.arch} only offers {', '.join(network.channels) or 'none'}{alias}"
+                    f"{need.otherwise and '; '}{need.otherwise}."
                 )
             self._taps.setdefault(need.network, set()).update(need.taps)
             handles[role] = Handle(self, need.network)

@@ -94,7 +94,8 @@ class DiCNet(Method):
         self.encoder = encoder
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
-        return {"base": Need(base, (self.tap,))}
+        otherwise = f"teacher_target={PENULTIMATE} takes any network with a penultimate layer"
+        return {"base": Need(base, (self.tap,), otherwise)}
 
     def build(self, networks: Networks) -> None:
         channels = networks["base"].channels(self.tap)

@@ -164,6 +164,7 @@ def test_layers_of_another_make_are_refused_with_what_there_is(fitted):
     _, entry = fitted("dicnet", "tv-fcn_resnet50")
     assert "needs the features conv_last.1" in entry.error
     assert "only offers classifier.0" in entry.error and "penultimate for classifier.2" in entry.error
+    assert entry.error.endswith("; teacher_target=penultimate takes any network with a penultimate layer.")
 
 
 def test_dropout_is_needed_before_the_classifier(fitted):
