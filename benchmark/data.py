@@ -138,6 +138,27 @@ class Download:
         return self.file or self.url.rpartition("/")[2]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the PNG files of a dataset lie and what they hold, for ``export`` to write another dataset in the same way.
+
+    Attributes:
+        images: split -> path of an image below the dataset's folder, in which ``{id}`` stands for the sample's id.
+        labels: the same of its labels, one channel.
+        values: label -> value in the file. A dataset has these classes and no others to be written so, and a label
+            without a value (ignored pixels, where 255 is not among them) cannot be written.
+    """
+
+    images: Mapping[str, str]
+    labels: Mapping[str, str]
+    values: Mapping[int, int]
+
+    @property
+    def classes(self) -> int:
+        """Number of known classes."""
+        return sum(label < ANOMALY for label in self.values)
+
+
 class Dataset(ABC):
     """A split of a dataset: a map from an index to a :class:`Sample`.
 
@@ -168,6 +189,10 @@ class Dataset(ABC):
     """Published archives that together make the dataset; nothing but ``fetch`` reads them."""
     obtain: ClassVar[str] = ""
     """What the user has to do where an archive is behind a login, step by step; printed by ``fetch``."""
+    layout: ClassVar[Layout | None] = None
+    """How its files are laid out, where ``export`` can write other datasets like it."""
+    exported_as: ClassVar[str] = ""
+    """The dataset whose layout ``export`` takes where ``--as`` does not name one."""
     auto: ClassVar[int | None] = None
     """Rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken."""
     splits: ClassVar[tuple[str, ...]] = SPLITS
@@ -178,8 +203,8 @@ class Dataset(ABC):
     """Whether known pixels carry their class. Where they do not (label 0 means "known"), there is no mIoU."""
     trained_on: ClassVar[str] = ""
     """Dataset whose networks are evaluated here; empty where the dataset has a training split of its own."""
-    network: ClassVar[str] = "pspnet-resnet50"
-    """Network that ``run`` takes where ``--network`` is not given."""
+    network: ClassVar[str] = ""
+    """Network that ``run`` takes where ``--network`` is not given; empty is `benchmark.networks.REFERENCE`."""
     scales: ClassVar[tuple[int, ...]] = ()
     """Test scales (short sides in pixels) where ``--scales`` is not given; empty is the native size."""
     paper_scales: ClassVar[tuple[int, ...]] = ()

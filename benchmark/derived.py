@@ -57,7 +57,7 @@ class VoidAsClass(Subset):
         if not any((base[index].labels == IGNORE).any() for index in range(min(look_at, len(base)))):
             raise BenchmarkError(
                 f"The labels of {base.title} leave no pixel out as void, so there is no void class to learn; "
-                f"score one of the classes instead, as in void:index=3."
+                f"score an output for one of the classes instead."
             )
         self.classes = (*base.classes, "void")
 

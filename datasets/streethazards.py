@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data import ANOMALY, Download
+from benchmark.data import ANOMALY, Download, Layout
 
 from ._files import FileDataset, pair_up, plain
 
 _FOLDERS = {"train": ("train", "training"), "val": ("train", "validation"), "test": ("test", "test")}
+
+
+def _paths(kind: str) -> dict[str, str]:
+    return {split: f"{archive}/{kind}/{part}/{{id}}.png" for split, (archive, part) in _FOLDERS.items()}
 
 
 class StreetHazards(FileDataset):
@@ -52,6 +56,7 @@ class StreetHazards(FileDataset):
             checksum="md5:8c547c1346b00c21b2483887110bfea7",
         ),
     )
+    layout = Layout(_paths("images"), _paths("annotations"), {**{c: c + 1 for c in range(13)}, ANOMALY: 14})
     auto = 0
     sizes = {"train": 5125, "val": 1031, "test": 1500}  # noqa: RUF012
     network = "pspnet-resnet50"
@@ -69,9 +74,8 @@ class StreetHazards(FileDataset):
                 f"StreetHazards images of the {split} split ([streethazards*/]{archive}/images/{part}/t*/*.png, from "
                 f"streethazards_{archive}.tar)"
             )
-        values = {i + 1: i for i in range(len(self.classes))}
-        values[len(self.classes) + 1] = ANOMALY
-        self._open(pair_up(home / "images" / part, home / "annotations" / part), values)
+        labels = {value: label for label, value in self.layout.values.items()}
+        self._open(pair_up(home / "images" / part, home / "annotations" / part), labels)
 
     @classmethod
     def available(cls, root: Path) -> bool:

@@ -44,7 +44,8 @@ class StandIn(Dataset):
             setattr(self, key, getattr(like, key))
         if split not in like.sizes:
             raise BenchmarkError(
-                f"{like.name} publishes no number of {split} images, from which the hours follow; take streethazards."
+                f"{like.name} publishes no number of {split} images, from which the hours follow; take a dataset for "
+                f"which `python -m benchmark list datasets` shows one."
             )
         self.label = like.name
         self.count = images or like.sizes[split]

@@ -40,6 +40,7 @@ class MiniHazards(Dataset):
     license: ClassVar[str] = "the license of this project"
     citation: ClassVar[str] = "rendered by this project (datasets/minihazards)"
     protocols: ClassVar[tuple[str, ...]] = ("streethazards", "pooled", "failure-split")
+    exported_as: ClassVar[str] = "streethazards"
     auto: ClassVar[int | None] = 1
     sizes: ClassVar[dict[str, int]] = {"train": 480, "val": 60, "test": 120}
     network: ClassVar[str] = "pspnet-small"

@@ -9,7 +9,9 @@ import torch
 
 from benchmark.data import ANOMALY, IGNORE, SPLITS
 from benchmark.errors import BenchmarkError
-from benchmark.registry import DATASETS
+from benchmark.networks import split_arch
+from benchmark.registry import DATASETS, NETWORKS
+from benchmark.run.given_network import resolve
 
 ROOT = Path(os.environ.get("ANOMALY_DATA") or "data")
 EVERY = pytest.mark.parametrize("name", DATASETS.names())
@@ -22,7 +24,8 @@ def test_metadata_is_complete(name):
     assert len(cls.palette) == len(cls.classes) == len(set(cls.classes)) <= ANOMALY
     assert len(set(cls.palette)) == len(cls.palette)
     assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in cls.palette)
-    assert set(cls.sizes) <= set(cls.splits) <= set(SPLITS) and cls.network
+    assert set(cls.sizes) <= set(cls.splits) <= set(SPLITS)
+    assert split_arch(resolve(cls.network)[0])[0] in NETWORKS.names()
     assert "train" in cls.splits or cls.trained_on in DATASETS.names()
 
 
