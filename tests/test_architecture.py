@@ -110,7 +110,7 @@ def test_plugins_are_imported_below_benchmark(path):
 EVERYDAY = {"folder", "pasted", "energy", "void"}
 """Plugins' names that are words of the language: only a call by one counts, that is the name alone or "name:key="."""
 EXCEPTIONS = {
-    ("benchmark.metrics.pixel_protocols", "streethazards"): "a protocol has the name of the dataset whose papers define it",
+    ("benchmark.metrics.pixel_protocols", "streethazards"): "the protocol of that dataset's papers bears its name",
     ("benchmark.metrics.bootstrap", "streethazards"): "that protocol as a default",
     ("benchmark.metrics.evaluate", "streethazards"): "that protocol as a default",
     ("benchmark.metrics.pixel_protocols", "dicnet"): "the source of a protocol, that paper's evaluation",
