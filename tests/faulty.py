@@ -1,0 +1,63 @@
+"""Faults as data: what is broken, which command meets it, and the one sentence that must come of it.
+
+A test of a fault is a line in a list of ``tests/faults/test_*.py``:
+
+    FAULTS = [
+        Fault("a truncated image", lambda bench: cut(bench.data / "a.png"), ["infer", "a.png"], r"a\\.png cannot be decoded"),
+    ]
+
+    @pytest.mark.parametrize("fault", FAULTS, ids=str)
+    def test_survived(bench, fault):
+        fault.meet(bench)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import Bench
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        title: what is broken, in a few words.
+        arrange: breaks it, given the bench (:class:`harness.Bench`); what it returns replaces the command's last word.
+        line: verb and arguments, as given to ``Bench.arguments``.
+        says: regular expression that the messages on stderr or stdout must match.
+        code: exit code; 2 is "the user has to mend something", 1 "a method failed and the others finished".
+        and_then: further assertions, given the bench afterwards.
+    """
+
+    title: str
+    arrange: Callable[[Bench], Any]
+    line: Sequence[str]
+    says: str
+    code: int = 2
+    and_then: Callable[[Bench], None] | None = None
+
+    def __str__(self) -> str:
+        return self.title
+
+    def meet(self, bench: Bench) -> None:
+        """Break it, run the command, and hold what came of it against what must."""
+        made = self.arrange(bench)
+        line = [*self.line[:-1], str(made)] if made is not None else list(self.line)
+        try:
+            code = bench(*line)
+        except SystemExit as stop:  # argparse
+            code = stop.code
+        said = bench.out + bench.err
+        assert "Traceback" not in said, said
+        assert re.search(self.says, said), said
+        assert code == self.code, said
+        if self.code == 2:
+            errors = [text for text in bench.err.splitlines() if text.startswith("error: ")]
+            assert len(errors) <= 1, "one sentence, not several"
+        if self.and_then is not None:
+            self.and_then(bench)
