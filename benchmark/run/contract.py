@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, Sample, collate
+from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, DatasetCard, Policy, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine
 from benchmark.network import NetworkSpec
 from benchmark.networks import build_network
-from benchmark.recipe import Recipe
+from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.registry import DATASETS, METHODS, parse_call
 from benchmark.run.options import Options
 from benchmark.run.setup import Setup, resolve_recipe
@@ -35,11 +35,12 @@ class Finding:
 class Toy(Dataset):
     """Four images of coloured rectangles with four classes; in the test split one rectangle is an anomaly."""
 
-    title = "Toy"
-    classes = ("ground", "box", "sky", "post")
-    palette = ((128, 64, 128), (70, 70, 70), (70, 130, 180), (220, 220, 0))
-    network = "pspnet-small"
-    name = label = "toy"
+    card = DatasetCard(
+        title="Toy",
+        classes=("ground", "box", "sky", "post"),
+        palette=((128, 64, 128), (70, 70, 70), (70, 130, 180), (220, 220, 0)),
+    )
+    policy = Policy(network="pspnet-small")
 
     def __len__(self) -> int:
         return 4
@@ -54,7 +55,7 @@ class Toy(Dataset):
         if self.split == "test":
             labels[30:40, 44:56] = ANOMALY
         colours = np.zeros((256, 3), np.int64)
-        colours[: len(self.palette)] = self.palette
+        colours[: len(self.classes)] = self.card.palette
         colours[ANOMALY] = (250, 40, 200)
         image = np.clip(colours[labels] + random.integers(-20, 20, (*labels.shape, 3)), 0, 255).astype(np.uint8)
         return Sample(f"toy/{index}", torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels))
@@ -74,6 +75,7 @@ def check_method(call: str) -> Iterator[Finding]:
         yield Finding("is constructed without required arguments")
         workshop = toy_workshop(Path(folder), tuple(method.recipes))
         entry = workshop.entry(method)
+        method = entry.method
         _untrained(workshop, [spec.checkpoint for spec in entry.specs])
         workshop.prepare([entry])
         yield Finding("needs, builds and fits", entry.error)
@@ -124,7 +126,7 @@ def check_dataset(call: str, root: Path) -> Iterator[Finding]:
             errors[split_name] = str(error)
     some = next(iter(opened.values()), DATASETS.get(parse_call(call)[0]))
     seen = {}
-    for split_name in some.splits:
+    for split_name in some.card.splits:
         if split_name in errors:
             yield Finding(f"{split_name} opens", errors[split_name])
             continue
@@ -140,7 +142,7 @@ def check_dataset(call: str, root: Path) -> Iterator[Finding]:
             yield Finding(f"{split_name} holds no anomaly", _unless(not found, "it does"))
         seen[split_name] = dataset.fingerprint()
     yield Finding("fingerprints tell the splits apart", _unless(len(set(seen.values())) == len(seen), str(seen)))
-    missing = [k for k in ("title", "classes", "palette", "license", "citation") if not getattr(some, k)]
+    missing = [k for k in ("title", "classes", "palette", "licence", "citation") if not getattr(some.card, k)]
     yield Finding("metadata is complete", f"{', '.join(missing)} missing" if missing else "")
 
 
@@ -178,10 +180,10 @@ def toy_workshop(folder: Path, tasks: tuple[str, ...]) -> Workshop:
         out=folder, progress=False, device="cpu", recipe={task: SHORT for task in ("segmentation", *tasks)}
     )
     train, val, test = (Toy(name, folder) for name in ("train", "val", "test"))
-    recipe = resolve_recipe(Recipe(), train, options)
-    base = NetworkSpec(Toy.network, "toy", len(Toy.classes), recipe, data=train.fingerprint())
+    recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train, options)
+    base = NetworkSpec(train.policy.network, train.label, len(train.classes), recipe, data=train.fingerprint())
     machine = Machine.choose("cpu", progress=False)
-    return Workshop(Setup(options, "toy", test, train, val, base, machine), say=lambda text: None)
+    return Workshop(Setup(options, test.label, test, train, val, base, machine), say=lambda text: None)
 
 
 def _untrained(workshop: Workshop, specs: list[NetworkSpec]) -> None:

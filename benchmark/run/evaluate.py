@@ -89,7 +89,7 @@ def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, ma
     if any(isinstance(p, ComponentProtocol) for p in wanted) and protocol("pooled") not in chosen:
         chosen.append(protocol("pooled"))  # its best F1 is their threshold
     pixels = {e.label: PixelEvaluator(chosen, classes=setup.test.classes, method=e.label) for e in entries}
-    segmentation = SegmentationEvaluator(setup.test.classes) if setup.test.class_labels else None
+    segmentation = SegmentationEvaluator(setup.test.classes) if setup.test.card.class_labels else None
     calibration = tuple(p.calibration for p in wanted if isinstance(p, OpenSetProtocol)) if segmentation else ()
     journal = journal_of(workshop, marks)
     return Tally(pixels, segmentation, batch_size, journal, calibration=calibration, marks=marks)

@@ -102,8 +102,8 @@ def choose_dataset(call: str, root: Path) -> tuple[str, str]:
             dataset = DATASETS.get(name)
         except BenchmarkError:
             continue  # `list` reports plugins that cannot be imported
-        if dataset.auto is not None:
-            ranked.append((dataset.auto, name, dataset))
+        if dataset.policy.auto is not None:
+            ranked.append((dataset.policy.auto, name, dataset))
     for index, (_, name, dataset) in enumerate(sorted(ranked, key=lambda r: r[:2])):
         if dataset.available(root):
             better = [r[1] for r in sorted(ranked, key=lambda r: r[:2])[:index]]

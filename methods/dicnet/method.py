@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
-from benchmark.recipe import Recipe
+from benchmark.recipe import FAST, LightRecipe, Recipe
 from benchmark.training import FitData
 from methods.dicnet.distillation import Distillation
 from methods.dicnet.student import Student
@@ -55,6 +55,9 @@ class DiCNet(Method):
             aux_weight=0.0,
             seed=666,
         )
+    }
+    light: Mapping[str, LightRecipe] = {
+        "distillation": LightRecipe(epochs=0.5, changes={**FAST, "lr": 0.006, "weight_decay": 0.0})
     }
 
     def __init__(self, teacher_target: str = "bn_affine", align_corners: bool = True, encoder: str = "auto") -> None:

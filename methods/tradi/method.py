@@ -16,7 +16,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.method import Method, Networks
 from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.progress import Progress, say
-from benchmark.recipe import Recipe
+from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 from benchmark.training import FitData, Segmentation, run_seed, seeded
 from methods.tradi.sampling import batch_norms, capacity, reestimate, sample_network
 from methods.tradi.task import TrackedSegmentation
@@ -60,6 +60,7 @@ class TRADI(Method):
     paper = "Franchi et al., ECCV 2020"
     score_options = frozenset({"aggregate"})
     recipes: Mapping[str, Recipe] = {"segmentation": Recipe()}
+    light: Mapping[str, LightRecipe] = {"segmentation": LIGHT_SEGMENTATION}
 
     def __init__(
         self,

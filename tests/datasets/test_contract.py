@@ -18,12 +18,13 @@ EVERY = pytest.mark.parametrize("name", DATASETS.names())
 @EVERY
 def test_metadata_is_complete(name):
     cls = DATASETS.get(name)
-    assert cls.name == name and cls.title and cls.license and cls.citation
-    assert len(cls.palette) == len(cls.classes) == len(set(cls.classes)) <= ANOMALY
-    assert len(set(cls.palette)) == len(cls.palette)
-    assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in cls.palette)
-    assert set(cls.sizes) <= set(cls.splits) <= set(SPLITS) and cls.network
-    assert "train" in cls.splits or cls.trained_on in DATASETS.names()
+    card = cls.card
+    assert DATASETS.name_of(cls) == name and card.title and card.licence and card.citation
+    assert len(card.palette) == len(card.classes) == len(set(card.classes)) <= ANOMALY
+    assert len(set(card.palette)) == len(card.palette)
+    assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in card.palette)
+    assert set(card.sizes) <= set(card.splits) <= set(SPLITS) and cls.policy.network
+    assert "train" in cls.card.splits or cls.card.trained_on in DATASETS.names()
 
 
 @EVERY
@@ -45,7 +46,7 @@ def splits(request):
     if not cls.available(ROOT):
         pytest.skip(f"{request.param} is not found under {ROOT.absolute()} (set ANOMALY_DATA)")
     opened = {}
-    for split in cls.splits:
+    for split in cls.card.splits:
         data = DATASETS.create(request.param, split=split, root=ROOT)
         opened[split] = data, {i: data[i] for i in sorted({0, len(data) // 2, len(data) - 1})}
     return opened
@@ -54,7 +55,7 @@ def splits(request):
 def test_lengths_are_the_published_ones(splits):
     for split, (data, _) in splits.items():
         assert data.split == split and len(data) > 0
-        assert len(data) == data.sizes.get(split, len(data))
+        assert len(data) == data.card.sizes.get(split, len(data))
 
 
 def test_samples_keep_their_form_and_have_ids_of_their_own(splits):
@@ -89,4 +90,4 @@ def test_anomalies_are_in_the_test_split_only(splits):
 def test_labels_say_classes_where_the_dataset_says_so(splits):
     for data, samples in splits.values():
         values = set(torch.cat([s.labels.unique() for s in samples.values()]).tolist())
-        assert len(values - {ANOMALY, IGNORE}) > 3 if data.class_labels else values <= {0, ANOMALY, IGNORE}
+        assert len(values - {ANOMALY, IGNORE}) > 3 if data.card.class_labels else values <= {0, ANOMALY, IGNORE}

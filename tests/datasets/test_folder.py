@@ -44,8 +44,8 @@ def test_classes_of_its_own(tmp_path):
     make(tmp_path, OWN, ("testing",), 3)
     make(tmp_path, OWN, ("training",), 2)
     data = open_split(tmp_path)
-    assert (data.title, data.classes, data.class_labels) == ("Harbour roads", ("road", "crane"), True)
-    assert len(set(data.palette)) == 2
+    assert (data.card.title, data.classes, data.card.class_labels) == ("Harbour roads", ("road", "crane"), True)
+    assert len(set(data.card.palette)) == 2
     raw = torch.from_numpy(ids(0, 3)).long()
     assert torch.equal(data[0].labels.long(), torch.tensor([IGNORE, 1, 0, ANOMALY])[raw])
     assert data[0].id == "a/0"
@@ -56,9 +56,9 @@ def test_classes_of_its_own(tmp_path):
 
 def test_labels_without_classes_take_the_classes_of_the_training_set(tmp_path):
     data = open_split(make(tmp_path / "cargo", BINARY))
-    assert data.title == "cargo" and not data.class_labels
-    assert data.classes == DATASETS.get("camvid-ood").classes
-    assert data.palette == DATASETS.get("camvid-ood").palette
+    assert data.card.title == "cargo" and not data.card.class_labels
+    assert data.classes == DATASETS.get("camvid-ood").card.classes
+    assert data.card.palette == DATASETS.get("camvid-ood").card.palette
     assert data[0].labels.unique().tolist() == [0, ANOMALY]
 
 

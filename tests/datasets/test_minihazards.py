@@ -17,7 +17,7 @@ from datasets.minihazards import MiniHazards
 from datasets.minihazards.anomalies import AIR, GROUND
 
 HERE = Path(__file__).resolve().parents[2]
-CLASSES = len(MiniHazards.classes)
+CLASSES = len(MiniHazards.card.classes)
 
 
 @cache
@@ -50,7 +50,7 @@ def test_pixels_are_the_same_in_another_process_and_in_another_order() -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_samples_keep_the_contract(split: str) -> None:
     dataset = MiniHazards(split)
-    assert len(dataset) == MiniHazards.sizes[split]
+    assert len(dataset) == MiniHazards.card.sizes[split]
     for index in (0, len(dataset) - 1):
         one = dataset[index].checked(CLASSES)
         assert tuple(one.image.shape) == (3, 180, 320)

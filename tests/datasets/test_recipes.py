@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.recipe import Recipe, digest
+from benchmark.recipe import LIGHT_SEGMENTATION, Recipe, digest
 from benchmark.registry import DATASETS, METHODS
 
 AUTHORS = {"distillation": "adf8fa381f", "pans": "1cf5ae6339", "segmentation": "d830a3610b", "synthesis": "bb44733535"}
@@ -28,14 +28,15 @@ PINNED = {
 
 def test_every_dataset_is_pinned():
     others = set(DATASETS.names()) - set(PINNED)
-    assert all(DATASETS.get(name).trained_on for name in others - {"folder", "pasted"})
+    assert all(DATASETS.get(name).card.trained_on for name in others - {"folder", "pasted"})
 
 
 @pytest.mark.parametrize("name", DATASETS.names())
 def test_resolved_recipes(name):
-    recipes = {"segmentation": Recipe()}
-    for method in METHODS.names():
-        recipes.update(METHODS.get(method).recipes)
-    overrides = DATASETS.get(name).recipes
-    found = {task: digest(recipe.changed(overrides.get(task, {}))) for task, recipe in recipes.items()}
+    policy = DATASETS.get(name).policy
+    found = {"segmentation": digest(policy.recipe(Recipe(), LIGHT_SEGMENTATION))}
+    for method in map(METHODS.get, METHODS.names()):
+        for task, recipe in method.recipes.items():
+            key = digest(policy.recipe(recipe, method.light[task]))
+            assert found.setdefault(task, key) == key, "one task, one recipe"
     assert found == PINNED.get(name, AUTHORS)

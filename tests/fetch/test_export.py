@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.data import ANOMALY, IGNORE, Dataset, Sample
+from benchmark.data import ANOMALY, IGNORE, Dataset, DatasetCard, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.fetch.export import Exported, export
 from benchmark.registry import DATASETS
@@ -16,8 +16,7 @@ TOWNS = {"train": "t1", "val": "t4", "test": "t5"}
 class Toy(Dataset):
     """Random images with the 13 classes; a town has 20."""
 
-    name = "toy"
-    classes = DATASETS.get("streethazards").classes
+    card = DATASETS.get("streethazards").card
 
     def __init__(self, split, count=20, seed=0, ignored=-1, dies_at=-1):
         super().__init__(split, Path())
@@ -98,7 +97,7 @@ def test_ignored_pixels_and_other_classes_cannot_be_exported(tmp_path):
         export(functools.partial(Toy, ignored=1), tmp_path, splits=["val"], quiet=True)
 
     class Two(Toy):
-        classes = ("a", "b")
+        card = DatasetCard(classes=("a", "b"))
 
     with pytest.raises(BenchmarkError, match="2 classes"):
         export(Two, tmp_path, quiet=True)

@@ -93,7 +93,7 @@ def test_a_dataset_and_what_is_wrong_with_it(registries, tmp_path):
         "fingerprints tell the splits apart",
         "metadata is complete",
     }
-    assert wrong["metadata is complete"] == "license, citation missing"
+    assert wrong["metadata is complete"] == "licence, citation missing"
 
 
 def test_the_small_network_keeps_its_contract():
