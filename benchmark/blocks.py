@@ -46,6 +46,7 @@ def dilated_encoder(name: str, stages: Sequence[int] = (3, 4), pretrained: bool 
         )
     if pretrained and name == "small":
         raise BenchmarkError("The encoder 'small' has no ImageNet weights; leave out pretrained=true.")
+    encoder: Any  # timm's wrapper, which adds feature_info to a module
     try:
         encoder = timm.create_model(
             model, pretrained=pretrained, features_only=True, output_stride=8, out_indices=tuple(stages), **keywords

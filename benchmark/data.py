@@ -77,13 +77,19 @@ class Batch:
     images: Tensor  # uint8 (B, 3, H, W)
     labels: Tensor  # uint8 (B, H, W)
 
+    @classmethod
+    def unlabelled(cls, images: Tensor) -> Batch:
+        """Images uint8 (B, 3, H, W) without labels: every pixel is ignored, ids are positions."""
+        labels = torch.full((len(images), *images.shape[-2:]), IGNORE, dtype=torch.uint8, device=images.device)
+        return cls(tuple(str(i) for i in range(len(images))), images, labels)
+
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the images and labels in pixels."""
-        return tuple(self.images.shape[-2:])  # type: ignore[return-value]
+        return self.images.shape[-2], self.images.shape[-1]
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""

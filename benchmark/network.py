@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -80,7 +80,15 @@ class Network(nn.Module, ABC):
     preparation: Mapping[str, Any] = {}
     """What a record says of the preprocessing, where it is not the suite's own."""
 
-    def __init__(self, classes: int, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.channels: dict[str, int] = {}  # tap -> number of channels
@@ -121,15 +129,15 @@ class Network(nn.Module, ABC):
             scale: short side in pixels, 0 for the native size.
             max_size: bound of the long side, 0 for none.
         """
-        size = tuple(images.shape[-2:])
+        size = (images.shape[-2], images.shape[-1])
         inputs = self.normalise(images)
         if scale:
             padded = covers = scaled_size(size, scale, max_size, self.stride)
             # Pillow's bilinear filter, which the reference evaluations use, is antialiased when it shrinks.
             inputs = F.interpolate(inputs, padded, mode="bilinear", align_corners=False, antialias=True)
         else:
-            padded = tuple(math.ceil(s / self.stride) * self.stride for s in size)
-            covers = size
+            height, width = (math.ceil(s / self.stride) * self.stride for s in size)
+            padded, covers = (height, width), size
             if padded != size:
                 inputs = F.pad(inputs, (0, padded[1] - size[1], 0, padded[0] - size[0]), mode="replicate")
         return Prepared(inputs.contiguous(memory_format=torch.channels_last), padded, covers)
@@ -219,10 +227,10 @@ class Outputs:
         def compute() -> Tensor:
             if len(self.scales) == 1:
                 return F.log_softmax(self.logits(), dim=1)
-            total = None
-            for scale in self.scales:
+            total = F.log_softmax(self.scales[0].upsample(self.scales[0].logits, self.size), dim=1)
+            for scale in self.scales[1:]:
                 terms = F.log_softmax(scale.upsample(scale.logits, self.size), dim=1)
-                total = terms if total is None else torch.logaddexp(total, terms)
+                total = torch.logaddexp(total, terms)
             return total - math.log(len(self.scales))
 
         return self._cached("log_probabilities", compute)
@@ -245,7 +253,7 @@ class Outputs:
             return self.max_logits()[1]
         return self._cached("prediction", lambda: self.log_probabilities().argmax(dim=1))
 
-    def _cached(self, key: str, compute) -> Any:
+    def _cached(self, key: str, compute: Callable[[], Any]) -> Any:
         if key not in self._cache:
             with self._clock.shared():
                 self._cache[key] = compute()

@@ -16,7 +16,7 @@ from benchmark.registry import NETWORKS
 if TYPE_CHECKING:
     from benchmark.network import Network
 
-__all__ = ["External", "build_network", "split_arch"]
+__all__ = ["External", "as_network", "build_network", "split_arch"]
 
 
 def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = None, initial: bool = True) -> Network:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmark.data import ANOMALY, IGNORE
+from benchmark.data import ANOMALY, IGNORE, LightTraining, Policy
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
 from benchmark.run.contract import check_dataset
@@ -114,3 +114,34 @@ def test_a_missing_toml_or_path_is_named(tmp_path):
         DATASETS.create("folder", split="test", root=tmp_path)
     with pytest.raises(BenchmarkError, match="camvid-ood"):
         open_split(make(tmp_path, BINARY.replace("camvid-ood", "camvid-odd")))
+
+
+def test_networks_and_trainings_of_a_folder(tmp_path):
+    light = "\n[light]\nepochs = 40\nscales = [90]\ncolour = 0.3\n"
+    make(tmp_path / "own", 'network = "pspnet-small"\nscales = [120]\n' + OWN + light, ("testing",), 3)
+    policy = open_split(tmp_path / "own").policy
+    assert (policy.network, policy.scales) == ("pspnet-small", (120,))
+    assert policy.light == LightTraining(epochs=40, scales=(90,), colour=0.3)
+    make(tmp_path / "plain", OWN, ("testing",), 3)
+    assert open_split(tmp_path / "plain").policy == Policy()
+    of = DATASETS.get("camvid-ood").policy
+    elsewhere = open_split(make(tmp_path / "cargo", BINARY)).policy
+    assert (elsewhere.network, elsewhere.scales, elsewhere.light) == (of.network, of.scales, of.light)
+    assert elsewhere.auto is None and elsewhere.paper_scales == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (OWN + "[light]\ncolour = 0.3\n", r"\[light\] holds epochs"),
+        (OWN + "[light]\nepochs = 0\n", r"\[light\] holds epochs"),
+        (OWN + "[light]\nepochs = 4\nlr = 0.1\n", r"\[light\] holds epochs"),
+        (BINARY + "[light]\nepochs = 4\n", "networks are those of camvid-ood"),
+        ('scales = ["big"]\n' + OWN, "scales must be short sides"),
+        ('license = "mine"\n' + OWN, "'license' means nothing; known are title, .*licence"),
+    ],
+)
+def test_a_wrong_policy_is_one_sentence(tmp_path, text, words):
+    make(tmp_path, text, ("testing",), 3)
+    with pytest.raises(BenchmarkError, match=words):
+        open_split(tmp_path)
