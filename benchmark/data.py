@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +248,15 @@ class Dataset(Plugin, ABC):
     """What it is."""
     policy: Policy = Policy()
     """How it is used here."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for kind, value in (("card", DatasetCard), ("policy", Policy)):
+            if stray := [f.name for f in fields(value) if f.name in vars(cls)]:
+                raise BenchmarkError(
+                    f"{cls.__name__} says '{stray[0]}' where nothing looks for it; write "
+                    f"{kind} = {value.__name__}({stray[0]}=...)."
+                )
 
     def __init__(self, split: str, root: Path) -> None:
         splits, trained_on = self.card.splits, self.card.trained_on

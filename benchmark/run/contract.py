@@ -73,6 +73,8 @@ def check_method(call: str) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:
         method = METHODS.create(call)
         yield Finding("is constructed without required arguments")
+        unknown = ", ".join(sorted(set(method.light) - set(method.recipes)))
+        yield Finding("declares light versions of its own recipes only", unknown and f"it trains no {unknown}")
         workshop = toy_workshop(Path(folder), tuple(method.recipes))
         entry = workshop.entry(method)
         method = entry.method

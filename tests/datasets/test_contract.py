@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.data import ANOMALY, IGNORE, SPLITS
+from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
 
@@ -91,3 +91,9 @@ def test_labels_say_classes_where_the_dataset_says_so(splits):
     for data, samples in splits.values():
         values = set(torch.cat([s.labels.unique() for s in samples.values()]).tolist())
         assert len(values - {ANOMALY, IGNORE}) > 3 if data.card.class_labels else values <= {0, ANOMALY, IGNORE}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sizes", "card = DatasetCard"), ("scales", "policy = Policy")])
+def test_what_belongs_into_the_card_or_the_policy_is_not_passed_over(name, kind):
+    with pytest.raises(BenchmarkError, match=rf"Pond says '{name}' .* write {kind}\({name}=...\)"):
+        type("Pond", (Dataset,), {name: ()})
