@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import timm
@@ -92,8 +92,28 @@ class PyramidPooling(nn.ModuleList):
 
     def forward(self, features: Tensor) -> Tensor:
         size = features.shape[-2:]
-        context = [F.interpolate(b(features), size, mode="bilinear", align_corners=False) for b in self]
+        copy = features.contiguous() if averages_slowly(features) else None
+        context = []
+        branches: Iterable[Any] = self  # each a Sequential of four
+        for average, convolution, norm, activation in branches:
+            if copy is None or average.output_size == 1:
+                cells = average(features)
+            else:
+                cells = average(copy).contiguous(memory_format=torch.channels_last)
+            branch = activation(norm(convolution(cells)))
+            context.append(F.interpolate(branch, size, mode="bilinear", align_corners=False))
         return torch.cat([features, *context], dim=1)
+
+
+def averages_slowly(features: Tensor) -> bool:
+    """Whether the averages are better taken of a copy in the other layout.
+
+    Averaging a channels-last map into few cells leaves most of a GPU idle: 2x2, 3x3 and 6x6 cells of the 90x160 map of
+    a ResNet-50 took an H100 18.7 ms in bfloat16, with the copy 1.2 ms, the other layers of the network about 6 ms. The
+    gradients were not measured, so that trainings stay as they are.
+    """
+    channels_last = features.is_contiguous(memory_format=torch.channels_last)
+    return features.is_cuda and channels_last and not features.requires_grad
 
 
 def initialise_decoder(module: nn.Module) -> None:

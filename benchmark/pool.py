@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from benchmark.cost_meter import Clock
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
+from benchmark.machine import arithmetic
 from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.networks import as_network, build_network
 from benchmark.recipe import Recipe
@@ -36,7 +37,7 @@ class Pool:
     Args:
         load: gives the trained network of a spec, in eval mode.
         device: where they run.
-        precision: "fp32" or "bf16" (autocast).
+        precision: one of :data:`benchmark.machine.PRECISIONS`.
     """
 
     def __init__(self, load: Callable[[NetworkSpec], Network], device: torch.device, precision: str = "fp32") -> None:
@@ -90,7 +91,7 @@ class Pool:
     def run(self, spec: NetworkSpec, images: Tensor, taps: Collection[str] = ()) -> Outputs:
         """A forward that is not kept, of any images (uint8 or float 0..255); gradients flow where they are enabled."""
         network = self.network(spec)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with arithmetic(self.device, self.precision):
             scales = [network.segment(images, scale, spec.max_size, taps) for scale in spec.scales or (0,)]
         return Outputs(scales, (images.shape[-2], images.shape[-1]), self.clock(spec))
 
@@ -163,7 +164,7 @@ def networks_for(method: Method, base: nn.Module, classes: int = 0, **others: nn
 
         from benchmark.data import Batch
         from benchmark.pool import networks_for
-        from methods.msp import MSP
+        from benchmark.methods.msp import MSP
 
         method = MSP(double_softmax=True)
         networks = networks_for(method, model, classes=19)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = TypeVar("P", bound="Plugin")
 
-_HOME = Path(__file__).resolve().parent.parent
-
 
 @dataclass(frozen=True)
 class PluginSpec:
@@ -232,12 +230,6 @@ class Registry(Generic[T]):
         if self._sources is None:
             found: dict[str, tuple[str, Any]] = {}
             package = importlib.import_module(self.package)
-            paths = [str(Path(p).resolve()) for p in package.__path__]
-            if not any(Path(p).is_relative_to(_HOME) for p in paths):
-                raise BenchmarkError(
-                    f"'import {self.package}' finds {paths[0]}, which is another project's package of that name; "
-                    f"run from the folder of this project or uninstall the other one from this environment."
-                )
             for module in pkgutil.iter_modules(package.__path__):
                 if not module.name.startswith("_"):
                     self._add(found, self.canonical(module.name), "built in", f"{self.package}.{module.name}")
@@ -283,8 +275,8 @@ class Registry(Generic[T]):
         return found[0]
 
 
-METHODS: Registry[type[Method]] = Registry("method", "methods", "benchmark.method:Method", "_")
-DATASETS: Registry[type[Dataset]] = Registry("dataset", "datasets", "benchmark.data:Dataset", "-")
+METHODS: Registry[type[Method]] = Registry("method", "benchmark.methods", "benchmark.method:Method", "_")
+DATASETS: Registry[type[Dataset]] = Registry("dataset", "benchmark.datasets", "benchmark.data:Dataset", "-")
 NETWORKS: Registry[Callable[..., Any]] = Registry("network", "benchmark.networks", "build", "-")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets._files import find_folder
+from ._files import find_folder
 
 IMAGES = "leftImg8bit"
 IMAGE_END = "_leftImg8bit"

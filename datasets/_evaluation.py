@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmark.data import ANOMALY, IGNORE, DatasetCard
-from datasets._files import FileDataset, Pair, find_folder, pair_up
-from datasets.cityscapes import Cityscapes
+
+from ._files import FileDataset, Pair, find_folder, pair_up
+from .cityscapes import Cityscapes
 
 SMIYC = (
     "Chan, Lis, Uhlemeyer, Blum, Honari, Siegwart, Fua, Salzmann, Rottmann: SegmentMeIfYouCan: A Benchmark for Anomaly "

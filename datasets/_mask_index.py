@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from datasets._files import read_labels
+from ._files import read_labels
 
 _VERSION = 1
 _BLOCK = 500

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from benchmark.data import ANOMALY, DatasetCard, Download, Policy
 from benchmark.errors import BenchmarkError
 from benchmark.images import natural
-from datasets._files import FileDataset, Pair, find_folder, pair_up
-from datasets._mask_index import values_in
-from datasets.cityscapes import Cityscapes
+
+from ._files import FileDataset, Pair, find_folder, pair_up
+from ._mask_index import values_in
+from .cityscapes import Cityscapes
 
 _ANOMALIES = {3: ("train", "motorcycle", "bicycle"), 2: ("train", "motorcycle")}
 _SIZES = {3: {"train": 6280, "val": 910, "test": 810}, 2: {"train": 6688, "val": 951, "test": 361}}
@@ -86,7 +87,7 @@ class BDDAnomaly(FileDataset):
 
     The class "other" is learned like any other, as the authors do, and nothing is ignored. The splits are decided by
     the labels: test is every image of train and val in which an anomaly occurs; the rest is train and val. So the first
-    opening reads all labels, for a minute or two, and keeps an index (:mod:`datasets._mask_index`).
+    opening reads all labels, for a minute or two, and keeps an index (:mod:`benchmark.datasets._mask_index`).
 
     Args:
         split: "train", "val" or "test".

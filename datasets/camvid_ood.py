@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data import ANOMALY, IGNORE, DatasetCard, Download, LightTraining, Policy
-from datasets._files import FileDataset, find_folder, pair_up
+
+from ._files import FileDataset, find_folder, pair_up
 
 _FOLDERS = {
     "train": ("camvid", "train", "trainannot"),

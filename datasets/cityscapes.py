@@ -6,8 +6,9 @@ from pathlib import Path
 
 from benchmark.data import IGNORE, DatasetCard, Download, Policy
 from benchmark.errors import BenchmarkError
-from datasets._city_folders import IMAGE_END, find_split, homes, some_file
-from datasets._files import FileDataset, pair_up
+
+from ._city_folders import IMAGE_END, find_split, homes, some_file
+from ._files import FileDataset, pair_up
 
 _IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Value in a ``labelIds`` file of every class."""

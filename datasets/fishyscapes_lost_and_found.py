@@ -9,10 +9,11 @@ from pathlib import Path
 from benchmark.data import Download
 from benchmark.errors import BenchmarkError
 from benchmark.images import find_images, natural
-from datasets._city_folders import IMAGE_END, IMAGES, find_part, homes
-from datasets._evaluation import FISHYSCAPES, Bundled, Source
-from datasets._files import Pair, find_folder
-from datasets.lost_and_found import HOMES, IMAGES_ARCHIVE
+
+from ._city_folders import IMAGE_END, IMAGES, find_part, homes
+from ._evaluation import FISHYSCAPES, Bundled, Source
+from ._files import Pair, find_folder
+from .lost_and_found import HOMES, IMAGES_ARCHIVE
 
 _SPLITS = ("test", "train")
 

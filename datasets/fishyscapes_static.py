@@ -14,10 +14,11 @@ from torch import Tensor
 from benchmark.data import Download, Policy
 from benchmark.errors import BenchmarkError
 from benchmark.images import find_images, natural
-from datasets._city_folders import IMAGE_END, IMAGES, find_part, homes
-from datasets._evaluation import FISHYSCAPES, Bundled, Source
-from datasets._files import Pair, find_folder, pair_up
-from datasets.cityscapes import IMAGES_ARCHIVE
+
+from ._city_folders import IMAGE_END, IMAGES, find_part, homes
+from ._evaluation import FISHYSCAPES, Bundled, Source
+from ._files import Pair, find_folder, pair_up
+from .cityscapes import IMAGES_ARCHIVE
 
 
 class FishyscapesStatic(Bundled):

@@ -11,7 +11,8 @@ from typing import Any
 from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset, DatasetCard, LightTraining, Policy
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
-from datasets._files import FileDataset, pair_up
+
+from ._files import FileDataset, pair_up
 
 _TEXTS = ("title", "trained_on", "note", "licence", "citation", "url")
 _KEYS = (*_TEXTS, "classes", "palette", "network", "scales", "labels", "splits", "light")
@@ -111,7 +112,7 @@ class Folder(FileDataset):
             content = tomllib.loads(self._file.read_text(encoding="utf-8"))
         except OSError:
             raise BenchmarkError(
-                f"{self._file} is missing; write it as `python -c 'import datasets.folder as f; help(f.Folder)'` shows."
+                f"{self._file} is missing; write it as `python -m pydoc benchmark.datasets.folder` shows."
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise self._wrong(str(error)) from None

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from benchmark.data import ANOMALY, IGNORE, Download
 from benchmark.errors import BenchmarkError
-from datasets._city_folders import IMAGE_END, find_split, homes, some_file
-from datasets._evaluation import EvaluationOnly
-from datasets._files import Pair, pair_up
+
+from ._city_folders import IMAGE_END, find_split, homes, some_file
+from ._evaluation import EvaluationOnly
+from ._files import Pair, pair_up
 
 HOMES = ("lost_and_found", "dataset_LostAndFound")
 """Names of the folder that the archives are unpacked into."""

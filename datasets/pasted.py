@@ -13,7 +13,8 @@ import torch
 from benchmark.data import ANOMALY, Dataset, DatasetCard, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
-from datasets._objects import make
+
+from ._objects import make
 
 _VERSION = 1
 

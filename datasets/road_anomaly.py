@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from benchmark.data import ANOMALY, Download
-from datasets._evaluation import Bundled
+
+from ._evaluation import Bundled
 
 
 class RoadAnomaly(Bundled):

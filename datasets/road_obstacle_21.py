@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from benchmark.data import Download
-from datasets._evaluation import SMIYC, Bundled, validation_members
+
+from ._evaluation import SMIYC, Bundled, validation_members
 
 
 class RoadObstacle21(Bundled):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data import ANOMALY, DatasetCard, Download, Policy
-from datasets._files import FileDataset, pair_up, plain
+
+from ._files import FileDataset, pair_up, plain
 
 _FOLDERS = {"train": ("train", "training"), "val": ("train", "validation"), "test": ("test", "test")}
 

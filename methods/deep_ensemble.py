@@ -10,7 +10,8 @@ from torch import Tensor
 
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
-from methods._confidence import negative_log_max
+
+from ._confidence import negative_log_max
 
 
 class DeepEnsemble(Method):

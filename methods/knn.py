@@ -13,7 +13,8 @@ from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.recipe import digest
 from benchmark.training import FitData
-from methods._cells import cell_features, cell_labels
+
+from ._cells import cell_features, cell_labels
 
 CHUNK = 1 << 24
 """Distances computed at a time (64 MiB), whatever the sizes of bank and image."""

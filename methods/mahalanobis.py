@@ -11,7 +11,8 @@ from benchmark.errors import BenchmarkError
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.training import FitData
-from methods._cells import cell_features, cell_labels
+
+from ._cells import cell_features, cell_labels
 
 RIDGE = 1e-6
 """Added to the diagonal, as a share of the mean variance: features behind a ReLU hardly vary in some directions."""

@@ -12,7 +12,8 @@ from benchmark.errors import BenchmarkError
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec, ScaleOutputs
 from benchmark.recipe import digest
-from methods._confidence import negative_log_max
+
+from ._confidence import negative_log_max
 
 CRITERIA = ("msp", "entropy", "mutual_information", "variance")
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from benchmark.method import Batch, Method, Networks
-from methods._confidence import negative_log_max
+
+from ._confidence import negative_log_max
 
 
 class MSP(Method):

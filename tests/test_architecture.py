@@ -13,11 +13,13 @@ FOR_PLUGINS = set(
     "data images network method registry training recipe errors blocks machine progress distributed".split()
 )
 """What of the harness a method, a dataset or a network may use."""
-SOURCES = sorted(p for package in ("benchmark", "methods", "datasets") for p in (HOME / package).rglob("*.py"))
+PLUGINS = ("methods", "datasets")
+SOURCES = sorted(p for package in ("benchmark", *PLUGINS) for p in (HOME / package).rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
     parts = path.relative_to(HOME).with_suffix("").parts
+    parts = ("benchmark", *parts) if parts[0] in PLUGINS else parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -41,7 +43,7 @@ def imported(nodes, path: Path):
             source = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
                 full = f"{source}.{alias.name}"
-                yield full if full in MODULES else source
+                yield full if full in MODULES or full in map("benchmark.{}".format, PLUGINS) else source
 
 
 def at_module_level(module: ast.Module):
@@ -60,27 +62,30 @@ def at_module_level(module: ast.Module):
 
 def is_plugin(path: Path) -> bool:
     top = path.relative_to(HOME).parts
-    inside = top[0] in ("methods", "datasets") or top[:2] == ("benchmark", "networks")
+    inside = top[0] in PLUGINS or top[:2] == ("benchmark", "networks")
     return inside and top != ("benchmark", "networks", "__init__.py")
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if is_plugin(p)], ids=name_of)
 def test_plugins_use_only_the_part_of_the_harness_that_is_for_them(path):
-    own = name_of(path).split(".")[0]
+    own = name_of(path).split(".")[1]
     for name in imported(ast.walk(tree(path)), path):
         parts = name.split(".")
-        if parts[0] == "benchmark" and own != "benchmark":
-            assert len(parts) > 1 and parts[1] in FOR_PLUGINS, f"{path} imports {name}"
-        elif parts[0] == "benchmark":
-            assert parts[1] in FOR_PLUGINS | {"networks"}, f"{path} imports {name}"
-        elif parts[0] in ("methods", "datasets"):
-            assert parts[0] == own, f"{path} imports {name}"
+        if parts[0] == "benchmark":
+            assert len(parts) > 1 and parts[1] in FOR_PLUGINS | {own}, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.is_relative_to(HOME / "benchmark")], ids=name_of)
 def test_the_harness_knows_no_plugin(path):
     for name in imported(ast.walk(tree(path)), path):
-        assert name.split(".")[0] not in ("methods", "datasets", "tests"), f"{path} imports {name}"
+        assert not set(name.split(".")[:2]) & {*PLUGINS, "tests"}, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *sorted((HOME / "tests").rglob("*.py"))], ids=lambda p: p.name)
+def test_plugins_are_imported_below_benchmark(path):
+    """``methods.msp`` would be a second copy of ``benchmark.methods.msp``, whose classes are others."""
+    for name in imported(ast.walk(tree(path)), path):
+        assert name.split(".")[0] not in PLUGINS, f"{path} imports {name}, not benchmark.{name}"
 
 
 def test_no_circular_imports():

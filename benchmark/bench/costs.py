@@ -18,7 +18,7 @@ from benchmark.bench.stand_in import SIZE, StandIn
 from benchmark.bench.step_timer import CutShort, StepTimer, reason
 from benchmark.cost_meter import CostMeter, clear, now
 from benchmark.data import Batch
-from benchmark.machine import Machine
+from benchmark.machine import Machine, products
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
 from benchmark.records.costs import Costs, MethodCost
@@ -239,7 +239,8 @@ class _Bench:
     def _attempt(self, entries: Sequence[Entry], what: str, work: Callable[[], object]) -> bool:
         """Do something on which rows depend; where it fails, keep and print why, and go on."""
         try:
-            work()
+            with products(self.device, self.machine.precision):  # a training sets its own
+                work()
             return True
         except Exception as error:  # whatever a plugin or the device raises
             sentence = f"{what}: {reason(error, self.device)}"

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmark.errors import BenchmarkError
+
 Handler = Callable[[argparse.Namespace], int]
 """Runs a verb and returns the exit code."""
 
@@ -38,15 +40,28 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
     return parser
 
 
-def data(parser: argparse.ArgumentParser, default: str = "auto", several: bool = False) -> None:
+def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Which dataset, and where."""
     parser.add_argument(
         "--dataset",
-        default=default,
+        default="auto",
         metavar="A,B" if several else "NAME",
         help=f"dataset{'s' * several}, with options as name:key=value (default: %(default)s)",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+
+
+def existing(results: Path) -> Path:
+    """A folder of results that is to be read.
+
+    Raises:
+        BenchmarkError: there is none.
+    """
+    if not results.is_dir():
+        raise BenchmarkError(
+            f"There is no folder {results}; `python -m benchmark run` makes records in runs: add `--results runs`."
+        )
+    return results
 
 
 def out(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +81,7 @@ def work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train-precision",
         default="auto",
-        choices=("auto", "fp32", "bf16"),
+        choices=("auto", "fp32", "tf32", "bf16"),
         help="arithmetic of the training (default: bf16 where the hardware has it)",
     )
     parser.add_argument(
@@ -126,8 +141,8 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
     parser.add_argument(
         "--precision",
         default="fp32",
-        choices=("fp32", "bf16"),
-        help="arithmetic of the evaluation (default: %(default)s)",
+        choices=("fp32", "tf32", "bf16"),
+        help="arithmetic of the evaluation; tf32 on CUDA only (default: %(default)s)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")

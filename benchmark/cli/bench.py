@@ -16,15 +16,21 @@ def add(verbs) -> None:
         verbs,
         "bench",
         bench,
-        "measure the suite's own speed and accuracy, or what every row of the paper's table costs on this machine",
+        "measure the suite's own speed and accuracy, or what every row of the paper's table costs on this machine, or "
+        "compare a GPU with the CPU",
         """
 bench metrics
 bench pooled
+bench devices --methods msp,dicnet
 bench costs
 bench costs --write results
 bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     )
-    parser.add_argument("what", choices=("metrics", "pooled", "costs"), help="the other options are those of costs")
+    parser.add_argument(
+        "what",
+        choices=("metrics", "pooled", "devices", "costs"),
+        help="the other options are those of costs; devices takes --methods and --device",
+    )
     parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
     parser.add_argument(
         "--dataset",
@@ -46,7 +52,7 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     parser.add_argument(
         "--precision",
         default="auto",
-        choices=("auto", "fp32", "bf16"),
+        choices=("auto", "fp32", "tf32", "bf16"),
         help="arithmetic of training and evaluation (default: bf16 where the hardware has it)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="threads that load images (default: by device)")
@@ -56,8 +62,19 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Print a table of speed, of accuracy or of costs."""
-    return _costs(arguments) if arguments.what == "costs" else _metrics(arguments)
+    """Print a table of speed, of accuracy, of devices or of costs."""
+    return {"costs": _costs, "devices": _devices}.get(arguments.what, _metrics)(arguments)
+
+
+def _devices(arguments: argparse.Namespace) -> int:
+    """Print how far a GPU's scores are from the CPU's; 1 where something broke."""
+    from benchmark.bench.devices import bench_devices, require, terminal
+    from benchmark.run.options import split_calls
+
+    device = require(arguments.device)
+    rows = bench_devices(split_calls(arguments.methods, "common"), device, say=_say)
+    print(f"\n{terminal(rows, device)}")
+    return int(any(row.failed for row in rows))
 
 
 def _metrics(arguments: argparse.Namespace) -> int:

@@ -21,14 +21,22 @@ def add(verbs) -> None:
         "try a plugin against the contract of its kind",
         """
 check msp
-check my_method --plugin my_method.py""",
+check my_method --plugin my_method.py
+check my_method --plugin my_method.py --device cuda""",
     )
     parser.add_argument("name", help="method, dataset or network")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="where a method or network is tried: cpu (default), cuda, cuda:1 or auto; on CUDA its scores are also "
+        "compared with those on the CPU",
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Print every clause of the contract and whether the plugin keeps it."""
+    from benchmark.machine import Machine
     from benchmark.networks import split_arch
     from benchmark.registry import DATASETS, METHODS, NETWORKS, parse_call
     from benchmark.run.contract import Finding, check_dataset, check_method, check_network
@@ -36,12 +44,13 @@ def check(arguments: argparse.Namespace) -> int:
 
     root = data_root(arguments.data)
     name, _ = parse_call(arguments.name)
+    device = str(Machine.choose(arguments.device, progress=False).device)
     if METHODS.canonical(name) in METHODS.names():
-        findings = check_method(arguments.name)
+        findings = check_method(arguments.name, device)
     elif DATASETS.canonical(name) in DATASETS.names():
         findings = check_dataset(arguments.name, root)
     elif split_arch(name)[0] in NETWORKS.names():
-        findings = check_network(name)
+        findings = check_network(name, device)
     else:
         raise BenchmarkError(f"There is no plugin '{name}'; `python -m benchmark list` shows what exists.")
     failed = 0

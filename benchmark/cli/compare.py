@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import verb
+from benchmark.cli.arguments import existing, verb
 
 
 def add(verbs) -> None:
@@ -39,5 +39,5 @@ def compare(arguments: argparse.Namespace) -> int:
     """Print a pair of methods, or a matrix of all of a data set."""
     from benchmark.leaderboard.compare import compare as compare_records
 
-    print(compare_records(arguments.results, arguments.methods, arguments.dataset, arguments.network))
+    print(compare_records(existing(arguments.results), arguments.methods, arguments.dataset, arguments.network))
     return 0

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmark.cli.arguments import verb
+from benchmark.cli.arguments import existing, verb
 from benchmark.errors import BenchmarkError
 
 
@@ -26,7 +26,7 @@ table --results runs --no-readme""",
         type=Path,
         default=Path("results"),
         metavar="DIR",
-        help="folder with published/ and records/ (default: %(default)s)",
+        help="folder with records/, and published/ unless it is the one that comes along (default: %(default)s)",
     )
     parser.add_argument(
         "--readme",
@@ -53,6 +53,7 @@ def table(arguments: argparse.Namespace) -> int:
     readme = None if arguments.no_readme else arguments.readme
     if arguments.adopt and not arguments.check:
         _adopt(arguments)
+    existing(arguments.results)
     if arguments.check:
         return _check(arguments.results, readme)
     for path in generate.write(arguments.results, readme):

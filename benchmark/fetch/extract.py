@@ -155,7 +155,7 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> list[_Member]:
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(_BLOCK) != bytes(_BLOCK):
         raise BadArchive(f"{archive.name} is truncated: it has no end mark")
-    return _resolved(archive, files, links)
+    return _resolved(files, links)
 
 
 def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[_Member]:
@@ -175,10 +175,10 @@ def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[_Member]:
         else:
             files[path] = _Member(path, info.file_size, lambda info=info: file.open(info))
         _bound(archive, len(files) + len(links))
-    return _resolved(archive, files, links)
+    return _resolved(files, links)
 
 
-def _resolved(archive: Path, files: Mapping[str, _Member], links: Mapping[str, str]) -> list[_Member]:
+def _resolved(files: Mapping[str, _Member], links: Mapping[str, str]) -> list[_Member]:
     """Files, and links to files as files; a link to a link or to a folder leads to nothing and is left out."""
     copies = [_Member(path, files[to].size, files[to].open) for path, to in links.items() if to in files]
     return [*files.values(), *copies]

@@ -31,7 +31,7 @@ COSTS_ABSENT = "Not measured yet: `python -m benchmark bench costs --write resul
 def render(results: Path) -> dict[Path, str]:
     """Every generated file below the results folder with its text; records that cannot be read are left out."""
     results = Path(results)
-    made = boards(read_all(results)[0], read_published(results))
+    made = _boards(results)
     tables = results / "tables"
     files = {results / "LEADERBOARD.md": _page(made, read_costs(results))}
     for board in made:
@@ -51,7 +51,7 @@ def render_readme(results: Path, text: str, name: str = "README.md") -> str:
     Raises:
         BenchmarkError: a marker is missing, doubled or in the wrong order.
     """
-    made = boards(read_all(results)[0], read_published(results))
+    made = _boards(results)
     shown = [b for b in made if (b.blocks[0].network or b.blocks[0].published) and ":" not in b.name]
     parts = [_section(b, compact=True) for b in shown]
     text = _between(text, BEGIN, END, [*parts, LEGEND] if parts else ["Nothing is measured yet."], name)
@@ -59,6 +59,11 @@ def render_readme(results: Path, text: str, name: str = "README.md") -> str:
         costs = read_costs(results)
         text = _between(text, COSTS_BEGIN, COSTS_END, [costs_tables(costs) if costs else COSTS_ABSENT], name)
     return text
+
+
+def _boards(results: Path) -> list[Board]:
+    records = read_all(results)[0]
+    return boards(records, read_published(results, {record.dataset.name for record in records}))
 
 
 def _between(text: str, begin: str, end: str, parts: Sequence[str], name: str) -> str:

@@ -106,7 +106,7 @@ def contact_sheet(
                 axes.imshow(shown, cmap=HEAT, vmin=low, vmax=high)
                 _outline(axes, row.labels)
             _inscribe(axes, row.title if column == 0 else row.remarks.get(head, ""))
-    _foot(figure, page, note)
+    _foot(figure, page)
     save_figure(figure, path)
 
 
@@ -205,8 +205,8 @@ def _inscribe(axes, text: str) -> None:
         axes.annotate(text, **place, fontsize=TINY, color="white", bbox=patch)
 
 
-def _foot(figure, page: _Page, note: str) -> None:
-    """Colour bar, legend and note."""
+def _foot(figure, page: _Page) -> None:
+    """Colour bar, legend and the page's note."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.patches import Rectangle
 

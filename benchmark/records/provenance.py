@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-_HOME = Path(__file__).resolve().parents[2]
+from benchmark import HOME
+
 _CODE = ("benchmark", "methods", "datasets", "pyproject.toml")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 
@@ -28,7 +29,7 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=dict)  # package -> version; "python" and "benchmark" among them
     device: str = ""  # accelerator as its driver calls it, or "cpu"
     cpu: str = ""  # processor model
-    precision: str = "fp32"  # arithmetic of the forward passes: "fp32" or "bf16" (autocast)
+    precision: str = "fp32"  # arithmetic of the forward passes: "fp32", "tf32" or "bf16" (autocast)
     threads: int = 1  # CPU threads of torch
     date: str = ""  # UTC, ISO 8601, seconds
     command: str = ""  # command line as typed; absolute paths are cut to ".../name"
@@ -39,11 +40,11 @@ def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
 
     Args:
         device: torch device the networks run on ("cpu", "cuda", "cuda:1").
-        precision: "fp32" or "bf16".
+        precision: "fp32", "tf32" or "bf16".
     """
     import torch
 
-    commit, dirty = git_state(_HOME)
+    commit, dirty = git_state(HOME)
     return Provenance(
         commit=commit,
         dirty=dirty,

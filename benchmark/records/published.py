@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark import HOME
 from benchmark.errors import BenchmarkError
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+RESULTS = HOME / "results"
 """The results folder that comes with this code, whose ``published/`` is installed, too."""
 
 _COLUMNS = (
@@ -68,14 +70,22 @@ class Published:
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> title, note, constant_aupr
 
 
-def read_published(results: Path) -> Published:
-    """Read the published numbers; a results folder without any is fine.
+def read_published(results: Path, measured: Collection[str] = ()) -> Published:
+    """Read the published numbers of a results folder.
+
+    Args:
+        results: folder with or without ``published/``.
+        measured: datasets whose published numbers come from this code's own results where the folder has none.
 
     Raises:
         BenchmarkError: a column is missing or a value is no number; the sentence names file and line.
     """
     folder = Path(results) / "published"
-    rows = {path.stem: _read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    paths = sorted(folder.glob("*.csv"))
+    if not folder.is_dir():
+        folder = RESULTS / "published"
+        paths = [path for path in sorted(folder.glob("*.csv")) if path.stem in measured]
+    rows = {path.stem: _read_csv(path) for path in paths}
     about = folder / "datasets.toml"
     try:
         datasets = tomllib.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}

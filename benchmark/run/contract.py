@@ -12,15 +12,18 @@ import torch
 
 from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, DatasetCard, Policy, Sample, collate
 from benchmark.errors import BenchmarkError
-from benchmark.machine import Machine
-from benchmark.network import NetworkSpec
+from benchmark.machine import Machine, arithmetic, check_precision, products
+from benchmark.method import Method
+from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
 from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.registry import DATASETS, METHODS, parse_call
 from benchmark.run.options import Options
 from benchmark.run.setup import Setup, resolve_recipe
-from benchmark.run.workshop import Workshop
+from benchmark.run.workshop import Entry, Workshop
 
+TOLERANCE = 1e-3
+"""How far float32 scores of a device may be from those of the CPU, as a share of the range of the latter."""
 SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}
 
 
@@ -64,30 +67,27 @@ class Toy(Dataset):
         return f"toy-{self.split}"
 
 
-def check_method(call: str) -> Iterator[Finding]:
+def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
     """Fit a method for one step on toy images with an untrained network, and score with it.
 
     Args:
         call: name with options.
+        device: where; on another than the CPU, the same fit also scores there, and the two are compared.
     """
     with tempfile.TemporaryDirectory() as folder:
         method = METHODS.create(call)
         yield Finding("is constructed without required arguments")
         unknown = ", ".join(sorted(set(method.light) - set(method.recipes)))
         yield Finding("declares light versions of its own recipes only", unknown and f"it trains no {unknown}")
-        workshop = toy_workshop(Path(folder), tuple(method.recipes))
-        entry = workshop.entry(method)
-        method = entry.method
-        _untrained(workshop, [spec.checkpoint for spec in entry.specs])
-        workshop.prepare([entry])
+        workshop = toy_workshop(Path(folder), tuple(method.recipes), device)
+        entry = prepared(workshop, method, untrained=True)
         yield Finding("needs, builds and fits", entry.error)
         if entry.error:
             return
-        (batch,) = collate([workshop.setup.test[i] for i in range(3)])
+        batch = toy_batch(workshop)
 
         def score(images: Batch) -> torch.Tensor:
-            with torch.no_grad():
-                return method.score(images, entry.networks)
+            return scores_of(workshop, entry, images)
 
         before = batch.images.clone()
         try:
@@ -108,14 +108,20 @@ def check_method(call: str) -> Iterator[Finding]:
         blind = Batch(batch.ids, batch.images, torch.full_like(batch.labels, 255))
         yield _same("does not look at the labels", scores, score(blind))
         if method.fitted:
-            again = workshop.entry(METHODS.create(call))
-            workshop.prepare([again])
+            again = prepared(workshop, METHODS.create(call))
             clause = "what was fitted comes back from its file"
             if again.error:
                 yield Finding(clause, again.error)
             else:
-                method, entry = again.method, again
+                entry = again
                 yield _same(clause, scores, score(collate_again(batch)))
+        if workshop.setup.machine.device.type != "cpu":
+            beside = toy_workshop(Path(folder), tuple(method.recipes))
+            entry = prepared(beside, METHODS.create(call))
+            if entry.error:
+                yield Finding("scores on the CPU, too", entry.error)
+            else:
+                yield _as_on_the_cpu(scores_of(beside, entry, toy_batch(beside)), scores)
 
 
 def check_dataset(call: str, root: Path) -> Iterator[Finding]:
@@ -148,11 +154,23 @@ def check_dataset(call: str, root: Path) -> Iterator[Finding]:
     yield Finding("metadata is complete", f"{', '.join(missing)} missing" if missing else "")
 
 
-def check_network(arch: str) -> Iterator[Finding]:
-    """Run an untrained network on images whose sides are no multiples of anything."""
+def check_network(arch: str, device: str = "cpu") -> Iterator[Finding]:
+    """Run an untrained network on images whose sides are no multiples of anything, elsewhere also on the CPU."""
     network = build_network(arch, 5).eval()
     yield Finding("is built")
     images = torch.randint(0, 256, (2, 3, 60, 92), dtype=torch.uint8)
+    chosen = Machine.choose(device, progress=False).device
+    with products(chosen, "fp32"):
+        if chosen.type != "cpu":
+            with torch.no_grad():
+                expected = network.segment(images).logits
+            network, images = network.to(chosen), images.to(chosen)
+            with torch.no_grad():
+                yield _as_on_the_cpu(expected, network.segment(images).logits, "logits")
+        yield from _run_network(network, images)
+
+
+def _run_network(network: Network, images: torch.Tensor) -> Iterator[Finding]:
     with torch.no_grad():
         for scale in (0,) if network.size else (0, 40):
             out = network.segment(images, scale, taps=tuple(network.channels))
@@ -176,16 +194,37 @@ def check_network(arch: str) -> Iterator[Finding]:
     yield Finding("trains", _unless(has_gradient, "no parameter has a gradient"))
 
 
-def toy_workshop(folder: Path, tasks: tuple[str, ...]) -> Workshop:
+def toy_workshop(folder: Path, tasks: tuple[str, ...], device: str = "cpu", precision: str = "fp32") -> Workshop:
     """A workshop on the toy images in which every training lasts one step."""
-    options = Options(
-        out=folder, progress=False, device="cpu", recipe={task: SHORT for task in ("segmentation", *tasks)}
-    )
+    machine = Machine.choose(device, progress=False)
+    recipe = {task: SHORT for task in ("segmentation", *tasks)}
+    options = Options(out=folder, progress=False, device=device, precision=precision, recipe=recipe)
+    check_precision(machine.device, precision)
     train, val, test = (Toy(name, folder) for name in ("train", "val", "test"))
     recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train, options)
     base = NetworkSpec(train.policy.network, train.label, len(train.classes), recipe, data=train.fingerprint())
-    machine = Machine.choose("cpu", progress=False)
     return Workshop(Setup(options, test.label, test, train, val, base, machine), say=lambda text: None)
+
+
+def prepared(workshop: Workshop, method: Method, untrained: bool = False) -> Entry:
+    """A method fitted or loaded; `untrained` stores initial weights as those of its networks before."""
+    entry = workshop.entry(method)
+    if untrained:
+        _untrained(workshop, [spec.checkpoint for spec in entry.specs])
+    workshop.prepare([entry])
+    return entry
+
+
+def toy_batch(workshop: Workshop) -> Batch:
+    """Three test images on the workshop's device."""
+    (batch,) = collate([workshop.setup.test[i] for i in range(3)])
+    return batch.to(workshop.setup.machine.device)
+
+
+def scores_of(workshop: Workshop, entry: Entry, batch: Batch) -> torch.Tensor:
+    """What the method gives, as it is."""
+    with torch.no_grad(), arithmetic(workshop.pool.device, workshop.pool.precision):
+        return entry.method.score(batch, entry.networks)
 
 
 def _untrained(workshop: Workshop, specs: list[NetworkSpec]) -> None:
@@ -210,6 +249,15 @@ def _same(clause: str, first: torch.Tensor, second: torch.Tensor) -> Finding:
     gap = float((first - second).abs().max())
     scale = float(first.abs().max())
     return Finding(clause, _unless(gap <= 1e-4 * max(scale, 1e-6), f"they differ by up to {gap:.3g}"))
+
+
+def _as_on_the_cpu(expected: torch.Tensor, found: torch.Tensor, what: str = "scores") -> Finding:
+    gap = float((expected.double() - found.double().cpu()).abs().max())
+    share = gap / max(float(expected.max() - expected.min()), 1e-12)
+    clause = f"{what} are those of the CPU to {TOLERANCE:g} of their range"
+    return Finding(
+        f"{clause} (largest difference {share:.2g})", _unless(share <= TOLERANCE, f"they differ by {gap:.3g}")
+    )
 
 
 def _unless(good: bool, otherwise: str) -> str:

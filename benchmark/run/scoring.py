@@ -7,6 +7,7 @@ from torch import Tensor
 
 from benchmark.data import Batch, Sample
 from benchmark.errors import BenchmarkError, in_words
+from benchmark.machine import arithmetic
 from benchmark.network import NetworkSpec
 from benchmark.run.workshop import Entry, Workshop
 
@@ -40,7 +41,7 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
         pool.outputs(spec, batch)
     clock = next(iter(pool.clocks.values()))
     shared, start = pool.seconds(), clock.now()
-    with torch.no_grad(), torch.autocast(pool.device.type, torch.bfloat16, enabled=pool.precision == "bf16"):
+    with torch.no_grad(), arithmetic(pool.device, pool.precision):
         scores = entry.method.score(batch, entry.networks)
     seconds = clock.now() - start - (pool.seconds() - shared)
     if not isinstance(scores, Tensor) or tuple(scores.shape) != tuple(batch.labels.shape):

@@ -91,7 +91,7 @@ def assemble(
         resolved: what :func:`benchmark.run.given_network.resolve` made of the network's name, where it was asked.
         labels: what the outputs of a network with weights of its own are.
     """
-    from benchmark.machine import Machine
+    from benchmark.machine import Machine, check_precision
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import resolve
 
@@ -121,6 +121,7 @@ def assemble(
         weights=own.digest if own else "",
     )
     machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
+    check_precision(machine.device, options.precision)
     return Setup(options, test.label, test, train, val, base, machine, own)
 
 

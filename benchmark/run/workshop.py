@@ -14,6 +14,7 @@ import torch
 from benchmark.data import Dataset
 from benchmark.derived import Resized, VoidAsClass
 from benchmark.errors import BenchmarkError, in_words
+from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import build_network
@@ -267,7 +268,8 @@ class Workshop:
         if all(e.error for e in entries):
             return
         try:
-            work()
+            with products(self.pool.device, self.pool.precision):  # a training sets its own
+                work()
         except Exception as error:  # whatever a plugin raises must not take the others down
             sentence = in_words(error)
             for entry in entries:

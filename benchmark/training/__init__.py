@@ -2,7 +2,7 @@
 
 from benchmark.training.estimate import estimate_seconds, evaluation_seconds, forward_flops
 from benchmark.training.fitdata import FitData
-from benchmark.training.loader import Cached, cached, native_batches
+from benchmark.training.loader import cached, native_batches
 from benchmark.training.loop import Report, train
 from benchmark.training.schedule import learning_rate_factor, run_seed, seeded, steps_per_epoch
 from benchmark.training.segmentation import Segmentation
@@ -10,7 +10,6 @@ from benchmark.training.state import clear_states
 from benchmark.training.task import Task
 
 __all__ = [
-    "Cached",
     "FitData",
     "Report",
     "Segmentation",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.machine import Machine
+from benchmark.machine import Machine, autocast, products
 from benchmark.network import scaled_size
 from benchmark.recipe import Recipe
 from benchmark.training.schedule import steps_per_epoch
@@ -71,7 +71,7 @@ def evaluation_seconds(flops: float, images: int, device: torch.device, precisio
         flops: of all forwards of one image.
         images: their number.
         device: where.
-        precision: "fp32" or "bf16".
+        precision: of :data:`benchmark.machine.PRECISIONS`.
     """
     return images * flops / _throughput(device, precision)
 
@@ -88,9 +88,10 @@ def _throughput(device: torch.device, precision: str) -> float:
     flops = 3 * 2 * 2 * batch * side**2 * width**2 * 9
 
     def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            loss = model(inputs.requires_grad_()).float().mean()
-        loss.backward()
+        with products(device, precision):
+            with autocast(device, precision):
+                loss = model(inputs.requires_grad_()).float().mean()
+            loss.backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

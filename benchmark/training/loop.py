@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmark.data import Dataset
 from benchmark.distributed import rank, world
 from benchmark.errors import BenchmarkError
-from benchmark.machine import Machine
+from benchmark.machine import Machine, products
 from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
 from benchmark.training.loader import cached, native_batches, training_batches
@@ -123,7 +123,7 @@ class _Run:
             train_set = cached(self.train_set, self.machine)
             self.val_set = cached(self.val_set, self.machine) if self.val_set is not None else None
             progress = Progress(self.title, journal.step, self.steps, self.machine)
-            exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+            exact = products(self.machine.device, self.machine.precision, repeatable=True)
             try:
                 with exact, seeded(self.recipe):
                     self._steps(train_set, progress)

@@ -23,7 +23,7 @@ def seeded(recipe: Recipe, step: int = 0) -> Iterator[None]:
 
     Build what will be trained inside ``with seeded(recipe):``, so that it starts from the same weights every time.
     """
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() and torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices):
         seed_step(recipe, step)
         yield

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark.data import Batch
 from benchmark.distributed import average_gradients
 from benchmark.errors import BenchmarkError
-from benchmark.machine import Machine
+from benchmark.machine import Machine, autocast
 from benchmark.recipe import Recipe
 
 
@@ -81,8 +81,8 @@ class Task(nn.Module, ABC):
     def autocast(self) -> torch.autocast:
         """Context of a forward pass at the training's precision; the inherited :meth:`step` sets it around the loss."""
         if self.machine is None:
-            return torch.autocast("cpu", torch.bfloat16, enabled=False)
-        return torch.autocast(self.machine.device.type, torch.bfloat16, enabled=self.machine.precision == "bf16")
+            return autocast(torch.device("cpu"), "fp32")
+        return autocast(self.machine.device, self.machine.precision)
 
 
 def make_optimiser(module: nn.Module, recipe: Recipe, lr: float | None = None) -> torch.optim.Optimizer:

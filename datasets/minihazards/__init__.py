@@ -14,8 +14,9 @@ import torch
 
 from benchmark.data import Dataset, DatasetCard, LightTraining, Policy, Sample
 from benchmark.errors import BenchmarkError
-from datasets.minihazards import scene
-from datasets.minihazards.classes import NAMES, PALETTE
+
+from . import scene
+from .classes import NAMES, PALETTE
 
 
 class MiniHazards(Dataset):

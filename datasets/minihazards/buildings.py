@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.minihazards.classes import Label
-from datasets.minihazards.mesh import Array, Mesh, ball, box, join, panels, surface
-from datasets.minihazards.towns import Town
+from .classes import Label
+from .mesh import Array, Mesh, ball, box, join, panels, surface
+from .towns import Town
 
 LENGTH = 12.0
 """Metres along the street of every model; whoever places it stretches it to the lot."""

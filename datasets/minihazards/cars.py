@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from datasets.minihazards.classes import Label
-from datasets.minihazards.mesh import Array, Mesh, box, disc, join, panels, surface, tube
-from datasets.minihazards.towns import Town
+from .classes import Label
+from .mesh import Array, Mesh, box, disc, join, panels, surface, tube
+from .towns import Town
 
 _CAR = Label.CAR
 _GLASS = (58, 70, 82)

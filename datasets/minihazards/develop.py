@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.minihazards import noise
-from datasets.minihazards.classes import Label
+from . import noise
+from .classes import Label
 
 _ROUGHNESS = np.zeros(256, np.float32)
 """Contrast of the texture of a label, as a share of its brightness."""

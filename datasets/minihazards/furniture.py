@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.minihazards.classes import Label
-from datasets.minihazards.mesh import Mesh, ball, box, disc, join, lathe, panels, tube
-from datasets.minihazards.towns import Town
+from .classes import Label
+from .mesh import Mesh, ball, box, disc, join, lathe, panels, tube
+from .towns import Town
 
 _RED, _BLUE, _WHITE, _YELLOW, _BLACK = (198, 32, 38), (30, 84, 168), (240, 240, 236), (240, 196, 40), (34, 34, 36)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.minihazards.classes import Label
-from datasets.minihazards.light import Light
-from datasets.minihazards.mesh import Array, Mesh, surface
-from datasets.minihazards.towns import Town
+from .classes import Label
+from .light import Light
+from .mesh import Array, Mesh, surface
+from .towns import Town
 
 KERB = 0.14
 """Height of the sidewalk over the road in metres."""

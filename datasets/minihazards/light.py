@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.minihazards.towns import Weather
+from .towns import Weather
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from datasets.minihazards.classes import Label
+from .classes import Label
 
 Array = NDArray[np.float32]
 

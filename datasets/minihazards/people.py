@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.minihazards.classes import Label
-from datasets.minihazards.mesh import Mesh, ball, box, join, tube
-from datasets.minihazards.towns import Town
+from .classes import Label
+from .mesh import Mesh, ball, box, join, tube
+from .towns import Town
 
 _SKIN = np.array([(232, 190, 160), (198, 150, 116), (140, 98, 72), (96, 66, 50)], np.float32)
 _HAIR = np.array([(40, 32, 28), (92, 64, 42), (160, 124, 76), (150, 150, 148)], np.float32)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.minihazards.mesh import Array, Mesh
+from .mesh import Array, Mesh
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.minihazards.classes import Label
-from datasets.minihazards.mesh import Mesh, ball, join, surface, tube
-from datasets.minihazards.towns import Town
+from .classes import Label
+from .mesh import Mesh, ball, join, surface, tube
+from .towns import Town
 
 _GREEN = Label.VEGETATION
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.minihazards.camera import NEAR, Camera
-from datasets.minihazards.light import Light
-from datasets.minihazards.mesh import Array, Mesh, join
-from datasets.minihazards.placing import Placed, outlines, place
+from .camera import NEAR, Camera
+from .light import Light
+from .mesh import Array, Mesh, join
+from .placing import Placed, outlines, place
 
 SUPERSAMPLING = 2
 SUBPIXEL_BITS = 4

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.minihazards import raster, surroundings
-from datasets.minihazards.anomalies import add_anomalies
-from datasets.minihazards.camera import Camera
-from datasets.minihazards.classes import Label
-from datasets.minihazards.develop import develop
-from datasets.minihazards.ground import LANE, Profile, ground
-from datasets.minihazards.light import Light
-from datasets.minihazards.mesh import Mesh
-from datasets.minihazards.placing import Placed
-from datasets.minihazards.street import Street
-from datasets.minihazards.towns import SPLIT_TOWNS, TOWNS, Town
+from . import raster, surroundings
+from .anomalies import add_anomalies
+from .camera import Camera
+from .classes import Label
+from .develop import develop
+from .ground import LANE, Profile, ground
+from .light import Light
+from .mesh import Mesh
+from .placing import Placed
+from .street import Street
+from .towns import SPLIT_TOWNS, TOWNS, Town
 
 VERSION = "1"
 """Changes whenever a pixel changes; part of the seed and of the fingerprint."""

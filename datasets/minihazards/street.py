@@ -6,12 +6,12 @@ from bisect import bisect
 
 import numpy as np
 
-from datasets.minihazards import buildings, cars, furniture, people, plants
-from datasets.minihazards.catalogue import VARIANTS, Builder, model
-from datasets.minihazards.ground import END, KERB, LANE, Profile
-from datasets.minihazards.mesh import Mesh
-from datasets.minihazards.placing import Placed
-from datasets.minihazards.towns import Town
+from . import buildings, cars, furniture, people, plants
+from .catalogue import VARIANTS, Builder, model
+from .ground import END, KERB, LANE, Profile
+from .mesh import Mesh
+from .placing import Placed
+from .towns import Town
 
 FINE = 24.0
 """Metres up to which details are drawn."""

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.minihazards import noise
-from datasets.minihazards.camera import NEAR, Camera
-from datasets.minihazards.light import Light
-from datasets.minihazards.mesh import Array
-from datasets.minihazards.placing import Placed, footprints, outlines
-from datasets.minihazards.raster import SUBPIXEL_BITS, SUPERSAMPLING, fixed_point
+from . import noise
+from .camera import NEAR, Camera
+from .light import Light
+from .mesh import Array
+from .placing import Placed, footprints, outlines
+from .raster import SUBPIXEL_BITS, SUPERSAMPLING, fixed_point
 
 SHADOW_REACH = 60.0
 """Metres beyond which no object casts a shadow."""

@@ -1,5 +1,5 @@
 """DiCNet (Zhou et al., arXiv 2112.09908): the seed method of this suite."""
 
-from methods.dicnet.method import DiCNet
+from .method import DiCNet
 
 __all__ = ["DiCNet"]

@@ -10,8 +10,9 @@ from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.recipe import FAST, LightRecipe, Recipe
 from benchmark.training import FitData
-from methods.dicnet.distillation import Distillation
-from methods.dicnet.student import Student
+
+from .distillation import Distillation
+from .student import Student
 
 TARGETS = {"bn_affine": "conv_last.1", "bn_whitened": "conv_last.1.whitened", "conv": "conv_last.0"}
 

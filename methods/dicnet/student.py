@@ -11,19 +11,19 @@ class Student(nn.Module):
     """``conv3x3(pyramid(encoder(x)))``, without normalisation, bias or activation after the convolution.
 
     As published (ResNet-34, 512 channels): 34,133,824 parameters. Its 7x7 stem is padded by 1 instead of 3, which the
-    released weights expect; an image of any sides 8k still gives k cells.
+    released weights expect; an image of any sides 8k still gives k cells. The authors' encoder starts from ImageNet,
+    this one from random values.
 
     Args:
         out_channels: D, the channels of the teacher's feature.
         encoder: "resnet34", "small" for narrow teachers, or another four-stage ResNet of timm.
-        pretrained: start from timm's ImageNet encoder, as the authors do, instead of random values.
 
     Source: Zhou et al., arXiv 2112.09908; zhouhuan-hust/DiCNet.
     """
 
-    def __init__(self, out_channels: int = 512, encoder: str = "resnet34", pretrained: bool = False) -> None:
+    def __init__(self, out_channels: int = 512, encoder: str = "resnet34") -> None:
         super().__init__()
-        self.encoder = dilated_encoder(encoder, stages=(4,), pretrained=pretrained)
+        self.encoder = dilated_encoder(encoder, stages=(4,))
         stem = self.encoder.conv1
         if isinstance(stem, nn.Conv2d) and stem.kernel_size == (7, 7):
             stem.padding = (1, 1)

@@ -1,5 +1,5 @@
 """SynthCP (Xia et al., ECCV 2020): synthesise the image from its predicted labels, then compare."""
 
-from methods.synthcp.method import SynthCP
+from .method import SynthCP
 
 __all__ = ["SynthCP"]

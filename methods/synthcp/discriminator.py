@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.synthcp.spade import initialise, spectral
+from .spade import initialise, spectral
 
 SCALES = 2
 

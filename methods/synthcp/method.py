@@ -15,10 +15,11 @@ from benchmark.progress import say
 from benchmark.recipe import LightRecipe, Recipe
 from benchmark.training import FitData, seeded
 from benchmark.training.segmentation import nearest
-from methods.synthcp.features import add_resized, cosine
-from methods.synthcp.perceptual import Perceptual, cached_file
-from methods.synthcp.spade import Generator, one_hot
-from methods.synthcp.training import Synthesis
+
+from .features import add_resized, cosine
+from .perceptual import Perceptual, cached_file
+from .spade import Generator, one_hot
+from .training import Synthesis
 
 TAP = "ppm_cat"
 PUBLISHED = {"width": 512, "height": 256, "channels": 64}

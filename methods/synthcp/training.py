@@ -14,9 +14,10 @@ from benchmark.recipe import Recipe
 from benchmark.training import Task
 from benchmark.training.segmentation import nearest
 from benchmark.training.task import make_optimiser
-from methods.synthcp.discriminator import Discriminator
-from methods.synthcp.perceptual import Perceptual
-from methods.synthcp.spade import Generator, one_hot
+
+from .discriminator import Discriminator
+from .perceptual import Perceptual
+from .spade import Generator, one_hot
 
 MATCHING = 10.0
 """Weight of the L1 distance between the discriminator's features of synthesis and image."""

@@ -1,5 +1,5 @@
 """TRADI (Franchi et al., ECCV 2020): an ensemble sampled around the weights that one training passed through."""
 
-from methods.tradi.method import TRADI
+from .method import TRADI
 
 __all__ = ["TRADI"]

@@ -18,9 +18,10 @@ from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.progress import Progress, say
 from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 from benchmark.training import FitData, Segmentation, run_seed, seeded
-from methods.tradi.sampling import batch_norms, capacity, reestimate, sample_network
-from methods.tradi.task import TrackedSegmentation
-from methods.tradi.tracker import NamedBuffers, WeightTracker, sampled_parameters
+
+from .sampling import batch_norms, capacity, reestimate, sample_network
+from .task import TrackedSegmentation
+from .tracker import NamedBuffers, WeightTracker, sampled_parameters
 
 VALIDATION_IMAGES = 40
 """Validation images, evenly spaced, on which every member's mIoU is measured."""
@@ -32,11 +33,11 @@ class TRADI(Method):
     r"""Tracked weight distribution: ``p = 1/M sum_m softmax(z_m)``, ``s = -log max_c p_c``.
 
     A network is trained from scratch as the shared one, with the same recipe and seed, while a Kalman-like filter
-    tracks mean and variance of its weights (:class:`~methods.tradi.tracker.WeightTracker`). The M members are
-    drawn from that distribution (:func:`~methods.tradi.sampling.sample_weights`), and their batch normalisations are
-    estimated anew on training images. What is stored is the mean, the variance and each member's normalisation
-    statistics; the weights are drawn again from the seed. Members within a memory budget are kept
-    (:func:`~methods.tradi.sampling.capacity`), the others are drawn anew for every batch, to the same bits.
+    tracks mean and variance of its weights (:class:`WeightTracker`). The M members are drawn from that distribution
+    (:func:`~benchmark.methods.tradi.sampling.sample_weights`), and their batch normalisations are estimated anew on
+    training images. What is stored is the mean, the variance and each member's normalisation statistics; the weights
+    are drawn again from the seed. Members within a memory budget are kept (:func:`capacity`), the others are drawn
+    anew for every batch, to the same bits.
 
     The spread of the members is about 21 times the root mean square of a weight's latest 450 steps, so it falls with
     the learning rate, and after a long schedule that ends at 0 the members are one network. `lr_floor` keeps it open;

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from benchmark.data import Batch
 from benchmark.network import Network
-from methods.tradi.tracker import NamedBuffers
+
+from .tracker import NamedBuffers
 
 FEATURES = 10
 """D, the number of random Fourier features."""

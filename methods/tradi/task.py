@@ -10,7 +10,8 @@ from torch import Tensor
 from benchmark.data import Batch
 from benchmark.network import Network
 from benchmark.training import Segmentation
-from methods.tradi.tracker import WeightTracker
+
+from .tracker import WeightTracker
 
 
 class TrackedSegmentation(Segmentation):

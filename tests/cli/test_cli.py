@@ -69,7 +69,10 @@ def test_the_first_help_names_every_verb(capsys):
         (["check", "mspp"], "no plugin 'mspp'"),
         (["export", "minihazards", "x", "--size", "big"], "'big' is no size; write WIDTHxHEIGHT"),
         (["weights", "import", "csail", "one.pth"], "weights import csail ENCODER DECODER"),
-        (["table"], "README.md cannot be read"),
+        (["table"], "no folder results; .*--results runs"),
+        (["table", "--check"], "no folder results"),
+        (["table", "--results", "nowhere", "--no-readme"], "no folder nowhere"),
+        (["compare", "--results", "nowhere"], "no folder nowhere"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(line, words, tmp_path, capsys, monkeypatch):
@@ -80,6 +83,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(line, words, tmp_path, capsys
     err = capsys.readouterr().err
     assert re.search(words, err)
     assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
 
 
 def test_a_real_process_exits_with_2_and_no_traceback(tmp_path):

@@ -118,6 +118,7 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
     assert "the only method" in run(capsys, tmp_path)[2]
     assert "takes two methods" in run(capsys, tmp_path, "a")[2]
     assert "no such record of 'b' (it has: a)" in run(capsys, tmp_path, "a", "b")[2]
+    (tmp_path / "empty").mkdir()
     assert "no record of any method" in run(capsys, tmp_path / "empty")[2]
     made = write(tmp_path, "b", 1.0)
     (made.path(tmp_path).parent / made.rows).unlink()

@@ -4,12 +4,12 @@ import os
 import numpy as np
 import pytest
 import torch
+from benchmark.datasets import _mask_index
+from benchmark.datasets.cityscapes import Cityscapes
 
 from benchmark.data import ANOMALY
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
-from datasets import _mask_index
-from datasets.cityscapes import Cityscapes
 from tests.datasets.files import bdd, write
 
 KNOWN = (*range(16), 255)

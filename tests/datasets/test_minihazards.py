@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from functools import cache
@@ -10,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from benchmark.datasets.minihazards import MiniHazards
+from benchmark.datasets.minihazards.anomalies import AIR, GROUND
 
 from benchmark.data import ANOMALY, SPLITS, Sample
 from benchmark.errors import BenchmarkError
-from datasets.minihazards import MiniHazards
-from datasets.minihazards.anomalies import AIR, GROUND
 
 HERE = Path(__file__).resolve().parents[2]
 CLASSES = len(MiniHazards.card.classes)
@@ -32,7 +33,7 @@ def classes_in(split: str, count: int) -> set[int]:
 def test_pixels_are_the_same_in_another_process_and_in_another_order() -> None:
     script = (
         "import hashlib\n"
-        "from datasets.minihazards import MiniHazards\n"
+        "from benchmark.datasets.minihazards import MiniHazards\n"
         "d = MiniHazards('test')\n"
         "for i in (4, 1):\n"
         "    s = d[i]\n"
@@ -45,6 +46,12 @@ def test_pixels_are_the_same_in_another_process_and_in_another_order() -> None:
     )
     assert first.split()[2] == second.split()[2] == MiniHazards("test").fingerprint()
     assert first.split()[:2] == second.split()[:2][::-1]
+
+
+def test_pixels_are_those_that_the_committed_records_were_measured_on() -> None:
+    records = sorted((HERE / "results" / "records" / "minihazards").rglob("*.json"))
+    measured = {json.loads(path.read_text(encoding="utf-8"))["dataset"]["fingerprint"] for path in records}
+    assert measured == {MiniHazards("test").fingerprint()}
 
 
 @pytest.mark.parametrize("split", SPLITS)

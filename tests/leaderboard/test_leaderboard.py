@@ -258,6 +258,14 @@ def test_the_papers_six_rows_are_published_here_in_its_order():
     assert all(r.source and r.comparable and r.aggregation == "per-image" for r in found)
 
 
+def test_a_folder_without_published_numbers_shows_ours_of_what_was_measured_there(tmp_path):
+    record("msp", aupr=0.081, dataset="streethazards", title="Streets").write(tmp_path)
+    heads, table = rows(page(tmp_path))["Method"], rows(page(tmp_path))
+    assert dict(zip(heads, table["MSP"]))["AUPR<br>difference"] == "+1.5"
+    assert dict(zip(heads, table["DiCNet"]))["AUPR<br>published"].strip("*") == "16.2"
+    assert page(tmp_path).count("\n## ") == 1, "of other data sets it shows nothing"
+
+
 def test_the_leaderboard_needs_no_torch():
     code = "import sys; import benchmark.leaderboard.generate; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0

@@ -5,6 +5,11 @@ from textwrap import dedent
 
 import pytest
 import torch
+from benchmark.methods.deep_ensemble import DeepEnsemble
+from benchmark.methods.dicnet import DiCNet
+from benchmark.methods.knn import KNN
+from benchmark.methods.msp import MSP
+from benchmark.methods.pans import PAnS
 from method_toys import Net, make_batch
 from torch import nn
 
@@ -13,11 +18,6 @@ from benchmark.errors import BenchmarkError
 from benchmark.method import Method
 from benchmark.pool import networks_for
 from benchmark.registry import METHODS
-from methods.deep_ensemble import DeepEnsemble
-from methods.dicnet import DiCNet
-from methods.knn import KNN
-from methods.msp import MSP
-from methods.pans import PAnS
 
 
 def test_a_method_made_by_hand_knows_its_name_options_and_label():

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+from benchmark.methods.deep_ensemble import DeepEnsemble
+from benchmark.methods.max_entropy import MaxEntropy
+from benchmark.methods.msp import MSP
 from method_toys import SPEC, Given, make_batch, score
 
 from benchmark.errors import BenchmarkError
 from benchmark.registry import METHODS
-from methods.deep_ensemble import DeepEnsemble
-from methods.max_entropy import MaxEntropy
-from methods.msp import MSP
 
 MEMBERS = [3 * torch.randn(2, 5, 5, 7, generator=torch.Generator().manual_seed(m)) for m in range(3)]
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from benchmark.methods.dicnet.method import TARGETS, DiCNet
 from method_toys import Given, make_batch, view_of
 from torch import nn
 
@@ -13,7 +14,6 @@ from benchmark.network import NetworkSpec
 from benchmark.networks import build_network
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
-from methods.dicnet.method import TARGETS, DiCNet
 
 TAP = "conv_last.1"
 

@@ -5,12 +5,12 @@ import math
 import pytest
 import scipy.special
 import torch
+from benchmark.methods.energy import Energy
+from benchmark.methods.max_logit import MaxLogit
 from method_toys import score
 
 from benchmark.errors import BenchmarkError
 from benchmark.registry import METHODS
-from methods.energy import Energy
-from methods.max_logit import MaxLogit
 
 Z = 3 * torch.randn(2, 5, 5, 7, generator=torch.Generator().manual_seed(0))
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from benchmark.methods import knn
+from benchmark.methods.knn import KNN
 from method_toys import TAP, Given, Net, fit, make_batch, view_of
 from sklearn.neighbors import NearestNeighbors
 
 from benchmark.data import ANOMALY, IGNORE, Batch
 from benchmark.errors import BenchmarkError
 from benchmark.registry import METHODS
-from methods import knn
-from methods.knn import KNN
 
 
 def labels(count=3, seed=0):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from benchmark.methods.mahalanobis import RIDGE, Mahalanobis
 from method_toys import TAP, Given, Net, fit, make_batch, view_of
 from sklearn.covariance import EmpiricalCovariance
 
 from benchmark.data import IGNORE, Batch
 from benchmark.errors import BenchmarkError
 from benchmark.registry import METHODS
-from methods.mahalanobis import RIDGE, Mahalanobis
 
 CLASSES, WIDTH = 4, 5
 

@@ -3,11 +3,10 @@
 import numpy as np
 import scipy.stats
 import torch
+from benchmark.methods.max_entropy import MaxEntropy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from method_toys import score
-
-from methods.max_entropy import MaxEntropy
 
 
 def test_is_scipys_entropy_over_log_c():

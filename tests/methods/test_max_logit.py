@@ -1,10 +1,9 @@
 """Max-logit: of raw logits; of probabilities it is MSP."""
 
 import torch
+from benchmark.methods.max_logit import MaxLogit
+from benchmark.methods.msp import MSP
 from method_toys import score
-
-from methods.max_logit import MaxLogit
-from methods.msp import MSP
 
 Z = 3 * torch.randn(2, 5, 5, 7, generator=torch.Generator().manual_seed(0))
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from benchmark.methods.mc_dropout import CRITERIA, MCDropout, dropped_head
+from benchmark.methods.msp import MSP
 from method_toys import SPEC, TAP, Net, make_batch, view_of
 from torch import nn
 
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.registry import METHODS
-from methods.mc_dropout import CRITERIA, MCDropout, dropped_head
-from methods.msp import MSP
 
 
 @pytest.mark.parametrize("dropout", [nn.Dropout2d(0.3), nn.Dropout(0.3)], ids=["channels", "elements"])

@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
+from benchmark.methods.msp import MSP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from method_toys import Given, score
-
-from methods.msp import MSP
 
 
 def random_logits(classes=5, spread=3.0, seed=0):

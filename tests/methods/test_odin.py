@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+from benchmark.methods.msp import MSP
+from benchmark.methods.odin import ODIN
 from method_toys import SPEC, Net, make_batch, score, view_of
 from torch import nn
 
 from benchmark.errors import BenchmarkError
 from benchmark.network import Network
 from benchmark.registry import METHODS
-from methods.msp import MSP
-from methods.odin import ODIN
 
 
 class Linear(Network):

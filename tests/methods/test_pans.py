@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
+from benchmark.methods.pans import PAnS
 
 from benchmark.data import Batch
 from benchmark.network import NetworkSpec, Outputs
@@ -13,7 +14,6 @@ from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
 from benchmark.run.contract import Toy, toy_workshop
 from benchmark.run.options import Options
-from methods.pans import PAnS
 
 
 @pytest.fixture

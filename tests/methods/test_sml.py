@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 import torch
+from benchmark.methods.sml import SML, smooth, suppress_boundaries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from method_toys import Given, Net, fit, make_batch, view_of
 
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
-from methods.sml import SML, smooth, suppress_boundaries
 
 CROSS = ndi.generate_binary_structure(2, 1)
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from benchmark.methods.synthcp import SynthCP, features
 from torch import nn
 
 from benchmark.data import Batch
@@ -12,7 +13,6 @@ from benchmark.errors import BenchmarkError
 from benchmark.network import Network, NetworkSpec, ScaleOutputs
 from benchmark.pool import Pool
 from benchmark.recipe import Recipe
-from methods.synthcp import SynthCP, features
 
 SIZE = (40, 56)
 
@@ -129,7 +129,7 @@ def test_a_network_without_a_pyramid_is_refused(scales):
 @pytest.mark.parametrize(("channels", "published"), [(4096, True), (128, False)])
 def test_the_size_follows_the_network(channels, published, monkeypatch):
     asked = []
-    monkeypatch.setattr("methods.synthcp.method.Generator", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr("benchmark.methods.synthcp.method.Generator", lambda *arguments: asked.append(arguments))
     network = SimpleNamespace(channels={"ppm_cat": channels}, classes=13)
     SynthCP().build({"base": SimpleNamespace(module=network, spec=None)})
     assert (asked == [(13, (256, 512), 64)]) == published

@@ -2,6 +2,11 @@
 
 import pytest
 import torch
+from benchmark.methods.synthcp import SynthCP, perceptual
+from benchmark.methods.synthcp.discriminator import Discriminator
+from benchmark.methods.synthcp.perceptual import Perceptual
+from benchmark.methods.synthcp.spade import Generator, one_hot
+from benchmark.methods.synthcp.training import Synthesis
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -9,11 +14,6 @@ from hypothesis import strategies as st
 from benchmark.data import Batch, Dataset, DatasetCard, Sample
 from benchmark.machine import Machine
 from benchmark.training import FitData, learning_rate_factor, seeded, train
-from methods.synthcp import SynthCP, perceptual
-from methods.synthcp.discriminator import Discriminator
-from methods.synthcp.perceptual import Perceptual
-from methods.synthcp.spade import Generator, one_hot
-from methods.synthcp.training import Synthesis
 
 SIZE = (32, 64)
 RECIPE = SynthCP.recipes["synthesis"].changed({"epochs": 2, "steps_per_epoch": 3, "batch_size": 2, "lr": 2e-3})

@@ -4,6 +4,9 @@ import copy
 
 import pytest
 import torch
+from benchmark.methods.tradi.sampling import batch_norms, reestimate, sample_network
+from benchmark.methods.tradi.task import TrackedSegmentation
+from benchmark.methods.tradi.tracker import WeightTracker, sampled_parameters
 from method_toys import view_of
 from torch import nn
 
@@ -15,9 +18,6 @@ from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
 from benchmark.run.contract import Toy, check_method, toy_workshop
 from benchmark.training import Report, Segmentation, seeded, train
-from methods.tradi.sampling import batch_norms, reestimate, sample_network
-from methods.tradi.task import TrackedSegmentation
-from methods.tradi.tracker import WeightTracker, sampled_parameters
 
 CPU = Machine(torch.device("cpu"), progress=False, save_every=-1)
 
@@ -138,7 +138,7 @@ def test_members_are_measured_and_reported(toy):
 def test_a_collapsed_member_is_warned_of(toy, monkeypatch):
     workshop, entry = toy
     values, said = iter([0.6, 0.58, 0.5, 0.56]), []
-    monkeypatch.setattr("methods.tradi.method.say", lambda text, machine: said.append(text))
+    monkeypatch.setattr("benchmark.methods.tradi.method.say", lambda text, machine: said.append(text))
     monkeypatch.setattr(Segmentation, "validate", lambda task, batches: {"mIoU": next(values)})
     data = workshop._fit_data(entry)
     data.reports = [Report(1, 1, 0.0, 0.0, {}, (), 0)]
@@ -172,7 +172,7 @@ def test_members_beyond_the_memory_budget_are_drawn_anew_to_the_same_bits(toy, m
     with torch.no_grad():
         kept, score = list(method.ensemble()), method.score(batch, entry.networks)
         assert all(a is b for a, b in zip(kept, method.ensemble()))
-        monkeypatch.setattr("methods.tradi.sampling.KEPT_BYTES", 2 * size)
+        monkeypatch.setattr("benchmark.methods.tradi.sampling.KEPT_BYTES", 2 * size)
         loaded = workshop.entry(METHODS.create("tradi:members=3:bn_images=4:lr_floor=0"))
         workshop.prepare([loaded])
         drawn = [list(loaded.method.ensemble()) for _ in range(2)]
@@ -183,7 +183,7 @@ def test_members_beyond_the_memory_budget_are_drawn_anew_to_the_same_bits(toy, m
 
 
 def test_a_fit_in_groups_of_members_is_the_fit_of_all_at_once(toy, monkeypatch, tmp_path):
-    monkeypatch.setattr("methods.tradi.sampling.KEPT_BYTES", 1)
+    monkeypatch.setattr("benchmark.methods.tradi.sampling.KEPT_BYTES", 1)
     workshop = toy_workshop(tmp_path, ())
     entry = workshop.entry(METHODS.create("tradi:members=3:bn_images=4:lr_floor=0"))
     workshop.prepare([entry])

@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
+from benchmark.methods.tradi.sampling import sample_weights
+from benchmark.methods.tradi.tracker import WeightTracker, sampled_parameters
 from torch import nn
-
-from methods.tradi.sampling import sample_weights
-from methods.tradi.tracker import WeightTracker, sampled_parameters
 
 
 class Weights(nn.Module):

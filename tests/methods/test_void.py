@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 import torch
+from benchmark.methods.void import Void
 from method_toys import Given, score
 
 from benchmark.data import IGNORE, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.registry import METHODS
 from benchmark.run.contract import Toy, toy_workshop
-from methods.void import Void
 
 Z = 3 * torch.randn(2, 5, 5, 7, generator=torch.Generator().manual_seed(0))
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from benchmark import blocks
 from benchmark.errors import BenchmarkError
 from benchmark.networks import build_network
 from benchmark.networks.pspnet import VARIANTS
@@ -188,3 +189,14 @@ def test_weights_that_cannot_be_downloaded(monkeypatch):
         build_network("pspnet-resnet18", 13, {"pretrained": True})
     monkeypatch.undo()
     build_network("pspnet-resnet18", 13, {"pretrained": True}, initial=False)  # asks for no download
+
+
+def test_averages_of_a_copy_in_the_other_layout_are_the_same(monkeypatch):
+    pyramid = blocks.PyramidPooling(16, 4).eval().to(memory_format=torch.channels_last)
+    features = torch.rand(2, 16, 23, 31, generator=torch.manual_seed(0)).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = pyramid(features)
+        monkeypatch.setattr(blocks, "averages_slowly", lambda features: True)
+        found = pyramid(features)
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert found.stride() == expected.stride()

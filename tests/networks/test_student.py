@@ -4,11 +4,10 @@ import functools
 
 import pytest
 import torch
+from benchmark.methods.dicnet.student import Student
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-
-from methods.dicnet.student import Student
 
 
 @functools.cache

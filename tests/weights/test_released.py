@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from benchmark.methods.dicnet.student import Student
 from released_files import decoder_file, encoder_file, run_csail, run_student, student_file, with_sync_bn
 
 from benchmark.errors import BenchmarkError
@@ -20,7 +21,6 @@ from benchmark.weights.released import (
     read_student,
 )
 from benchmark.weights.store import WeightsStore
-from methods.dicnet.student import Student
 
 
 def hollow(file):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.minihazards.anomalies import creatures, machines, things
-from datasets.minihazards.anomalies.paint import Paint
-from datasets.minihazards.camera import Camera
-from datasets.minihazards.street import Street
+from ..camera import Camera
+from ..street import Street
+from . import creatures, machines, things
+from .paint import Paint
 
 GROUND = (*things.GROUND, *creatures.GROUND, *machines.GROUND)
 AIR = (*creatures.AIR, *machines.AIR)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.minihazards.anomalies.paint import ODD, Paint
-from datasets.minihazards.mesh import Mesh, ball, box, join, surface, tube
+from ..mesh import Mesh, ball, box, join, surface, tube
+from .paint import ODD, Paint
 
 
 def _legged(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.minihazards.anomalies.paint import ODD, Paint
-from datasets.minihazards.mesh import Mesh, ball, box, disc, join, lathe, panels, torus, tube
+from ..mesh import Mesh, ball, box, disc, join, lathe, panels, torus, tube
+from .paint import ODD, Paint
 
 
 def _wheel(x: float, z: float, radius: float, width: float, paint: Paint) -> Mesh:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from datasets.minihazards.classes import Label
-from datasets.minihazards.mesh import Mesh
+from ..classes import Label
+from ..mesh import Mesh
 
 RGB = tuple[float, float, float]
 ODD = Label.ANOMALY

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.minihazards.anomalies.paint import ODD, Paint
-from datasets.minihazards.mesh import Mesh, ball, box, join, lathe, panels, torus, tube
+from ..mesh import Mesh, ball, box, join, lathe, panels, torus, tube
+from .paint import ODD, Paint
 
 
 def sphere(paint: Paint, rng: np.random.Generator) -> Mesh:

@@ -1,1 +1,0 @@
-"""One module per dataset; the module's name, with hyphens, is the dataset's name."""

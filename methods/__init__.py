@@ -1,1 +1,0 @@
-"""One module (or small package) per method; the module's name is the method's name."""
