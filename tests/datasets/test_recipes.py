@@ -92,3 +92,7 @@ def test_a_trained_method_in_a_file_is_trained_lightly(registries, tmp_path):
     setup = make_setup(Options(dataset="minihazards", out=tmp_path, device="cpu", repetition=1))
     (recipe,) = Workshop(setup).entry(METHODS.create("novel")).method.spec.recipes.values()
     assert recipe == Recipe("novel", epochs=16, lr=0.01, steps_per_epoch=0, batch_size=4, seed=304 + 1000)
+
+
+def test_datasets_know_no_task_of_a_method():
+    assert {task for name in DATASETS.names() for task in DATASETS.get(name).policy.recipes} == {"segmentation"}
