@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from benchmark.cost_meter import Clock
 from benchmark.recipe import Recipe, digest
 
+PENULTIMATE = "penultimate"
+"""The tap that every network offers which says what its penultimate layer is, whatever it calls that layer."""
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -71,8 +74,8 @@ class Network(nn.Module, ABC):
 
     stride: ClassVar[int] = 8
     """Input sides of :meth:`forward` are multiples of this."""
-    penultimate: ClassVar[str] = ""
-    """Name of the tap that `head` maps to the logits."""
+    penultimate: str = ""
+    """Name of the tap that `head` maps to the logits, which answers to PENULTIMATE as well; empty where none does."""
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     """Layout of weights and activations."""
     size: tuple[int, int] | None = None
@@ -113,9 +116,13 @@ class Network(nn.Module, ABC):
         return self
 
     @property
-    def head(self) -> nn.Module:
-        """The module from the `penultimate` tap to the logits, dropout included."""
-        raise AttributeError(f"{type(self).__name__} names no head.")
+    def head(self) -> nn.Module | None:
+        """The module from the `penultimate` tap to the logits, dropout included; None where none can be named."""
+        return None
+
+    def tap(self, name: str) -> str:
+        """The network's own name of a tap: its penultimate layer's for PENULTIMATE, else the name itself."""
+        return self.penultimate if name == PENULTIMATE else name
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (or float in 0..255) RGB to the network's input values."""
@@ -145,8 +152,11 @@ class Network(nn.Module, ABC):
     def segment(self, images: Tensor, scale: int = 0, max_size: int = 0, taps: Collection[str] = ()) -> ScaleOutputs:
         """Run at one scale; arguments as in :meth:`prepare`, `taps` are the features to keep."""
         prepared = self.prepare(images, scale, max_size)
-        result = self(prepared.inputs, taps)
-        features = {tap: result[tap].float() for tap in taps}
+        own = dict.fromkeys(self.tap(name) for name in taps)
+        result = self(prepared.inputs, tuple(own))
+        features = {name: result[name].float() for name in own}
+        if PENULTIMATE in taps:
+            features[PENULTIMATE] = features[self.penultimate]
         return ScaleOutputs(result["logits"].float(), features, prepared.padded, prepared.covers)
 
 
@@ -178,7 +188,7 @@ class ScaleOutputs:
 
     Attributes:
         logits: (B, C, h, w) float32 at feature resolution.
-        taps: name -> (B, D, h, w) float32.
+        taps: name -> (B, D, h, w) float32; the penultimate one under the alias too, where somebody asked for that.
         padded: size in pixels that the network saw; the feature grid covers it.
         covers: the part of it (from the top left corner) that shows the image.
     """

@@ -39,8 +39,7 @@ def test_committed_records_are_current(dataset, tmp_path):
         setup = setups[seed]
         assert record.network.label == network_name(setup)
         workshop = Workshop(setup)
-        name = record.method.name
-        entry = workshop.entry(METHODS.create(name, {name: record.method.config}))
+        entry = workshop.entry(METHODS.create(record.method.label))
         assert record.method.label == entry.label
         if record.method.label in BEFORE_SHARED_FITS and record.dataset.name.startswith("pasted:"):
             continue
