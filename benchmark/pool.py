@@ -108,7 +108,8 @@ class Pool:
         network = self.network(spec)
         with arithmetic(self.device, self.precision):
             scales = [network.segment(images, scale, spec.max_size, taps) for scale in spec.scales or (0,)]
-        return Outputs(scales, (images.shape[-2], images.shape[-1]), self.clock(spec))
+        height, width = images.shape[-2:]
+        return Outputs(scales, (height, width), self.clock(spec))
 
     def clock(self, spec: NetworkSpec) -> Clock:
         """Time spent in the forwards of a spec and in the full-size maps that methods share."""

@@ -95,7 +95,7 @@ def _metrics(arguments: argparse.Namespace) -> int:
 def _costs(arguments: argparse.Namespace) -> int:
     """Print what every row costs; 1 where something of it could not be measured."""
     from benchmark.bench.costs import bench_costs, reduced
-    from benchmark.leaderboard.console import costs_terminal
+    from benchmark.leaderboard.costs import terminal
     from benchmark.records.costs import refuse_reduced
     from benchmark.run.options import Options, parse_recipe, ranked_datasets, split_calls
 
@@ -117,7 +117,7 @@ def _costs(arguments: argparse.Namespace) -> int:
         refuse_reduced(reduced(options, size, arguments.images))
     with tempfile.TemporaryDirectory() as folder:
         costs = bench_costs(options, Path(folder), size, arguments.steps, arguments.images, _say)
-    print(f"\n{costs_terminal(costs)}")
+    print(f"\n{terminal(costs)}")
     if arguments.write:
         print(f"\nWrote {costs.write(arguments.write)}; `python -m benchmark table` puts it into the tables.")
     return int(any(part.error for part in (*costs.trainings, *costs.methods)))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmark.errors import BenchmarkError
 from benchmark.network import PENULTIMATE, Network, Prepared, scaled_size
 
-FILTERS = {
+FILTERS: Mapping[str, Mapping[str, Any]] = {
     "antialias": {"mode": "bilinear", "align_corners": False, "antialias": True},
     "bilinear": {"mode": "bilinear", "align_corners": False},
     "nearest": {"mode": "nearest-exact"},
@@ -133,7 +133,8 @@ class External(Network):
             )
         if not self.size and not scale:
             return super().prepare(images)
-        target = self.size or scaled_size(tuple(images.shape[-2:]), scale, max_size, self.stride)
+        height, width = images.shape[-2:]
+        target = self.size or scaled_size((height, width), scale, max_size, self.stride)
         return Prepared(self.normalise(self.resize(images, target)), target, target)
 
     def resize(self, images: Tensor, size: tuple[int, int]) -> Tensor:
