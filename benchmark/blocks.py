@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +13,8 @@ from benchmark.errors import BenchmarkError
 
 POOL_SIZES = (1, 2, 3, 6)
 """Cells per side of PSPNet's four pooling branches (Zhao et al., CVPR 2017)."""
+SYNC_BN = ("._tmp_running_mean", "._tmp_running_var", "._running_iter")
+"""Sums of CSAIL's early synchronised BN: divided by the iterations they are its running_mean and running_var."""
 
 # Name -> timm model and its keywords; any other name is timm's own.
 _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -39,6 +40,8 @@ def dilated_encoder(name: str, stages: Sequence[int] = (3, 4), pretrained: bool 
     Raises:
         BenchmarkError: timm has no such model, it has no stage at stride 8, or its weights cannot be had.
     """
+    import timm  # takes as long as torch, and `list` reads plugins without building anything
+
     model, keywords = _ENCODERS.get(name, (name, {}))
     if not timm.is_model(model):
         raise BenchmarkError(

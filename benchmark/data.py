@@ -146,6 +146,27 @@ class Download:
         return self.file or self.url.rpartition("/")[2]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the PNG files of a dataset lie and what they hold, for ``export`` to write another dataset in the same way.
+
+    Attributes:
+        images: split -> path of an image below the dataset's folder, in which ``{id}`` stands for the sample's id.
+        labels: the same of its labels, one channel.
+        values: label -> value in the file. A dataset has these classes and no others to be written so, and a label
+            without a value (ignored pixels, where 255 is not among them) cannot be written.
+    """
+
+    images: Mapping[str, str]
+    labels: Mapping[str, str]
+    values: Mapping[int, int]
+
+    @property
+    def classes(self) -> int:
+        """Number of known classes."""
+        return sum(label < ANOMALY for label in self.values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetCard:
     """What a dataset is, for whoever reads a table, draws a picture or fetches the files.
@@ -159,6 +180,7 @@ class DatasetCard:
         citation: whom to cite.
         url: where the dataset is published.
         downloads: published archives that together make the dataset; nothing but ``fetch`` reads them.
+        layout: how its files are laid out, where ``export`` can write other datasets like it.
         obtain: what the user has to do where an archive is behind a login, step by step; printed by ``fetch``.
         splits: those of the three splits that it has; opening another is an error.
         sizes: published number of images per split; a differing count is reported.
@@ -175,6 +197,7 @@ class DatasetCard:
     citation: str = ""
     url: str = ""
     downloads: tuple[Download, ...] = ()
+    layout: Layout | None = None
     obtain: str = ""
     splits: tuple[str, ...] = SPLITS
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -188,7 +211,8 @@ class Policy:
 
     Attributes:
         auto: rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken.
-        network: the network that all methods share.
+        exported_as: the dataset whose layout ``export`` takes where ``--as`` does not name one.
+        network: the network that all methods share; empty is `benchmark.networks.REFERENCE`.
         scales: test scales (short sides in pixels); empty is the native size.
         paper_scales: test scales of the papers that report on this dataset, for ``--preset paper``.
         paper_max_size: bound of the long side at those scales, in pixels; 0 is none.
@@ -202,7 +226,8 @@ class Policy:
     """
 
     auto: int | None = None
-    network: str = "pspnet-resnet50"
+    exported_as: str = ""
+    network: str = ""
     scales: tuple[int, ...] = ()
     paper_scales: tuple[int, ...] = ()
     paper_max_size: int = 0

@@ -70,7 +70,7 @@ class VoidAsClass(Derived):
         if not any((base[index].labels == IGNORE).any() for index in range(min(look_at, len(base)))):
             raise BenchmarkError(
                 f"The labels of {base.card.title} leave no pixel out as void, so there is no void class to learn; "
-                f"score one of the classes instead, as in void:index=3."
+                f"score an output for one of the classes instead."
             )
         self.card = dataclasses.replace(base.card, classes=(*base.classes, "void"))
 

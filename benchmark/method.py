@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from torch import Tensor, nn
 
 from benchmark.data import Batch
-from benchmark.network import NetworkSpec
+from benchmark.network import PENULTIMATE, NetworkSpec
 from benchmark.pool import Handle, Need, Networks
 from benchmark.recipe import LightRecipe, Recipe
 from benchmark.registry import METHODS, Plugin, PluginSpec
+from benchmark.released import Release
 
 if TYPE_CHECKING:
     from benchmark.training import FitData
 
-__all__ = ["Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
+__all__ = ["PENULTIMATE", "Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ class Method(Plugin, nn.Module, ABC):
     """Per task, what differs where a dataset asks for light trainings; without it only length and image sizes do."""
     score_options: ClassVar[frozenset[str]] = frozenset()
     """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
+    released: Mapping[str, Release] = {}
+    """Weights that the authors published, by the name under which ``weights import`` takes them."""
+    trial: ClassVar[Mapping[str, Any]] = {}
+    """Keywords that stand in for their defaults on the few small images of ``check`` and ``bench devices``."""
     version: ClassVar[int] = 1
     """Raise it when the method computes something else than before: records and fits of the old version are stale."""
 

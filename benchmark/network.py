@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from benchmark.cost_meter import Clock
 from benchmark.recipe import Recipe, digest
 
+PENULTIMATE = "penultimate"
+"""The tap that every network offers which says what its penultimate layer is, whatever it calls that layer."""
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -69,19 +72,19 @@ class Network(nn.Module, ABC):
     Subclasses set `channels` and implement :meth:`forward`.
     """
 
-    stride: ClassVar[int] = 8
+    stride: int = 8
     """Input sides of :meth:`forward` are multiples of this."""
-    penultimate: ClassVar[str] = ""
-    """Name of the tap that `head` maps to the logits."""
+    penultimate: str = ""
+    """Name of the tap that `head` maps to the logits, which answers to PENULTIMATE as well; empty where none does."""
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     """Layout of weights and activations."""
     size: tuple[int, int] | None = None
     """(H, W) to which every image is resized, whatever its own size; None where the network takes any size."""
     preparation: Mapping[str, Any] = {}
     """What a record says of the preprocessing, where it is not the suite's own."""
-
     mean: Tensor
     std: Tensor
+    """(1, 3, 1, 1), of pixel values 0..255; buffers that no file of weights holds."""
 
     def __init__(
         self,
@@ -113,9 +116,13 @@ class Network(nn.Module, ABC):
         return self
 
     @property
-    def head(self) -> nn.Module:
-        """The module from the `penultimate` tap to the logits, dropout included."""
-        raise AttributeError(f"{type(self).__name__} names no head.")
+    def head(self) -> nn.Module | None:
+        """The module from the `penultimate` tap to the logits, dropout included; None where none can be named."""
+        return None
+
+    def tap(self, name: str) -> str:
+        """The network's own name of a tap: its penultimate layer's for PENULTIMATE, else the name itself."""
+        return self.penultimate if name == PENULTIMATE else name
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (or float in 0..255) RGB to the network's input values."""
@@ -129,24 +136,28 @@ class Network(nn.Module, ABC):
             scale: short side in pixels, 0 for the native size.
             max_size: bound of the long side, 0 for none.
         """
-        size = (images.shape[-2], images.shape[-1])
+        height, width = images.shape[-2:]
+        size = (height, width)
         inputs = self.normalise(images)
         if scale:
             padded = covers = scaled_size(size, scale, max_size, self.stride)
             # Pillow's bilinear filter, which the reference evaluations use, is antialiased when it shrinks.
             inputs = F.interpolate(inputs, padded, mode="bilinear", align_corners=False, antialias=True)
         else:
-            height, width = (math.ceil(s / self.stride) * self.stride for s in size)
-            padded, covers = (height, width), size
+            padded = (math.ceil(height / self.stride) * self.stride, math.ceil(width / self.stride) * self.stride)
+            covers = size
             if padded != size:
-                inputs = F.pad(inputs, (0, padded[1] - size[1], 0, padded[0] - size[0]), mode="replicate")
+                inputs = F.pad(inputs, (0, padded[1] - width, 0, padded[0] - height), mode="replicate")
         return Prepared(inputs.contiguous(memory_format=torch.channels_last), padded, covers)
 
     def segment(self, images: Tensor, scale: int = 0, max_size: int = 0, taps: Collection[str] = ()) -> ScaleOutputs:
         """Run at one scale; arguments as in :meth:`prepare`, `taps` are the features to keep."""
         prepared = self.prepare(images, scale, max_size)
-        result = self(prepared.inputs, taps)
-        features = {tap: result[tap].float() for tap in taps}
+        own = dict.fromkeys(self.tap(name) for name in taps)
+        result = self(prepared.inputs, tuple(own))
+        features = {name: result[name].float() for name in own}
+        if PENULTIMATE in taps:
+            features[PENULTIMATE] = features[self.penultimate]
         return ScaleOutputs(result["logits"].float(), features, prepared.padded, prepared.covers)
 
 
@@ -178,7 +189,7 @@ class ScaleOutputs:
 
     Attributes:
         logits: (B, C, h, w) float32 at feature resolution.
-        taps: name -> (B, D, h, w) float32.
+        taps: name -> (B, D, h, w) float32; the penultimate one under the alias too, where somebody asked for that.
         padded: size in pixels that the network saw; the feature grid covers it.
         covers: the part of it (from the top left corner) that shows the image.
     """
@@ -227,10 +238,10 @@ class Outputs:
         def compute() -> Tensor:
             if len(self.scales) == 1:
                 return F.log_softmax(self.logits(), dim=1)
-            total = F.log_softmax(self.scales[0].upsample(self.scales[0].logits, self.size), dim=1)
-            for scale in self.scales[1:]:
-                terms = F.log_softmax(scale.upsample(scale.logits, self.size), dim=1)
-                total = torch.logaddexp(total, terms)
+            first, *others = self.scales
+            total = F.log_softmax(first.upsample(first.logits, self.size), dim=1)
+            for scale in others:
+                total = torch.logaddexp(total, F.log_softmax(scale.upsample(scale.logits, self.size), dim=1))
             return total - math.log(len(self.scales))
 
         return self._cached("log_probabilities", compute)

@@ -15,7 +15,7 @@ from benchmark.cost_meter import Clock
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.machine import arithmetic
-from benchmark.network import Network, NetworkSpec, Outputs
+from benchmark.network import PENULTIMATE, Network, NetworkSpec, Outputs
 from benchmark.networks import as_network, build_network
 from benchmark.recipe import Recipe
 
@@ -25,10 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Need:
-    """What a method needs of a network: which one, and which intermediate features."""
+    """What a method needs of a network.
+
+    Attributes:
+        network: which one.
+        taps: intermediate features; PENULTIMATE asks for those that the classifier sees, whatever the network calls
+            them.
+        otherwise: what the user can do where the network has no such features, for the message.
+    """
 
     network: NetworkSpec
     taps: tuple[str, ...] = ()
+    otherwise: str = ""
 
 
 class Pool:
@@ -60,11 +68,18 @@ class Pool:
         handles = {}
         for role, need in needs.items():
             network = self.network(need.network)
-            missing = [t for t in need.taps if t not in network.channels]
+            if PENULTIMATE in need.taps and not network.penultimate:
+                raise BenchmarkError(
+                    f"needs the penultimate features of its network '{role}', and {need.network.arch} does not say "
+                    f"which these are; it offers {', '.join(network.channels) or 'none'}."
+                )
+            missing = [t for t in need.taps if network.tap(t) not in network.channels]
             if missing:
+                alias = f", and {PENULTIMATE} for {network.penultimate}" if network.penultimate else ""
                 raise BenchmarkError(
                     f"needs the features {', '.join(missing)} of its network '{role}', "
-                    f"but {need.network.arch} only offers {', '.join(network.channels) or 'none'}."
+                    f"but {need.network.arch} only offers {', '.join(network.channels) or 'none'}{alias}"
+                    f"{need.otherwise and '; '}{need.otherwise}."
                 )
             self._taps.setdefault(need.network, set()).update(need.taps)
             handles[role] = Handle(self, need.network)
@@ -93,7 +108,8 @@ class Pool:
         network = self.network(spec)
         with arithmetic(self.device, self.precision):
             scales = [network.segment(images, scale, spec.max_size, taps) for scale in spec.scales or (0,)]
-        return Outputs(scales, (images.shape[-2], images.shape[-1]), self.clock(spec))
+        height, width = images.shape[-2:]
+        return Outputs(scales, (height, width), self.clock(spec))
 
     def clock(self, spec: NetworkSpec) -> Clock:
         """Time spent in the forwards of a spec and in the full-size maps that methods share."""
@@ -124,6 +140,10 @@ class Handle:
     def module(self) -> Network:
         """The network itself, in eval mode and frozen."""
         return self._pool.network(self.spec)
+
+    def channels(self, tap: str) -> int:
+        """Number of channels of a tap."""
+        return self.module.channels[self.module.tap(tap)]
 
     def untrained(self) -> Network:
         """A new network of this kind with initial weights; draw them inside ``with seeded(recipe):``."""

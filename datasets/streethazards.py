@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data import ANOMALY, DatasetCard, Download, Policy
+from benchmark.data import ANOMALY, DatasetCard, Download, Layout, Policy
 
 from ._files import FileDataset, pair_up, plain
 
@@ -18,6 +18,10 @@ _PALETTE = (
     (0, 0, 0), (70, 70, 70), (190, 153, 153), (250, 170, 160), (220, 20, 60), (153, 153, 153), (157, 234, 50),
     (128, 64, 128), (244, 35, 232), (107, 142, 35), (0, 0, 142), (102, 102, 156), (220, 220, 0),
 )  # fmt: skip
+
+
+def _paths(kind: str) -> dict[str, str]:
+    return {split: f"{archive}/{kind}/{part}/{{id}}.png" for split, (archive, part) in _FOLDERS.items()}
 
 
 class StreetHazards(FileDataset):
@@ -56,6 +60,7 @@ class StreetHazards(FileDataset):
                 checksum="md5:8c547c1346b00c21b2483887110bfea7",
             ),
         ),
+        layout=Layout(_paths("images"), _paths("annotations"), {**{c: c + 1 for c in range(13)}, ANOMALY: 14}),
         sizes={"train": 5125, "val": 1031, "test": 1500},
     )
     policy = Policy(
@@ -76,9 +81,8 @@ class StreetHazards(FileDataset):
                 f"StreetHazards images of the {split} split ([streethazards*/]{archive}/images/{part}/t*/*.png, from "
                 f"streethazards_{archive}.tar)"
             )
-        values = {i + 1: i for i in range(len(self.classes))}
-        values[len(self.classes) + 1] = ANOMALY
-        self._open(pair_up(home / "images" / part, home / "annotations" / part), values)
+        labels = {value: label for label, value in self.card.layout.values.items()}
+        self._open(pair_up(home / "images" / part, home / "annotations" / part), labels)
 
     @classmethod
     def available(cls, root: Path) -> bool:

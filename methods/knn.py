@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
-from benchmark.method import Batch, Method, Need, Networks
+from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.recipe import digest
 from benchmark.training import FitData
@@ -35,7 +35,7 @@ class KNN(Method):
         k: number of neighbours; none is 50 for "knth" and 3 for "mean", as in the papers.
         bank: largest number of training features. Galesso et al. take 100000, for which the search on a CPU costs fifty
             times a small network's forward.
-        tap: the features; the default is PSPNet's penultimate layer.
+        tap: the features; the default is what the network's classifier sees.
 
     Source: Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022; Galesso et al., "Far
         Away in the Deep Space", ICCV Workshops 2023.
@@ -45,9 +45,7 @@ class KNN(Method):
     paper = "Sun et al., ICML 2022"
     score_options = frozenset({"k"})
 
-    def __init__(
-        self, variant: str = "knth", k: int | None = None, bank: int = 20_000, tap: str = "conv_last.2"
-    ) -> None:
+    def __init__(self, variant: str = "knth", k: int | None = None, bank: int = 20_000, tap: str = PENULTIMATE) -> None:
         super().__init__()
         if variant not in ("knth", "mean"):
             raise ValueError("the variant is knth or mean.")
@@ -64,7 +62,7 @@ class KNN(Method):
         return {"base": Need(base, (self.tap,))}
 
     def build(self, networks: Networks) -> None:
-        self.register_buffer("bank", torch.zeros(self.rows, networks["base"].module.channels[self.tap]))
+        self.register_buffer("bank", torch.zeros(self.rows, networks["base"].channels(self.tap)))
         self.register_buffer("size", torch.zeros((), dtype=torch.int64))  # rows that are filled, the first ones
 
     def observe(self, batch: Batch, networks: Networks) -> None:

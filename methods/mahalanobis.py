@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
-from benchmark.method import Batch, Method, Need, Networks
+from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.training import FitData
 
@@ -30,7 +30,7 @@ class Mahalanobis(Method):
             class, ``Sigma_c = S_c / (n_c - 1) + lambda I`` (SegmentMeIfYouCan; without the log-determinant, as there),
             and takes C times the work. ``S_c`` is the scatter around ``mu_c``, and lambda is 1e-6 of the mean
             tied variance.
-        tap: the features; the default is PSPNet's penultimate layer.
+        tap: the features; the default is what the network's classifier sees.
 
     Source: Lee et al., NeurIPS 2018; for segmentation: Chan et al., "SegmentMeIfYouCan", NeurIPS 2021.
     """
@@ -38,7 +38,7 @@ class Mahalanobis(Method):
     title = "Mahalanobis"
     paper = "Lee et al., NeurIPS 2018"
 
-    def __init__(self, covariance: str = "tied", tap: str = "conv_last.2") -> None:
+    def __init__(self, covariance: str = "tied", tap: str = PENULTIMATE) -> None:
         super().__init__()
         if covariance not in ("tied", "class"):
             raise ValueError("the covariance is tied or class.")
@@ -50,7 +50,7 @@ class Mahalanobis(Method):
         return {"base": Need(base, (self.tap,))}
 
     def build(self, networks: Networks) -> None:
-        classes, channels = networks["base"].spec.classes, networks["base"].module.channels[self.tap]
+        classes, channels = networks["base"].spec.classes, networks["base"].channels(self.tap)
         self.register_buffer("present", torch.zeros(classes, dtype=torch.bool))
         self.register_buffer("means", torch.zeros(classes, channels))
         # W with W^T W = Sigma^-1, one in all or one per class.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError
-from benchmark.method import Batch, Method, Need, Networks
+from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec, ScaleOutputs
 from benchmark.recipe import digest
 
@@ -21,8 +21,8 @@ CRITERIA = ("msp", "entropy", "mutual_information", "variance")
 class MCDropout(Method):
     r"""Monte Carlo dropout: ``p = 1/T sum_t softmax(z_t)`` with the network's dropout active, then a criterion.
 
-    PSPNet's only dropout that matters sits between its last features and the classifier, so that the trunk runs once
-    and only the classifier T times, which samples from the same distribution as T forwards. Everything else, batch
+    The dropout is the one between the network's last features and its classifier, so that the trunk runs once and only
+    the classifier T times; of a PSPNet, this samples from the same distribution as T forwards. Everything else, batch
     normalisation included, stays in evaluation mode. An image's masks come from a generator seeded by its id: its score
     depends neither on other images nor on the order. With several test scales, each has masks of its own, and a
     sample's softmax is the mean over the scales.
@@ -31,7 +31,7 @@ class MCDropout(Method):
         samples: T.
         criterion: "msp" ``-log max_c p_c``, "entropy" ``H(p) / log C``, "mutual_information"
             ``H(p) - 1/T sum_t H(p_t)``, or "variance", that of ``p_tc`` over t, averaged over the classes.
-        tap: the features that the network's head takes; the default is PSPNet's.
+        tap: the features that the network's head takes, under the network's own name or as "penultimate".
 
     Source: Gal and Ghahramani, ICML 2016; Kendall and Gal, NeurIPS 2017.
     """
@@ -39,7 +39,7 @@ class MCDropout(Method):
     title = "MC-dropout"
     paper = "Gal and Ghahramani, ICML 2016"
 
-    def __init__(self, samples: int = 30, criterion: str = "msp", tap: str = "conv_last.2") -> None:
+    def __init__(self, samples: int = 30, criterion: str = "msp", tap: str = PENULTIMATE) -> None:
         super().__init__()
         if samples < 2:
             raise ValueError("at least 2 samples are needed.")
@@ -54,12 +54,13 @@ class MCDropout(Method):
 
     def build(self, networks: Networks) -> None:
         network, arch = networks["base"].module, networks["base"].spec.arch
-        if network.penultimate != self.tap:
+        if network.tap(self.tap) != network.penultimate:
             raise BenchmarkError(f"the head of {arch} takes the features {network.penultimate}; give them as tap.")
         head = network.head
         if not (isinstance(head, nn.Sequential) and isinstance(head[0], (nn.Dropout, nn.Dropout2d))):
             raise BenchmarkError(
-                f"{arch} has no dropout between its features {self.tap} and the classifier; take another network."
+                f"{arch} has no dropout between its features {network.penultimate} and the classifier; take another "
+                f"network."
             )
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:

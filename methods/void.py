@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -31,6 +32,7 @@ class Void(Method):
 
     title = "Void classifier"
     paper = "Blum et al., IJCV 2021"
+    trial: Mapping[str, Any] = {"index": 1}
 
     def __init__(self, index: int = 3, extra: bool = False) -> None:
         super().__init__()

@@ -8,10 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.registry import DATASETS, METHODS, NETWORKS
+from benchmark.weights.released import importables
+
 HOME = Path(__file__).resolve().parent.parent
-FOR_PLUGINS = set(
-    "data images network method registry training recipe errors blocks machine progress distributed".split()
-)
+FOR_PLUGINS = {
+    "data",
+    "images",
+    "network",
+    "method",
+    "registry",
+    "training",
+    "recipe",
+    "released",
+    "errors",
+    "blocks",
+    "machine",
+    "progress",
+    "distributed",
+}
 """What of the harness a method, a dataset or a network may use."""
 PLUGINS = ("methods", "datasets")
 SOURCES = sorted(p for package in ("benchmark", *PLUGINS) for p in (HOME / package).rglob("*.py"))
@@ -46,18 +61,22 @@ def imported(nodes, path: Path):
                 yield full if full in MODULES or full in map("benchmark.{}".format, PLUGINS) else source
 
 
-def at_module_level(module: ast.Module):
-    """Statements that run at import; what only type checkers see is left out."""
-    todo = list(module.body)
+def at_run_time(module: ast.Module):
+    """All nodes, inside functions, too, but for imports that only type checkers see: they bind nobody."""
+    todo: list[ast.AST] = [module]
     while todo:
         node = todo.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             todo += node.orelse
             continue
         yield node
-        todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        todo += ast.iter_child_nodes(node)
+
+
+def graph() -> dict[str, set[str]]:
+    """Module -> the modules of this project that it imports, now or when a function is called."""
+    found = {name: {t for t in imported(at_run_time(tree(p)), p) if t in MODULES} for name, p in MODULES.items()}
+    return {name: targets - {name} for name, targets in found.items()}
 
 
 def is_plugin(path: Path) -> bool:
@@ -88,21 +107,129 @@ def test_plugins_are_imported_below_benchmark(path):
         assert name.split(".")[0] not in PLUGINS, f"{path} imports {name}, not benchmark.{name}"
 
 
+EVERYDAY = {"folder", "pasted", "energy", "void"}
+"""Plugins' names that are words of the language: only a call by one counts, that is the name alone or "name:key="."""
+EXCEPTIONS = {
+    ("benchmark.metrics.protocols", "streethazards"): "a protocol has the name of the dataset whose papers define it",
+    ("benchmark.metrics.bootstrap", "streethazards"): "that protocol as a default",
+    ("benchmark.metrics.evaluate", "streethazards"): "that protocol as a default",
+    ("benchmark.metrics.protocols", "dicnet"): "the source of a protocol, that paper's evaluation",
+    ("benchmark.derived", "void"): "the class that VoidAsClass adds: the field's word for pixels without a label",
+}
+"""(module, name) -> why the harness may say it."""
+
+
+def spoken(module: ast.Module):
+    """String literals that the program works with or prints.
+
+    Left out is what only a reader sees: docstrings, which are statements of their own (those of attributes, too), the
+    example commands of a verb's ``--help``, which are the last argument of ``verb(...)``, and those of the program's,
+    ``EPILOG``.
+    """
+    silent = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr):
+            silent.add(node.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "verb":
+            silent.add(node.args[-1])
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EPILOG":
+            silent.add(node.value)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in silent:
+            yield node
+
+
+def plugin_names() -> set[str]:
+    """Names of all registered methods, datasets, families of networks and releases of weights."""
+    return {*METHODS.names(), *DATASETS.names(), *NETWORKS.names(), *importables()}
+
+
+def says(text: str, name: str) -> bool:
+    """Whether a literal has a plugin's name in it, however it is spelt ("camvid_ood", "CamVid-OOD")."""
+    spelling = r"[-_ ]?".join(re.split(r"[-_]", name))
+    if name in EVERYDAY:
+        return bool(re.fullmatch(spelling, text) or re.search(rf"\b{spelling}:\w+=", text))
+    return bool(re.search(rf"(?<![^\W_]){spelling}(?![^\W_])", text, re.IGNORECASE))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "found"),
+    [
+        ("take StreetHazards.", "streethazards", True),
+        ("pspnet-small", "pspnet", True),
+        ("camvid_ood", "camvid-ood", True),
+        ("CamVid-OOD", "camvid-ood", True),
+        ("knn+k=5", "knn", True),
+        ("unknown", "knn", False),
+        ("bands", "pans", False),
+        ("free energy", "energy", False),
+        ("as in void:index=3", "void", True),
+        ("void", "void", True),
+    ],
+)
+def test_what_counts_as_a_name(text, name, found):
+    assert says(text, name) is found
+
+
+def test_no_string_of_the_harness_names_a_plugin():
+    """What a plugin is called, how its files are named and what it was released with is known to the plugin alone."""
+    names, used, found = plugin_names(), set(), []
+    assert {"dicnet", "streethazards", "pspnet", "csail"} <= names
+    for path in SOURCES:
+        if is_plugin(path):
+            continue
+        own = set(NETWORKS.names()) if path.parent.name == "networks" else set()
+        for node in spoken(tree(path)):
+            for name in (n for n in names - own if says(node.value, n)):
+                used.add((name_of(path), name))
+                if (name_of(path), name) not in EXCEPTIONS:
+                    found.append(f"{path.relative_to(HOME)}:{node.lineno} names {name} in {node.value[:60]!r}")
+    assert not found, "\n".join(found)
+    assert EXCEPTIONS.keys() <= used, "exceptions that nothing needs any more"
+
+
+ROOMS = """
+    errors io recipe released distributed machine cost_meter progress blocks registry data images
+    network networks derived pool method
+    metrics training weights records fetch
+    run
+    leaderboard pictures maps bench
+    cli __main__
+"""
+"""Rooms of benchmark/ (a file or a folder at its top) from the ground up: each builds on what stands before it."""
+RANKS = ROOMS.split()
+
+
+def test_rooms_import_downwards_only():
+    upwards = []
+    for name, targets in graph().items():
+        if name.startswith("benchmark.") and name.split(".")[1] not in PLUGINS:
+            rank = RANKS.index(name.split(".")[1])
+            # The package itself holds the version and imports nothing.
+            rooms = {t: t.split(".")[1] for t in targets if t.startswith("benchmark.")}
+            upwards += [f"{name} imports {t}" for t, room in rooms.items() if RANKS.index(room) > rank]
+    assert not upwards, "\n".join(upwards)
+    assert not graph()["benchmark"]
+
+
+def test_every_room_has_its_rank_and_a_newcomer_finds_the_files_that_matter():
+    top = [p for p in (HOME / "benchmark").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()]
+    assert {p.stem for p in top} - {"__init__"} == set(RANKS) and len(RANKS) == len(set(RANKS))
+    assert sum(p.suffix == ".py" for p in top) <= 20
+
+
 def test_no_circular_imports():
-    graph = {
-        name: {t for t in imported(at_module_level(tree(path)), path) if t in MODULES and t != name}
-        for name, path in MODULES.items()
-    }
-    done: set[str] = set()
+    """Not even between functions: what two modules need of each other belongs into a third."""
+    imports, done = graph(), set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
         assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
         if name not in done:
-            for target in sorted(graph[name]):
+            for target in sorted(imports[name]):
                 visit(target, (*trail, name))
             done.add(name)
 
-    for name in graph:
+    for name in imports:
         visit(name, ())
 
 
@@ -120,14 +247,27 @@ def test_pickles_are_never_trusted():
                 assert safe, f"{path}:{node.lineno}: torch.load without weights_only=True"
 
 
-@pytest.mark.parametrize("line", [["--help"], ["run", "--help"], ["table", "--help"], ["--version"]])
-def test_help_loads_nothing_heavy(line):
+HEAVY = {"torch", "torchvision", "timm", "cv2", "sklearn", "scipy", "pandas", "matplotlib", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("line", "heavy"),
+    [
+        (["--help"], HEAVY),
+        (["run", "--help"], HEAVY),
+        (["table", "--help"], HEAVY),
+        (["--version"], HEAVY),
+        (["list", "methods"], {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_quick_command_loads_nothing_heavy(line, heavy):
+    """Importing torch takes a second and a half, torchvision and timm as long again; the plugins are made of torch."""
     check = (
         "import sys; from benchmark.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit as stop: assert not stop.code\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'cv2', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'numpy'}\n"
-        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or None)\n"
+        f"sys.exit(', '.join(sorted({heavy!r} & set(sys.modules))) or None)\n"
     )
     done = subprocess.run([sys.executable, "-c", check, *line], cwd=HOME, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

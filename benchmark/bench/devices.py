@@ -14,10 +14,8 @@ from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import PRECISIONS, Machine
 from benchmark.registry import METHODS
-from benchmark.run.contract import TOLERANCE, check_method, prepared, scores_of, toy_batch, toy_workshop
+from benchmark.run.contract import TOLERANCE, check_method, prepared, scores_of, toy_batch, toy_workshop, trial_call
 
-FOR_TOYS = {"void": "void:index=1", "tradi": "tradi:members=3"}
-"""Methods whose defaults are not for four classes and 64x48 pixels."""
 HEADS = ("Method", "contract", "precision", "largest difference", "of the range", "rank correlation", "AUROC")
 
 
@@ -63,7 +61,7 @@ def bench_devices(
     """
     rows = []
     for call in methods:
-        row = DeviceRow(FOR_TOYS.get(call, call))
+        row = DeviceRow(trial_call(call))
         try:
             row.broken = [f"{f.clause}: {f.wrong}" for f in check_method(row.call, device) if f.wrong]
         except Exception as error:  # whatever a plugin raises

@@ -17,7 +17,7 @@ SHARDS = 7
 KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": lambda z: -1 / (1 + np.exp(2 * z - 7)),  # most pixels are confident: close to -1
     "logit": lambda z: 3 * z - 9,
-    "energy": lambda z: 2 * z + 1000,
+    "around 1000": lambda z: 2 * z + 1000,
     "squared distance": lambda z: 40 * np.exp(1.5 * z),
     "heavy-tailed": lambda z: np.sinh(3 * z) ** 3,
     "float16": lambda z: z.astype(np.float16).astype(np.float32),  # full of ties

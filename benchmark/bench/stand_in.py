@@ -43,7 +43,8 @@ class StandIn(Dataset):
         super().__init__(split, Path())
         if split not in self.card.sizes:
             raise BenchmarkError(
-                f"{self.name} publishes no number of {split} images, from which the hours follow; take streethazards."
+                f"{self.name} publishes no number of {split} images, from which the hours follow; take a dataset for "
+                f"which `python -m benchmark list datasets` shows one."
             )
         self.count = images or self.card.sizes[split]
         if size[0] != SIZE[0]:

@@ -34,9 +34,9 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
     parser.add_argument(
         "--dataset",
-        default="streethazards",
+        default="",
         metavar="NAME",
-        help="whose sizes, classes and recipes; its files are not needed (default: %(default)s)",
+        help="whose sizes, classes and recipes; its files are not needed (default: the first choice of `run`)",
     )
     parser.add_argument("--network", default="", metavar="NAME", help="shared network (default: the dataset's)")
     parser.add_argument("--size", default="1280x720", metavar="WxH", help="of the images (default: %(default)s)")
@@ -95,16 +95,16 @@ def _metrics(arguments: argparse.Namespace) -> int:
 def _costs(arguments: argparse.Namespace) -> int:
     """Print what every row costs; 1 where something of it could not be measured."""
     from benchmark.bench.costs import bench_costs, reduced
-    from benchmark.leaderboard.console import costs_terminal
+    from benchmark.leaderboard.costs import terminal
     from benchmark.records.costs import refuse_reduced
-    from benchmark.run.options import Options, parse_recipe, split_calls
+    from benchmark.run.options import Options, parse_recipe, ranked_datasets, split_calls
 
     found = re.fullmatch(r"(\d+)x(\d+)", arguments.size)
     if not found:
         raise BenchmarkError(f"--size {arguments.size}: write WIDTHxHEIGHT as in 1280x720.")
     options = Options(
         methods=tuple(split_calls(arguments.methods, "paper")),
-        dataset=arguments.dataset,
+        dataset=arguments.dataset or ranked_datasets()[0],
         network=arguments.network,
         recipe=parse_recipe(arguments.recipe),
         device=arguments.device,
@@ -117,7 +117,7 @@ def _costs(arguments: argparse.Namespace) -> int:
         refuse_reduced(reduced(options, size, arguments.images))
     with tempfile.TemporaryDirectory() as folder:
         costs = bench_costs(options, Path(folder), size, arguments.steps, arguments.images, _say)
-    print(f"\n{costs_terminal(costs)}")
+    print(f"\n{terminal(costs)}")
     if arguments.write:
         print(f"\nWrote {costs.write(arguments.write)}; `python -m benchmark table` puts it into the tables.")
     return int(any(part.error for part in (*costs.trainings, *costs.methods)))

@@ -39,14 +39,14 @@ def check(arguments: argparse.Namespace) -> int:
     from benchmark.machine import Machine
     from benchmark.networks import split_arch
     from benchmark.registry import DATASETS, METHODS, NETWORKS, parse_call
-    from benchmark.run.contract import Finding, check_dataset, check_method, check_network
+    from benchmark.run.contract import Finding, check_dataset, check_method, check_network, trial_call
     from benchmark.run.options import data_root
 
     root = data_root(arguments.data)
     name, _ = parse_call(arguments.name)
     device = str(Machine.choose(arguments.device, progress=False).device)
     if METHODS.canonical(name) in METHODS.names():
-        findings = check_method(arguments.name, device)
+        findings = check_method(trial_call(arguments.name), device)
     elif DATASETS.canonical(name) in DATASETS.names():
         findings = check_dataset(arguments.name, root)
     elif split_arch(name)[0] in NETWORKS.names():

@@ -16,16 +16,20 @@ def add(verbs) -> None:
         "say whether one measured method is better than another, image by image",
         """
 compare dicnet msp
-compare dicnet msp --dataset streethazards --results runs
-compare --dataset streethazards""",
+compare "kNN (k=5)" Max-logit --dataset camvid-ood
+compare --dataset minihazards
+compare dicnet msp --results runs""",
     )
     parser.add_argument(
-        "methods", nargs="*", metavar="METHOD", help="two labels of methods; none for a matrix of all by AUPR"
+        "methods",
+        nargs="*",
+        metavar="METHOD",
+        help="two methods by label or by their names in the tables; none for a matrix of all by AUPR",
     )
-    parser.add_argument("--dataset", default="", metavar="NAME", help="dataset (default: the only one measured)")
     parser.add_argument(
-        "--network", default="", metavar="LABEL", help="network as in the tables (default: the only one measured)"
+        "--dataset", default="", metavar="NAME", help="dataset (default: every one measured, one after the other)"
     )
+    parser.add_argument("--network", default="", metavar="LABEL", help="network as in the tables (default: likewise)")
     parser.add_argument(
         "--results",
         type=Path,
@@ -36,7 +40,7 @@ compare --dataset streethazards""",
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Print a pair of methods, or a matrix of all of a data set."""
+    """Print a pair of methods, or a matrix of all, for every data set."""
     from benchmark.leaderboard.compare import compare as compare_records
 
     print(compare_records(existing(arguments.results), arguments.methods, arguments.dataset, arguments.network))

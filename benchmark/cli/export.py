@@ -1,4 +1,4 @@
-"""``export``: a data set in the StreetHazards layout."""
+"""``export``: a dataset, laid out as the files of another one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmark.cli.arguments import verb
+from benchmark.errors import BenchmarkError
 
 
 def add(verbs) -> None:
@@ -13,13 +14,17 @@ def add(verbs) -> None:
         verbs,
         "export",
         export,
-        "write a dataset in the StreetHazards layout",
+        "write a dataset as the files of another one are laid out",
         """
 export minihazards data/streethazards
+export minihazards data/streethazards --as streethazards
 export minihazards data/streethazards --size 1280x720 --limit 24""",
     )
-    parser.add_argument("dataset", help="dataset with the 13 StreetHazards classes")
+    parser.add_argument("dataset", help="dataset to write, with options as name:key=value")
     parser.add_argument("directory", type=Path, help="where to write")
+    parser.add_argument(
+        "--as", dest="like", metavar="NAME", help="dataset whose layout is taken (default: the one that DATASET names)"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
     parser.add_argument("--size", metavar="WxH", help="image size, for datasets that are rendered")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N images of every split")
@@ -27,16 +32,21 @@ export minihazards data/streethazards --size 1280x720 --limit 24""",
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write a dataset in the StreetHazards layout."""
+    """Write a dataset as the files of another one are laid out."""
     from functools import partial
 
     from benchmark.fetch.export import export as write
-    from benchmark.registry import DATASETS
+    from benchmark.registry import DATASETS, parse_call
     from benchmark.run.options import data_root
 
     call = f"{arguments.dataset}:size={arguments.size}" if arguments.size else arguments.dataset
     root = data_root(arguments.data)
+    like = arguments.like or DATASETS.get(parse_call(call)[0]).policy.exported_as
+    if not like:
+        broken = DATASETS.unavailable()
+        known = " or ".join(name for name in DATASETS.names() if name not in broken and DATASETS.get(name).card.layout)
+        raise BenchmarkError(f"{arguments.dataset} does not say whose layout it takes; name one by --as {known}.")
     factory = partial(DATASETS.create, call, root=root)
-    write(factory, arguments.directory, limit=arguments.limit or None, quiet=arguments.quiet)
-    print(f"Wrote {arguments.directory}; evaluate it with `run --dataset streethazards --data {arguments.directory}`.")
+    write(factory, DATASETS.get(like), arguments.directory, limit=arguments.limit or None, quiet=arguments.quiet)
+    print(f"Wrote {arguments.directory}; evaluate it with `run --dataset {like} --data {arguments.directory}`.")
     return 0

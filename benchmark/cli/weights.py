@@ -22,7 +22,7 @@ weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streeth
 weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset streethazards""",
     )
     parser.add_argument("action", choices=("list", "verify", "import"))
-    parser.add_argument("files", nargs="*", help="for import: csail or dicnet, then its files")
+    parser.add_argument("files", nargs="*", help="for import: the name of a release, then its files")
     data(parser)
     out(parser)
 
@@ -71,23 +71,28 @@ def _import(arguments: argparse.Namespace) -> int:
     from benchmark.run.options import Options
     from benchmark.run.setup import make_setup
     from benchmark.run.workshop import Workshop
-    from benchmark.weights.released import ARCH, import_csail, import_student
+    from benchmark.weights.released import import_method, import_network, importables
 
-    layout, *files = arguments.files or [""]
-    wanted = {"csail": ("encoder", "decoder"), "dicnet": ("encoder", "decoder", "student")}
-    if layout not in wanted or len(files) != len(wanted[layout]):
-        usage = " or ".join(f"`weights import {k} {' '.join(v).upper()}`" for k, v in wanted.items())
+    name, *given = arguments.files or [""]
+    known, files = importables(), [Path(file) for file in given]
+    if name not in known or len(files) != len(known[name].files):
+        usage = " or ".join(f"`{release.usage}`" for key, release in known.items() if name not in known or key == name)
         raise BenchmarkError(f"Say whose files these are and name all of them: {usage}.")
-    options = Options(dataset=arguments.dataset, data=arguments.data, out=arguments.out, network=ARCH)
+    (shared, network), method = known[name].network, known[name].method
+    options = Options(dataset=arguments.dataset, data=arguments.data, out=arguments.out, network=network.network)
     workshop = Workshop(make_setup(options))
-    base = workshop.setup.base
-    found = import_csail(Path(files[0]), Path(files[1]), workshop.store, base.key, base.classes)
+    base, count = workshop.setup.base, len(network.files)
+    found = import_network(shared, network, files[:count], workshop.store, base.key, base.classes)
     cut = f" (the first {base.classes} of {found} outputs)" if found != base.classes else ""
     print(f"{workshop.store.path(base.key)}{cut}")
-    if layout == "dicnet":
-        entry = workshop.entry(METHODS.create(layout))
+    if method:
+        owner, release = method
+        entry = workshop.entry(METHODS.create(owner))
         workshop.connect(entry)
-        import_student(Path(files[2]), workshop.store, entry.fit_key, entry.method.student)
+        wanted = entry.method.state_dict()
+        import_method(name, owner, release, files[count:], workshop.store, entry.fit_key, wanted)
         print(workshop.store.path(entry.fit_key))
-    print(f"`run --network {ARCH} --dataset {arguments.dataset}` now uses them.")
+    for part in (network, *(method or ())[1:]):
+        print(f"Source: {part.source}; licence: {part.license}.")
+    print(f"`run --network {network.network} --dataset {arguments.dataset}` now uses them.")
     return 0

@@ -1,4 +1,4 @@
-"""Write a dataset in the layout of the StreetHazards archives, so that anything that reads those can read it."""
+"""Write a dataset as the files of another one are laid out, so that anything that reads those can read it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset, Sample
+from benchmark.data import IGNORE, SPLITS, Dataset, Layout, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
 from benchmark.io.jsonfile import write_atomic
+from benchmark.registry import DATASETS
 
-CLASSES = 13
-"""Known classes of StreetHazards; label files hold class + 1, and 14 for the anomaly."""
-
-_FOLDERS = {"train": ("train", "training"), "val": ("train", "validation"), "test": ("test", "test")}
 _CHUNK = 8
 
 
@@ -34,6 +31,7 @@ class Exported:
 
 def export(
     factory: Callable[..., Dataset],
+    like: type[Dataset],
     destination: Path,
     *,
     splits: Iterable[str] = SPLITS,
@@ -43,12 +41,12 @@ def export(
 ) -> dict[str, Exported]:
     """Write images and labels as PNG; what an interrupted export has written is kept.
 
-    A sample with id "t5/12" of the test split becomes ``test/images/test/t5/12.png`` and
-    ``test/annotations/test/t5/12.png``. ``export-test.tsv`` holds the dataset's name and fingerprint and the index and
-    id of every image written. A file has its name only once it is complete.
+    ``export-test.tsv`` holds the dataset's name and fingerprint and the index and id of every image of the test split
+    that was written. A file has its name only once it is complete.
 
     Args:
         factory: makes the dataset of a split when called with ``split=``; picklable where `workers` is not 0.
+        like: the class of the dataset whose :attr:`~benchmark.data.DatasetCard.layout` is taken.
         destination: folder to write into.
         splits: the splits to write.
         limit: images per split at most; None is all.
@@ -57,17 +55,21 @@ def export(
     Returns:
         Per split, what was done.
     Raises:
-        BenchmarkError: the dataset has other than 13 classes or ignored pixels, or the folder holds another export.
+        BenchmarkError: the layout has other classes or no value for a label that occurs, or the folder holds another
+            export.
     """
+    layout = like.card.layout
+    if layout is None:
+        raise BenchmarkError(f"{DATASETS.name_of(like)} does not say how its files are laid out; name another by --as.")
     done: dict[str, Exported] = {}
     for split in splits:
         data = factory(split=split)
-        if len(data.classes) != CLASSES:
+        if len(data.classes) != layout.classes:
             raise BenchmarkError(
-                f"{data.name} has {len(data.classes)} classes and cannot be exported: the StreetHazards layout has "
-                f"{CLASSES}."
+                f"{data.name} has {len(data.classes)} classes and cannot be exported: the layout of {like.card.title} "
+                f"has {layout.classes}."
             )
-        target = Target(Path(destination), split)
+        target = Target(Path(destination), split, layout, like.card.title)
         complete = target.resume(data)
         count = len(data) if limit is None else min(limit, len(data))
         missing = [i for i in range(count) if i not in complete]
@@ -87,6 +89,8 @@ class Target:
 
     folder: Path
     split: str
+    layout: Layout
+    title: str  # of the dataset whose layout it is
 
     @property
     def _list(self) -> Path:
@@ -94,9 +98,8 @@ class Target:
 
     def paths(self, name: str) -> tuple[Path, Path]:
         """The image and the label file of an id."""
-        archive, part = _FOLDERS[self.split]
-        home = self.folder / archive
-        return home / "images" / part / f"{name}.png", home / "annotations" / part / f"{name}.png"
+        image, labels = (paths[self.split].format(id=name) for paths in (self.layout.images, self.layout.labels))
+        return self.folder / image, self.folder / labels
 
     def resume(self, data: Dataset) -> set[int]:
         """Begin or take up the list; the indices whose files are complete."""
@@ -120,9 +123,13 @@ class Target:
     def write(self, sample: Sample) -> None:
         """Write a sample's two files."""
         labels = sample.labels.numpy()
-        if (labels == IGNORE).any():
-            raise BenchmarkError(f"{sample.id} has ignored pixels and cannot be exported: StreetHazards has none.")
-        raw = np.where(labels == ANOMALY, CLASSES + 1, labels + 1).astype(np.uint8)
+        values = self.layout.values
+        if strange := [int(label) for label in np.unique(labels) if int(label) not in values]:
+            what = "ignored pixels" if IGNORE in strange else f"pixels labelled {strange[0]}"
+            raise BenchmarkError(f"{sample.id} has {what} and cannot be exported: {self.title} has none.")
+        table = np.zeros(256, np.uint8)
+        table[list(values)] = list(values.values())
+        raw = table[labels]
         pixels = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
         for path, array in zip(self.paths(sample.id), (pixels, raw), strict=True):
             with replacing(path) as part:

@@ -2,54 +2,49 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
-from benchmark.leaderboard.wording import distinct, percent, primary, remarks, setting
+import numpy as np
+from pandas import DataFrame, concat
+
+from benchmark.leaderboard.wording import distinct, method_title, percent, primary, remarks, setting
 from benchmark.records.published import Published, PublishedRow
 from benchmark.records.record import METRICS, Record
 
 ABSENT_DATASET = "not measured here: needs the dataset"
 ABSENT = "not measured here"
 
-
-@dataclass(frozen=True)
-class Value:
-    """A number in a table. Fractions for metrics, milliseconds for costs."""
-
-    mean: float  # over the seeds
-    std: float | None = None  # sample standard deviation over the seeds, None for one seed
-    low: float | None = None  # 95 % interval over images; its ends are averaged over the seeds
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method in one setting."""
-
-    title: str
-    label: str  # plugin name with the options that are not default; empty where no plugin of that name exists
-    auxiliary: bool = False
-    values: dict[str, Value] = field(default_factory=dict)  # column key ("measured.aupr") -> value
-    seeds: int = 0  # number of records behind it
-    absent: str = ""  # why nothing is measured
+GROUPS = ("published", "measured", "difference", "pooled")
+PERCENTAGES = [*(f"{group}.{metric}" for group in GROUPS for metric in METRICS), "miou"]
+MILLISECONDS = ["network_ms", "method_ms"]
+VALUES = [*PERCENTAGES, *MILLISECONDS]
+COLUMNS = [
+    "method",  # plugin name with the options that are not default; empty where no plugin of that name exists
+    "title",  # as printed
+    "auxiliary_data",  # whether outlier images were seen in training
+    "seeds",  # number of records behind the row
+    *(value + part for value in VALUES for part in ("", "_std", "_low", "_high")),
+]
+"""Columns of a block's table. Metrics are in percent, "difference" in percentage points, times in milliseconds; a value
+is the mean over the seeds, ``_std`` their sample standard deviation (NaN for one seed), ``_low`` and ``_high`` the ends
+of the 95 % interval over images, averaged over the seeds. NaN where nothing is known."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows measured in one setting, so that they may be compared."""
+    """Methods measured in one setting, so that they may be compared."""
 
     network: str  # label; empty where nothing is measured
     setting: list[str]  # phrases: network, protocols, images, constant score, device
-    rows: list[Row]  # ordered; without auxiliary data
-    auxiliary: list[Row]  # ordered; with
+    table: DataFrame  # a row per method, in the order of printing; columns as in COLUMNS
     remarks: list[str]  # what a reader must know of single values
+    absent: str = ""  # what to say of a row without seeds
 
     @property
     def published(self) -> int:
         """Number of rows with a published value."""
-        return sum(any(k.startswith("published.") for k in r.values) for r in (*self.rows, *self.auxiliary))
+        return int(self.table[[f"published.{metric}" for metric in METRICS]].notna().any(axis=1).sum())
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,10 @@ def _board(name: str, records: Sequence[Record], published: Published) -> Board:
         for label in sorted({r.network.label for r in whole})
     ]
     if not blocks:
-        blocks = [_empty_block(beside, about)]
+        phrases = [ABSENT_DATASET, *distinct(f"published protocol: {p.protocol}" for p in beside if p.protocol)]
+        if "constant_aupr" in about:
+            phrases.append(f"AUPR of a constant score {percent(about['constant_aupr'], 2)}")
+        blocks = [Block("", phrases, _table([], beside, absent=True), [], ABSENT_DATASET)]
     partial = len(records) - len(whole)
     return Board(
         name=name,
@@ -109,14 +107,6 @@ def _sources(rows: Sequence[PublishedRow]) -> list[str]:
     return found
 
 
-def _empty_block(beside: Sequence[PublishedRow], about: dict) -> Block:
-    rows = [Row(p.title, p.method, p.auxiliary_data, _published_values(p), absent=ABSENT_DATASET) for p in beside]
-    phrases = [ABSENT_DATASET, *distinct(f"published protocol: {p.protocol}" for p in beside if p.protocol)]
-    if "constant_aupr" in about:
-        phrases.append(f"AUPR of a constant score {percent(about['constant_aupr'], 2)}")
-    return Block("", phrases, [r for r in rows if not r.auxiliary], [r for r in rows if r.auxiliary], [])
-
-
 def block(records: Sequence[Record], beside: Sequence[PublishedRow], absent: str = "") -> Block:
     """The rows of one network setting: the published ones in the paper's order, then the rest by AUPR.
 
@@ -125,70 +115,65 @@ def block(records: Sequence[Record], beside: Sequence[PublishedRow], absent: str
         beside: comparable published rows.
         absent: what to say of a published method without a record; such rows are left out where this is empty.
     """
-    groups: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.method.label, r.network.seed)):
-        groups.setdefault(record.method.label, []).append(record)
-    rows = []
-    for paper in beside:
-        group = groups.pop(paper.method, [])
-        if group:
-            rows.append(_measured(group, paper))
-        elif absent:
-            rows.append(Row(paper.title, paper.method, paper.auxiliary_data, _published_values(paper), absent=absent))
-    rest = [_measured(group, None) for group in groups.values()]
-    rows += sorted(rest, key=lambda r: (-r.values["measured.aupr"].mean if "measured.aupr" in r.values else 1, r.label))
-    return Block(
-        network=records[0].network.label,
-        setting=setting(records),
-        rows=[r for r in rows if not r.auxiliary],
-        auxiliary=[r for r in rows if r.auxiliary],
-        remarks=remarks(records),
-    )
+    table = _table(records, beside, bool(absent))
+    return Block(records[0].network.label, setting(records), table, remarks(records), absent)
 
 
-def _measured(group: Sequence[Record], paper: PublishedRow | None) -> Row:
-    values = _published_values(paper) if paper else {}
+def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bool) -> DataFrame:
+    measured, published = _measured(records), _published(beside)
+    found = published.merge(measured, on="method", how="left" if absent else "inner", suffixes=("", "_here"))
+    found["seeds"] = found["seeds"].fillna(0)
+    found["auxiliary_data"] = found["auxiliary_data_here"].where(found["seeds"] > 0, found["auxiliary_data"])
+    for metric in METRICS:  # a published value is compared with ours of the same aggregation only
+        ours = np.select(
+            [found["aggregation"] == "per-image", found["aggregation"] == "pooled"],
+            [found[f"measured.{metric}"], found[f"pooled.{metric}"]],
+            np.nan,
+        )
+        found[f"difference.{metric}"] = ours - found[f"published.{metric}"]
+    rest = measured[~measured["method"].isin(published["method"])]
+    rest = rest.sort_values(["measured.aupr", "method"], ascending=[False, True])
+    table = concat([found.reindex(columns=COLUMNS), rest.reindex(columns=COLUMNS)], ignore_index=True)
+    numbers = COLUMNS[COLUMNS.index("seeds") + 1 :]
+    table = table.astype({"auxiliary_data": bool, "seeds": int} | dict.fromkeys(numbers, float))
+    table[[n for n in numbers if not n.startswith(tuple(MILLISECONDS))]] *= 100
+    return table.sort_values("auxiliary_data", kind="stable", ignore_index=True)
+
+
+def _published(rows: Sequence[PublishedRow]) -> DataFrame:
+    columns = ["method", "title", "auxiliary_data", "aggregation", *METRICS]
+    table = DataFrame([{**asdict(row), "aggregation": row.aggregation} for row in rows], columns=columns)
+    return table.rename(columns={metric: f"published.{metric}" for metric in METRICS})
+
+
+def _measured(records: Sequence[Record]) -> DataFrame:
+    """A row per method: means, deviations and intervals over its records, metrics as fractions."""
+    values = [v for v in VALUES if v.startswith(("measured", "pooled")) or "." not in v]
+    ends = [v + end for v in values for end in ("_low", "_high")]
+    columns = ["method", "title", "auxiliary_data", *values, *ends]
+    ordered = sorted(records, key=lambda r: (r.method.label, r.network.seed))
+    rows = DataFrame([_row(record) for record in ordered], columns=columns)
+    groups = rows.astype(dict.fromkeys([*values, *ends], float)).groupby("method")
+    means, known = groups[values + ends].mean(), groups[values + ends].count()
+    for end in ends:  # an interval that one seed lacks is none of the mean
+        means[end] = means[end].where(known[end] == known[end.rpartition("_")[0]])
+    first, deviations = groups[["title", "auxiliary_data"]].first(), groups[values].std().add_suffix("_std")
+    return concat([first, groups.size().rename("seeds"), means, deviations], axis=1).reset_index()
+
+
+def _row(record: Record) -> dict[str, object]:
+    row: dict[str, object] = {
+        "method": record.method.label,
+        "title": method_title(record.method),
+        "auxiliary_data": record.method.auxiliary_data,
+        "miou": record.segmentation.miou if record.segmentation else None,
+        "network_ms": record.cost.network_ms,
+        "method_ms": record.cost.method_ms,
+    }
     for key, aggregation in (("measured", "per-image"), ("pooled", "pooled")):
-        found = [m for r in group if (m := primary(r, aggregation))]
-        for metric in METRICS:
-            _put(
-                values, f"{key}.{metric}", (getattr(m, metric) for m in found), (m.intervals.get(metric) for m in found)
-            )
-    if paper:
-        ours = "measured" if paper.aggregation == "per-image" else "pooled"
-        for metric in METRICS:
-            theirs, mine = getattr(paper, metric), values.get(f"{ours}.{metric}")
-            if paper.aggregation and theirs is not None and mine:
-                values[f"difference.{metric}"] = Value(mine.mean - theirs)
-    _put(values, "miou", (r.segmentation.miou if r.segmentation else None for r in group))
-    _put(values, "network_ms", (r.cost.network_ms for r in group))
-    _put(values, "method_ms", (r.cost.method_ms for r in group))
-    method = group[0].method
-    title = paper.title if paper else method.title or method.name
-    options = method.label.partition(":")[2]
-    return Row(
-        title=f"{title} ({options.replace(':', ', ')})" if options and not paper else title,
-        label=method.label,
-        auxiliary=method.auxiliary_data,
-        values=values,
-        seeds=len(group),
-    )
-
-
-def _published_values(row: PublishedRow) -> dict[str, Value]:
-    found = {f"published.{m}": getattr(row, m) for m in METRICS}
-    return {key: Value(value) for key, value in found.items() if value is not None}
-
-
-def _put(values: dict[str, Value], key: str, numbers: Iterable[float | None], intervals: Iterable = ()) -> None:
-    known = [n for n in numbers if n is not None]
-    if not known:
-        return
-    ends = [i for i in intervals if i]
-    whole = len(ends) == len(known)
-    values[key] = Value(
-        mean=statistics.fmean(known),
-        std=statistics.stdev(known) if len(known) > 1 else None,
-        low=statistics.fmean(e[0] for e in ends) if whole else None,
-        high=statistics.fmean(e[1] for e in ends) if whole else None,
-    )
+        if found := primary(record, aggregation):
+            for metric in METRICS:
+                name = f"{key}.{metric}"
+                row[name] = getattr(found, metric)
+                row[f"{name}_low"], row[f"{name}_high"] = found.intervals.get(metric) or (None, None)
+    return row

@@ -2,119 +2,144 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from shlex import quote
+
+from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelProtocol, Rows, paired_bootstrap, per_image_result, pixel_protocol, read_rows
+from benchmark.leaderboard.formats import TERMINAL, terminal_table
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, mean_percent, method_title
+from benchmark.metrics import PixelProtocol, paired_bootstrap, per_image_result, pixel_protocol, read_rows
 from benchmark.records.record import Record, read_all
 
-METRICS = ("aupr", "fpr95", "auroc")
 MATRIX_DRAWS = 2000
 
 Repetitions = dict[int, Record]
 """The records of one method by repetition, that is by seed."""
+Rows = dict[str, dict[int, DataFrame]]
+"""Label -> repetition -> rows per image."""
 
 
 def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "") -> str:
-    """Whether one method is better than another, or a matrix of all methods of a data set, as text.
+    """Whether one method is better than another, or a matrix of all methods, as text.
 
     Methods are compared repetition by repetition: with the same seeds, and so on the same networks.
 
     Args:
         results: folder with records/.
-        methods: two labels; none for the matrix.
-        dataset: its label; empty where only one was measured.
+        methods: two labels ("knn:k=5") or names as in the tables ("kNN (k=5)"); none for the matrix.
+        dataset: its label; empty for every one where they were measured, one after the other.
         network: its label, likewise.
     Raises:
         BenchmarkError: such records are not there, or cannot be compared.
     """
     if len(methods) not in (0, 2):
         raise BenchmarkError("compare takes two methods, or none for a matrix of all.")
-    found = _records(results, methods, dataset, network)
-    if len(found) < 2:
-        raise BenchmarkError(f"{next(iter(found))} is the only method measured there; a comparison needs two.")
-    chosen, note = {name: found[name] for name in methods or found}, ""
-    if methods:
-        chosen, note = _in_common(chosen)
-    records = [record for repetitions in chosen.values() for record in repetitions.values()]
-    protocol = _protocol(records)
-    rows = {name: {seed: _rows(results, r) for seed, r in each.items()} for name, each in chosen.items()}
-    where = records[0]
-    parts = [f"{where.dataset.title}, {where.network.label}, protocol {protocol.label}, percent"]
-    parts.append(_pair(rows, protocol) if methods else _matrix(rows, protocol))
-    seeds = {record.network.seed for record in records}
-    if len({(record.network.seed, record.network.weights_sha256) for record in records}) > len(seeds):
-        parts.append("Not all were measured with the same weights of the network.")
-    return note + "\n\n".join(parts)
+    places = _places(results, dataset, network)
+    labels = [_label(results, name, places) for name in methods]
+    if methods and labels[0] == labels[1]:
+        raise BenchmarkError(f"'{methods[0]}' and '{methods[1]}' are one method; name two.")
+    chosen = [group for group in places if set(labels) <= set(group)]
+    if not chosen:
+        what = " and ".join(methods) + " with one network on one dataset" if methods else "any method"
+        raise BenchmarkError(
+            f"{results} has no record of {what}; measure with 'run', or name another --results folder."
+        )
+    if not methods and all(len(group) < 2 for group in chosen):
+        raise BenchmarkError(f"{next(iter(chosen[0]))} is the only method measured there; a comparison needs two.")
+    return "\n\n\n".join(_section(results, group, labels) for group in chosen if len(group) > 1)
 
 
-def _records(folder: Path, methods: Sequence[str], dataset: str, network: str) -> dict[str, Repetitions]:
-    """The whole records of one dataset and network, by method label, which hold all methods asked for."""
+def _places(folder: Path, dataset: str, network: str) -> list[dict[str, Repetitions]]:
+    """The whole records by method label, for every data set and network asked for."""
     records, problems = read_all(folder)
     if problems:
         raise BenchmarkError(problems[0])
     groups: dict[tuple[str, str], dict[str, Repetitions]] = {}
-    for record in sorted(records, key=lambda r: r.network.seed):
+    for record in sorted(records, key=lambda r: (r.dataset.name, r.network.label, r.network.seed)):
         place = record.dataset.name, record.network.label
         asked = dataset in ("", place[0]) and network in ("", place[1])
         if asked and record.dataset.limit is None:
             groups.setdefault(place, {}).setdefault(record.method.label, {})[record.network.seed] = record
-    for name in methods:
-        if not any(name in group for group in groups.values()):
-            known = ", ".join(sorted({n for group in groups.values() for n in group})) or "none"
-            raise BenchmarkError(
-                f"{folder} has no such record of '{name}' (it has: {known}); measure it with "
-                f"'python -m benchmark run --methods {name}' and read it with '--results runs'."
-            )
-    groups = {place: group for place, group in groups.items() if set(methods) <= set(group)}
-    if not groups:
-        what = " and ".join(methods) + " with one network on one dataset" if methods else "any method"
-        raise BenchmarkError(f"{folder} has no record of {what}; measure with 'run', or name another --results folder.")
-    if len(groups) > 1:
-        places = "; ".join(f"--dataset {name} --network {label}" for name, label in groups)
-        raise BenchmarkError(f"{folder} has several measurements to choose from: {places}.")
-    return next(iter(groups.values()))
+    return list(groups.values())
 
 
-def _in_common(chosen: Mapping[str, Repetitions]) -> tuple[dict[str, Repetitions], str]:
-    """Both methods with the repetitions that both have, and a line that says which, where there is more than one."""
-    (one, mine), (other, others) = chosen.items()
-    seeds = sorted(mine.keys() & others.keys())
-    if not seeds:
+def _label(folder: Path, name: str, places: Sequence[Mapping[str, Repetitions]]) -> str:
+    """The label of the method that was typed as label or, in upper or lower case, as a table prints it."""
+    methods = [record.method for group in places for each in group.values() for record in each.values()]
+    labels = sorted({method.label for method in methods})
+    if name in labels:
+        return name
+    found = sorted({method.label for method in methods if method_title(method).casefold() == name.casefold()})
+    if len(found) > 1:
+        raise BenchmarkError(f"'{name}' names several methods in {folder}: {', '.join(found)}; write one label.")
+    if not found:
+        raise BenchmarkError(
+            f"{folder} has no such record of '{name}' (it has: {', '.join(labels) or 'none'}); measure it with "
+            f"'python -m benchmark run --methods {quote(name)}' and read it with '--results runs'."
+        )
+    return found[0]
+
+
+def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[str]) -> str:
+    """Two methods, or all of them, on one data set with one network."""
+    chosen = {label: group[label] for label in labels or group}
+    seeds = {label: set(repetitions) for label, repetitions in chosen.items()}
+    note = ""
+    if labels:
+        common = _in_common(seeds)
+        if len(set.union(*seeds.values())) > 1:
+            note = f"Mean over the repetition{'s' * (len(common) > 1)} {_list(common)}.\n"
+        chosen = {label: {seed: repetitions[seed] for seed in common} for label, repetitions in chosen.items()}
+    records = [record for repetitions in chosen.values() for record in repetitions.values()]
+    protocol = _protocol(records)
+    rows = {label: {seed: _rows(results, r) for seed, r in each.items()} for label, each in chosen.items()}
+    where = records[0]
+    heading = f"{where.dataset.title}, {where.network.label}, protocol {protocol.label}, percent"
+    parts = [TERMINAL.escape(heading)]
+    parts.append(_pair(rows, protocol) if labels else _matrix(rows, protocol))
+    if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
+        parts.append("Not all were measured with the same weights of the network.")
+    return note + "\n\n".join(parts)
+
+
+def _in_common(seeds: Mapping[str, set[int]]) -> list[int]:
+    (one, mine), (other, others) = seeds.items()
+    if not mine & others:
         raise BenchmarkError(
             f"{one} and {other} have no repetition in common ({_list(mine)} and {_list(others)}); measure one with "
             f"'python -m benchmark run --methods {other} --repetition {min(mine)}'."
         )
-    note = ""
-    if len(mine.keys() | others.keys()) > 1:
-        note = f"Mean over the repetition{'s' * (len(seeds) > 1)} {_list(seeds)}.\n"
-    return {name: {seed: repetitions[seed] for seed in seeds} for name, repetitions in chosen.items()}, note
+    return sorted(mine & others)
 
 
 def _list(seeds) -> str:
-    return ", ".join(map(str, seeds))
+    return ", ".join(map(str, sorted(seeds)))
 
 
 def _protocol(records: list[Record]) -> PixelProtocol:
     """The first per-image protocol, if all records can be compared under it."""
     first = records[0]
+    where = f"on {first.dataset.name} with {first.network.label}"
     names = [name for name, measured in first.metrics.items() if measured.aggregation == "per-image"]
     if not names:
-        raise BenchmarkError(f"{first.method.label} was not measured under a per-image protocol.")
+        raise BenchmarkError(f"{first.method.label} was not measured under a per-image protocol {where}.")
     for record in records[1:]:
         pair = f"{first.method.label} and {record.method.label}"
         if record.dataset.fingerprint != first.dataset.fingerprint:
-            raise BenchmarkError(f"{pair} were measured on different images; measure both again.")
+            raise BenchmarkError(f"{pair} were measured on different images {where}; measure both again.")
         mine, others = first.metrics[names[0]], record.metrics.get(names[0])
         if others is None or others.version != mine.version:
-            raise BenchmarkError(f"{pair} were not both measured under {names[0]} v{mine.version}; measure both again.")
+            raise BenchmarkError(
+                f"{pair} were not both measured under {names[0]} v{mine.version} {where}; measure both again."
+            )
     return pixel_protocol(names[0])
 
 
-def _rows(results: Path, record: Record) -> Rows:
+def _rows(results: Path, record: Record) -> DataFrame:
     path = record.path(results).parent / record.rows
     if not record.rows or not path.is_file():
         raise BenchmarkError(
@@ -123,64 +148,60 @@ def _rows(results: Path, record: Record) -> Rows:
     return read_rows(path)
 
 
-def _pair(rows: Mapping[str, dict[int, Rows]], chosen: PixelProtocol) -> str:
+def _pair(rows: Rows, protocol: PixelProtocol) -> str:
     """Means, paired difference and the share of resamples, per metric.
 
     With several repetitions, resamples draw among them, too, and the difference in each is shown.
     """
-    from tabulate import tabulate
-
-    lines, names = [], list(rows)
+    one, other = rows
     mine, others = (list(each.values()) for each in rows.values())
-    for metric in METRICS:
-        values = [[_value(table, metric, chosen) for table in tables] for tables in (mine, others)]
-        compared = paired_bootstrap(mine, others, metric, chosen)
-        difference = compared.difference
-        better, share = (names[0], compared.better) if compared.better >= 0.5 else (names[1], 1 - compared.better)
-        verdict = f"{better} is better on {100 * share:.0f} % of resamples"
-        interval = f"{100 * difference.value:+.2f} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
-        apart = ", ".join(f"{100 * (a - b):+.2f}" for a, b in zip(*values))
-        lines.append((metric.upper(), *map(_mean, values), interval, *([apart] if len(mine) > 1 else []), verdict))
-    each = ["of each repetition"] if len(mine) > 1 else []
-    return tabulate(lines, ("", *names, "difference [95 % interval]", *each, ""), disable_numparse=True)
+    lines = []
+    for metric, title in METRIC_TITLES.items():
+        values = [[_value(table, metric, protocol) for table in tables] for tables in (mine, others)]
+        compared = paired_bootstrap(mine, others, metric, protocol)
+        low, middle, high = (100 * getattr(compared.difference, end) for end in ("low", "value", "high"))
+        better, share = (one, compared.better) if compared.better >= 0.5 else (other, 1 - compared.better)
+        line = {"Metric": title} | {label: mean_percent(found, 2) for label, found in zip(rows, values)}
+        line["difference [95 % interval]"] = f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
+        if len(mine) > 1:
+            line["of each repetition"] = ", ".join(f"{100 * (a - b):+.2f}" for a, b in zip(*values))
+        line["verdict"] = f"{better} is better on {100 * share:.0f} % of resamples"
+        lines.append(line)
+    return terminal_table(DataFrame(lines))
 
 
-def _value(table: Rows, metric: str, chosen: PixelProtocol) -> float:
-    return getattr(per_image_result(chosen, table), metric)
+def _value(table: DataFrame, metric: str, protocol: PixelProtocol) -> float:
+    return getattr(per_image_result(protocol, table), metric)
 
 
-def _mean(values: list[float]) -> str:
-    """In percent, with the sample standard deviation where there is one."""
-    deviation = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.fmean(values):.2f}{deviation}"
-
-
-def _matrix(rows: Mapping[str, dict[int, Rows]], chosen: PixelProtocol) -> str:
+def _matrix(rows: Rows, protocol: PixelProtocol) -> str:
     """AUPR, best first, and on how many resamples the method of the row is better than that of the column.
 
     A pair is compared on the repetitions that both have; without any, the cell is a dash.
     """
-    from tabulate import tabulate
-
-    aupr = {name: [_value(table, "aupr", chosen) for table in each.values()] for name, each in rows.items()}
-    names = sorted(rows, key=lambda name: (-statistics.fmean(aupr[name]), name))
-    better: dict[tuple[str, str], str] = {}
-    for a, b in combinations(names, 2):
-        seeds = sorted(rows[a].keys() & rows[b].keys())
-        both = [[rows[name][seed] for seed in seeds] for name in (a, b)]
-        share = 100 * paired_bootstrap(*both, "aupr", chosen, draws=MATRIX_DRAWS).better if seeds else None
-        better[a, b], better[b, a] = ("–", "–") if share is None else (f"{share:.0f}", f"{100 - share:.0f}")
-    several = any(len(each) > 1 for each in rows.values())
-    lines = [
-        (
-            f"{i} {a}",
-            _mean(aupr[a]),
-            *([str(len(rows[a]))] if several else []),
-            *(better[a, b] if a != b else "" for b in names),
-        )
-        for i, a in enumerate(names, start=1)
-    ]
-    seeds = ["Seeds"] if several else []
-    header = ("AUPR; better on % of resamples than", "AUPR", *seeds, *map(str, range(1, len(names) + 1)))
-    align = ("left", *["right"] * (len(header) - 1))
-    return tabulate(lines, header, colalign=align, disable_numparse=True)
+    aupr = {label: [_value(table, "aupr", protocol) for table in each.values()] for label, each in rows.items()}
+    labels = sorted(rows, key=lambda label: (-sum(aupr[label]) / len(aupr[label]), label))
+    better = DataFrame("", labels, labels)
+    for one, other in combinations(labels, 2):
+        seeds = sorted(rows[one].keys() & rows[other].keys())
+        if seeds:
+            mine, others = ([rows[label][seed] for seed in seeds] for label in (one, other))
+            share = 100 * paired_bootstrap(mine, others, "aupr", protocol, draws=MATRIX_DRAWS).better
+            better.loc[one, other], better.loc[other, one] = f"{share:.0f}", f"{100 - share:.0f}"
+        else:
+            better.loc[one, other] = better.loc[other, one] = NOTHING
+    numbers = [str(place) for place in range(1, len(labels) + 1)]
+    table = DataFrame(
+        {
+            "Method": [f"{number} {label}" for number, label in zip(numbers, labels)],
+            "AUPR": [mean_percent(aupr[label], 2) for label in labels],
+            "Seeds": [str(len(rows[label])) for label in labels],
+        },
+        index=labels,
+    )
+    if all(len(each) == 1 for each in rows.values()):
+        del table["Seeds"]
+    legend = (
+        "Under a number: on how many percent of the resamples the row has a better AUPR than the method of that number."
+    )
+    return f"{legend}\n\n{terminal_table(table.join(better.set_axis(numbers, axis=1)))}"

@@ -4,39 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pandas import DataFrame
+
+from benchmark.leaderboard.formats import MARKDOWN, TERMINAL, Format, pipe_table, terminal_table
+from benchmark.leaderboard.wording import NOTHING
 from benchmark.records.costs import Costs
 
-NOTHING = "–"
-TRAINING_HEADS = ("Training step", "batch", "image sizes", "ms/step", "images/s", "GiB", "steps", "hours")
-METHOD_HEADS = ("Method", "net + own ms/image", "GiB", "training h", "fit h", "evaluation h", "row h")
+
+def markdown(records: Sequence[Costs]) -> str:
+    """The tables of all machines."""
+    parts = []
+    for costs in records:
+        parts += [MARKDOWN.escape(sentence(costs)), *map(pipe_table, _tables(costs, MARKDOWN))]
+    return "\n\n".join(parts)
 
 
-def training_rows(costs: Costs) -> list[list[str]]:
-    """The trainings as text under `TRAINING_HEADS`."""
-    rows = []
-    for one in costs.trainings:
-        rate = None if not one.seconds else one.batch_size / one.seconds
-        numbers = [
-            _number(None if one.seconds is None else 1000 * one.seconds, 0),
-            _number(rate, 1),
-            _number(one.memory_gib, 1),
-            str(one.steps),
-            _number(None if costs.reduced else one.hours, 1),
-        ]
-        name = f"{one.title}: {one.error}" if one.error else one.title
-        rows.append([name, str(one.batch_size), one.sizes, *numbers])
-    return rows
+def terminal(costs: Costs) -> str:
+    """The same of one machine, for a terminal."""
+    return "\n\n".join([*map(terminal_table, _tables(costs, TERMINAL)), sentence(costs)])
 
 
-def method_rows(costs: Costs) -> list[list[str]]:
-    """The methods as text under `METHOD_HEADS`."""
-    rows = []
-    for one in costs.methods:
-        hours = costs.hours(one)
-        name = f"{one.title}: {one.error}" if one.error else one.title
-        times = f"{_number(one.network_ms, 1)} + {_number(one.method_ms, 1)}"
-        rows.append([name, times, _number(one.memory_gib, 1), *(_number(value, 2) for value in hours.values())])
-    return rows
+def _tables(costs: Costs, form: Format) -> list[DataFrame]:
+    """Trainings and methods, where there are any, as a format writes them."""
+    tables = DataFrame(_trainings(costs)), DataFrame(_methods(costs))
+    return [table.map(form.escape) for table in tables if len(table)]
+
+
+def _trainings(costs: Costs) -> list[dict[str, str]]:
+    return [
+        {
+            "Training step": f"{one.title}: {one.error}" if one.error else one.title,
+            "batch": str(one.batch_size),
+            "image sizes": one.sizes,
+            "ms/step": _number(None if one.seconds is None else 1000 * one.seconds, 0),
+            "images/s": _number(one.batch_size / one.seconds if one.seconds else None, 1),
+            "GiB": _number(one.memory_gib, 1),
+            "steps": str(one.steps),
+            "hours": _number(None if costs.reduced else one.hours, 1),
+        }
+        for one in costs.trainings
+    ]
+
+
+def _methods(costs: Costs) -> list[dict[str, str]]:
+    return [
+        {
+            "Method": f"{one.title}: {one.error}" if one.error else one.title,
+            "net + own ms/image": f"{_number(one.network_ms, 1)} + {_number(one.method_ms, 1)}",
+            "GiB": _number(one.memory_gib, 1),
+            **{f"{part} h": _number(hours, 2) for part, hours in costs.hours(one).items()},
+        }
+        for one in costs.methods
+    ]
 
 
 def sentence(costs: Costs) -> str:
@@ -53,23 +72,6 @@ def sentence(costs: Costs) -> str:
         f"{costs.test_images} test images; a network that rows share counts in each of them. Validation, metrics and "
         f"resume states are not in them."
     )
-
-
-def markdown(records: Sequence[Costs]) -> str:
-    """The tables of all machines."""
-    parts = []
-    for costs in records:
-        parts += [
-            sentence(costs),
-            _pipes(TRAINING_HEADS, training_rows(costs), words=(0, 2)),
-            _pipes(METHOD_HEADS, method_rows(costs), words=(0,)),
-        ]
-    return "\n\n".join(parts)
-
-
-def _pipes(heads: Sequence[str], rows: list[list[str]], words: Sequence[int]) -> str:
-    ruler = [":--" if i in words else "--:" for i in range(len(heads))]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in [heads, ruler, *rows])
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
 from benchmark.leaderboard.board import Board, boards
 from benchmark.leaderboard.costs import markdown as costs_tables
-from benchmark.leaderboard.pages import html, tex
-from benchmark.leaderboard.text import FURTHER_TITLE, csv_text, markdown, markdown_further
+from benchmark.leaderboard.formats import FURTHER_TITLE, MARKDOWN, block_texts, csv, further_texts, latex, pipe_table
+from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs, read_costs
 from benchmark.records.published import read_published
 from benchmark.records.record import file_name, read_all
@@ -36,9 +36,9 @@ def render(results: Path) -> dict[Path, str]:
     files = {results / "LEADERBOARD.md": _page(made, read_costs(results))}
     for board in made:
         stem = file_name(board.name)
-        if any(one.rows or one.auxiliary for one in board.blocks):
-            files[tables / f"{stem}.csv"] = csv_text(board)
-            files[tables / f"{stem}.tex"] = tex(board)
+        if any(len(block.table) for block in board.blocks):
+            files[tables / f"{stem}.csv"] = csv(board)
+            files[tables / f"{stem}.tex"] = latex(board)
         files[tables / f"{stem}.html"] = html(board, LEGEND)
     return files
 
@@ -83,12 +83,12 @@ def write(results: Path, readme: Path | None = None) -> list[Path]:
     """
     results = Path(results)
     texts = render(results)
+    gone = _orphans(results, texts)
     if readme is not None:
         texts[readme] = render_readme(results, _read(readme), readme.name)
     changed = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     for path in changed:
         write_atomic(path, texts[path])
-    gone = _orphans(results)
     for path in gone:
         path.unlink()
     return changed + gone
@@ -98,9 +98,10 @@ def check(results: Path, readme: Path | None = None) -> list[str]:
     """A sentence for everything that is not what :func:`write` would leave; empty when all is current."""
     results = Path(results)
     problems = list(read_all(results)[1])
-    for path, text in render(results).items():
+    texts = render(results)
+    for path, text in texts.items():
         problems += _compare(path, text, path.relative_to(results.parent))
-    problems += [f"{p.relative_to(results.parent)} belongs to no dataset any more." for p in _orphans(results)]
+    problems += [f"{p.relative_to(results.parent)} belongs to no dataset any more." for p in _orphans(results, texts)]
     if readme is not None:
         problems += _compare(readme, render_readme(results, _read(readme), readme.name), Path(readme.name))
     return problems
@@ -112,33 +113,29 @@ def _page(made: Sequence[Board], costs: Sequence[Costs]) -> str:
 
 
 def _section(board: Board, compact: bool = False) -> str:
-    parts = [f"### {board.title}" if compact else f"## {board.title}"]
-    parts += [f"> {board.note}"] if board.note else []
-    for made in board.blocks:
-        parts += [f"{'####' if compact else '###'} {made.network}"] if len(board.blocks) > 1 else []
-        parts.append(_sentence(made.setting))
-        parts += [markdown(made, compact)] if made.rows or made.auxiliary else []
-        parts += [_list(made.remarks)] if made.remarks else []
+    clean, level = MARKDOWN.escape, "###" if compact else "##"
+    parts = [f"{level} {clean(board.title)}"]
+    parts += [f"> {clean(board.note)}"] if board.note else []
+    for block in board.blocks:
+        parts += [f"{level}# {clean(block.network)}"] if len(board.blocks) > 1 else []
+        setting = clean("; ".join(block.setting))
+        parts.append(f"{setting[:1].upper()}{setting[1:]}.")
+        parts += [pipe_table(block_texts(block, MARKDOWN, compact))] if len(block.table) else []
+        parts += [_list(block.remarks)] if block.remarks else []
     if board.further and not compact:
-        parts += [f"{FURTHER_TITLE}:", markdown_further(board)]
-    parts += [f"Published values: {'; '.join(board.sources)}."] if board.sources else []
+        parts += [f"{FURTHER_TITLE}:", pipe_table(further_texts(board, MARKDOWN))]
+    parts += [f"Published values: {clean('; '.join(board.sources))}."] if board.sources else []
     parts += [_list(board.remarks)] if board.remarks else []
     return "\n\n".join(parts)
 
 
-def _sentence(phrases: Sequence[str]) -> str:
-    text = "; ".join(phrases)
-    return text[:1].upper() + text[1:] + "."
-
-
 def _list(remarks: Sequence[str]) -> str:
-    return "\n".join(f"- {remark}" for remark in remarks)
+    return "\n".join(f"- {MARKDOWN.escape(remark)}" for remark in remarks)
 
 
-def _orphans(results: Path) -> list[Path]:
-    folder = results / "tables"
-    known = set(render(results))
-    return sorted(p for p in folder.glob("*") if p.suffix in (".csv", ".tex", ".html") and p not in known)
+def _orphans(results: Path, known: Collection[Path]) -> list[Path]:
+    tables = (results / "tables").glob("*")
+    return sorted(p for p in tables if p.suffix in (".csv", ".tex", ".html") and p not in known)
 
 
 def _compare(path: Path, text: str, name: Path) -> list[str]:

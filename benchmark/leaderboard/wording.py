@@ -1,10 +1,19 @@
-"""In words: what the rows of a table share, and what a reader must know of single values."""
+"""In words: names and numbers as printed, what the rows of a table share, what a reader must know of single values."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from benchmark.records.record import Measurement, Record
+from benchmark.records.record import Measurement, MethodPart, Record
+
+METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
+"""The metrics in the order in which they are printed."""
+AGGREGATIONS = {"per-image": "per image", "pooled": "pooled"}
+"""How each aggregation is called in tables."""
+NOTHING = "–"
+"""What stands where there is no value."""
 
 
 def setting(records: Sequence[Record]) -> list[str]:
@@ -20,16 +29,16 @@ def setting(records: Sequence[Record]) -> list[str]:
         all_of(lambda r: _LABELS.get(r.dataset.label_size)),
         *(
             f"{words}: protocol {text}"
-            for words, aggregation in (("per image", "per-image"), ("pooled", "pooled"))
-            if (text := all_of(lambda r, a=aggregation: _protocol(r, a)))
+            for aggregation, words in AGGREGATIONS.items()
+            if (text := all_of(partial(_protocol, aggregation=aggregation)))
         ),
         f"{all_of(lambda r: str(r.dataset.images))} images",
     ]
     phrases += _miou(records)
     constants = [
         f"{text} ({words})"
-        for words, aggregation in (("per image", "per-image"), ("pooled", "pooled"))
-        if (text := all_of(lambda r, a=aggregation: _constant(r, a)))
+        for aggregation, words in AGGREGATIONS.items()
+        if (text := all_of(partial(_constant, aggregation=aggregation)))
     ]
     phrases += [f"AUPR of a constant score {', '.join(constants)}"] if constants else []
     return [*filter(None, phrases), f"timed on {all_of(_machine)}"]
@@ -65,11 +74,11 @@ def _constant(record: Record, aggregation: str) -> str | None:
 
 
 def _miou(records: Sequence[Record]) -> list[str]:
-    found = [r.segmentation for r in records if r.segmentation and r.segmentation.miou is not None]
+    found = [(s.miou, s.miou_denominator) for r in records if (s := r.segmentation) and s.miou is not None]
     if not found:
         return []
-    low, high = (percent(f(s.miou for s in found)) for f in (min, max))
-    classes = " or ".join(distinct(str(s.miou_denominator) for s in found))
+    low, high = (percent(f(miou for miou, _ in found)) for f in (min, max))
+    classes = " or ".join(distinct(str(count) for _, count in found))
     return [f"mIoU of the network {low if low == high else f'{low} to {high}'} over {classes} classes"]
 
 
@@ -111,9 +120,23 @@ def primary(record: Record, aggregation: str) -> Measurement | None:
     return next((m for m in record.metrics.values() if m.aggregation == aggregation), None)
 
 
+def method_title(method: MethodPart) -> str:
+    """A method's name as printed: its title, with the options that are not default in brackets."""
+    title, options = method.title or method.name, method.label.partition(":")[2]
+    return f"{title} ({options.replace(':', ', ')})" if options else title
+
+
 def percent(fraction: float, digits: int = 1) -> str:
     """A fraction as a percentage without its sign."""
     return f"{100 * fraction:.{digits}f}"
+
+
+def mean_percent(fractions: Sequence[float], digits: int = 1) -> str:
+    """The mean in percent, with the sample standard deviation where there are several values."""
+    if not fractions:
+        return NOTHING
+    deviation = f" ± {percent(statistics.stdev(fractions), digits)}" if len(fractions) > 1 else ""
+    return percent(statistics.fmean(fractions), digits) + deviation
 
 
 def distinct(texts: Iterable[str]) -> list[str]:

@@ -21,12 +21,13 @@ from benchmark.metrics import (
     PixelProtocol,
     PixelResult,
     Protocol,
-    Rows,
     bootstrap_interval,
     protocol,
 )
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from benchmark.data import Dataset
 
 DEFAULT_PROTOCOLS = ("per-image", "pooled")
@@ -49,7 +50,7 @@ class ScoreReport:
     dataset: str
     results: dict[str, PixelResult | ComponentResult]
     intervals: dict[str, dict[str, Interval]]
-    rows: Rows
+    rows: DataFrame
     curves: Curves | None
 
     def __str__(self) -> str:

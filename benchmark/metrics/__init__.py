@@ -24,7 +24,7 @@ _HOME = {
     "pixel": ("PixelEvaluator",),
     "result": ("PixelResult", "Quantisation", "per_image_result"),
     "curves": ("Curves", "read_curves", "write_curves"),
-    "rows": ("Rows", "read_rows", "write_rows"),
+    "rows": ("read_rows", "select_rows", "write_rows"),
     "bootstrap": ("Comparison", "Interval", "bootstrap_interval", "paired_bootstrap"),
     "segmentation": ("SegmentationEvaluator", "SegmentationResult"),
     "components": ("ComponentEvaluator", "ComponentResult"),

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.protocols import PixelProtocol, pixel_protocol
-from benchmark.metrics.rows import Rows
+from benchmark.metrics.rows import select_rows
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
 
 DRAWS = 10_000
 HIGHER_IS_BETTER = {"auroc": True, "aupr": True, "fpr95": False, "efpr": False, "cfpr": False}
@@ -50,7 +54,7 @@ class Comparison:
 
 
 def bootstrap_interval(
-    rows: Rows,
+    rows: DataFrame,
     metric: str,
     protocol: str | PixelProtocol = "streethazards",
     *,
@@ -61,20 +65,20 @@ def bootstrap_interval(
     """Percentile bootstrap interval of a per-image mean.
 
     Args:
-        rows: of one method.
+        rows: of one method, as :func:`read_rows` reads them.
         metric: "auroc", "aupr", "fpr95" (by the protocol's rule), "efpr" or "cfpr".
         protocol: per-image protocol whose negatives and rule apply.
         level: coverage.
         draws: number of resamples.
         seed: of the resampling; equal seeds give equal intervals.
     """
-    values = _values(rows, metric, protocol)[1]
+    values = _values(rows, metric, protocol).to_numpy()
     return _interval(values, _resampled_means(values, draws, seed), level)
 
 
 def paired_bootstrap(
-    first: Rows | Sequence[Rows],
-    second: Rows | Sequence[Rows],
+    first: DataFrame | Sequence[DataFrame],
+    second: DataFrame | Sequence[DataFrame],
     metric: str,
     protocol: str | PixelProtocol = "streethazards",
     *,
@@ -94,7 +98,9 @@ def paired_bootstrap(
     Raises:
         BenchmarkError: they share no image.
     """
-    pairs = [(first, second)] if isinstance(first, Rows) else list(zip(first, second, strict=True))
+    from pandas import DataFrame
+
+    pairs = [(first, second)] if isinstance(first, DataFrame) else list(zip(first, second, strict=True))
     differences = _differences(pairs, metric, protocol)
     by_repetition = np.stack([_resampled_means(row, draws, seed) for row in differences])
     drawn = np.random.default_rng([seed, len(pairs)]).integers(len(pairs), size=(len(pairs), draws))
@@ -104,27 +110,29 @@ def paired_bootstrap(
     return Comparison(_interval(differences.mean(axis=0), means, level), better)
 
 
-def _differences(pairs: Sequence[tuple[Rows, Rows]], metric: str, protocol: str | PixelProtocol) -> np.ndarray:
+def _differences(
+    pairs: Sequence[tuple[DataFrame, DataFrame]], metric: str, protocol: str | PixelProtocol
+) -> np.ndarray:
     """First minus second, one row per pair and one column per image that all tables have."""
-    tables = [dict(zip(*_values(table, metric, protocol))) for pair in pairs for table in pair]
-    shared = sorted(set.intersection(*map(set, tables)))
-    if not shared:
+    from pandas import concat
+
+    tables = [_values(table, metric, protocol) for pair in pairs for table in pair]
+    shared = concat(tables, axis=1, join="inner").sort_index()
+    if shared.empty:
         raise BenchmarkError("The two methods have no image in common; evaluate both on one dataset.")
-    values = np.array([[table[image] for image in shared] for table in tables])
+    values = np.ascontiguousarray(shared.to_numpy().T)
     return values[0::2] - values[1::2]
 
 
-def _values(rows: Rows, metric: str, protocol: str | PixelProtocol) -> tuple[np.ndarray, np.ndarray]:
-    """Image ids and values of a metric where it is defined."""
+def _values(rows: DataFrame, metric: str, protocol: str | PixelProtocol) -> Series:
+    """Values of a metric by image, where it is defined."""
     if metric not in HIGHER_IS_BETTER:
         raise BenchmarkError(f"There is no per-image metric '{metric}'; known are {', '.join(HIGHER_IS_BETTER)}.")
     chosen = pixel_protocol(protocol)
     if chosen.aggregation != "per-image":
         raise BenchmarkError(f"Intervals over images need a per-image protocol, and '{chosen.name}' is pooled.")
-    table = rows.select(chosen)
-    values = table[f"fpr95_{chosen.fpr_rule}" if metric == "fpr95" else metric]
-    defined = ~np.isnan(values)
-    return table["image"][defined], values[defined]
+    table = select_rows(rows, chosen).set_index("image")
+    return table[f"fpr95_{chosen.fpr_rule}" if metric == "fpr95" else metric].dropna()
 
 
 def _resampled_means(values: np.ndarray, draws: int, seed: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,12 @@ from benchmark.metrics.pooled import PooledHistogram, PooledKeys
 from benchmark.metrics.protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
-from benchmark.metrics.rows import Rows, join_equal
+from benchmark.metrics.rows import join_equal
 from benchmark.metrics.sorted_image import SortedImage, failures
 from benchmark.metrics.strata import Strata
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 DEFAULT_PROTOCOLS = ("per-image", "pooled")
 
@@ -119,7 +122,7 @@ class PixelEvaluator:
         """Memory of the pooled accumulator, which no number of images exceeds unless it keeps every key."""
         return self._pooled.nbytes
 
-    def rows(self) -> Rows:
+    def rows(self) -> DataFrame:
         """One row per image and set of negatives, ordered by image id."""
         ordered = [sorted(table) for table in self._tables]
         return join_equal({name: ordered[self._sets.index(ignored)] for name, ignored in self._names.items()})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.protocols import PixelProtocol
 from benchmark.metrics.ranking import Ranking
-from benchmark.metrics.rows import Rows
+from benchmark.metrics.rows import select_rows
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
 
 NAN = float("nan")
 
@@ -58,18 +61,18 @@ class PixelResult:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def per_image_result(protocol: PixelProtocol, table: Rows) -> PixelResult:
+def per_image_result(protocol: PixelProtocol, table: DataFrame) -> PixelResult:
     """Unweighted means over the images that hold both kinds of pixels, from rows (read from a file or fresh).
 
     Args:
         protocol: with aggregation "per-image".
         table: rows of an evaluation.
     """
-    rows = table.select(protocol)
-    counted = ~np.isnan(rows["auroc"])
+    rows = select_rows(table, protocol)
+    counted = rows["auroc"].notna()
 
-    def mean(values: np.ndarray) -> float:
-        kept = values[~np.isnan(values)]
+    def mean(values: Series) -> float:
+        kept = values.dropna().to_numpy()  # NumPy's sum, whose last digit pandas does not promise
         return float(kept.mean()) if len(kept) else NAN
 
     anomalous, normal = rows["anomalous"][counted], rows["normal"][counted]
@@ -80,7 +83,7 @@ def per_image_result(protocol: PixelProtocol, table: Rows) -> PixelResult:
         fpr95=mean(rows[f"fpr95_{protocol.fpr_rule}"]),
         images=int(counted.sum()),
         skipped=int((~counted).sum()),
-        prevalence=mean(anomalous / np.maximum(anomalous + normal, 1)),
+        prevalence=mean(anomalous / (anomalous + normal).clip(lower=1)),
         efpr=mean(rows["efpr"]) if protocol.split else None,
         cfpr=mean(rows["cfpr"]) if protocol.split else None,
     )

@@ -16,7 +16,12 @@ from benchmark.registry import NETWORKS
 if TYPE_CHECKING:
     from benchmark.network import Network
 
-__all__ = ["External", "as_network", "build_network", "split_arch"]
+__all__ = ["REFERENCE", "REHEARSAL", "External", "as_network", "build_network", "split_arch"]
+
+REFERENCE = "pspnet-resnet50"
+"""The network of the papers, which a dataset gets that names none."""
+REHEARSAL = "pspnet-small"
+"""The smallest one that offers everything a method may ask for; plugins are tried on it."""
 
 
 def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = None, initial: bool = True) -> Network:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError
-from benchmark.network import Network, Prepared, scaled_size
+from benchmark.network import PENULTIMATE, Network, Prepared, scaled_size
 
-FILTERS = {
+FILTERS: Mapping[str, Mapping[str, Any]] = {
     "antialias": {"mode": "bilinear", "align_corners": False, "antialias": True},
     "bilinear": {"mode": "bilinear", "align_corners": False},
     "nearest": {"mode": "nearest-exact"},
@@ -40,7 +40,10 @@ class External(Network):
             "nearest"; "pillow": Pillow's own bilinear, antialiased and rounded to uint8, as ``torchvision``'s Resize
             does to a PIL image. An input that a method has perturbed has no uint8 values and gets "antialias" then.
         exclude: outputs that are dropped before any softmax, for instance a void class.
-        taps: name -> path of a submodule ("decoder.layers.4") whose output (B, D, h, w) methods may read.
+        taps: name -> path of a submodule ("decoder.layers.4") whose output (B, D, h, w) methods may read. Call that of
+            the last features before the classifier "penultimate": methods look for it under this name.
+        head: path of the submodule that maps the "penultimate" tap to the logits. Only methods that sample its dropout
+            need it, and then it is an ``nn.Sequential`` that begins with the dropout.
         stride: sides of the input are multiples of this where there is no fixed `size`.
     """
 
@@ -58,6 +61,7 @@ class External(Network):
         filter: str = "antialias",
         exclude: Collection[int] = (),
         taps: Mapping[str, str] | None = None,
+        head: str = "",
         stride: int = 8,
     ) -> None:
         if filter not in FILTERS:
@@ -78,9 +82,14 @@ class External(Network):
             "stride": stride,
         }
         self._paths = dict(taps or {})
-        for name, path in self._paths.items():
+        self._head = head
+        named = {f"The tap '{name}'": path for name, path in self._paths.items()} | ({"The head": head} if head else {})
+        for what, path in named.items():
             if path not in dict(module.named_modules()):
-                raise BenchmarkError(f"The tap '{name}': a {type(module).__name__} has no submodule '{path}'.")
+                raise BenchmarkError(f"{what}: a {type(module).__name__} has no submodule '{path}'.")
+        if head and PENULTIMATE not in self._paths:
+            raise BenchmarkError(f"The head '{head}' maps the tap '{PENULTIMATE}' to the logits; name it in taps.")
+        self.penultimate = PENULTIMATE if PENULTIMATE in self._paths else ""
         if self._paths:
             self.channels = self._probe()
 
@@ -88,6 +97,14 @@ class External(Network):
     def body(self) -> nn.Module:
         """The module itself: its file of weights knows nothing of this wrapper."""
         return self.module
+
+    @property
+    def head(self) -> nn.Sequential | None:
+        if not self._head:
+            return None
+        found = self.module.get_submodule(self._head)
+        layers = list(found) if isinstance(found, nn.Sequential) else [found]
+        return nn.Sequential(*layers, _Kept(self._kept))
 
     def forward(self, inputs: Tensor, taps: Collection[str] = ()) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
@@ -116,7 +133,8 @@ class External(Network):
             )
         if not self.size and not scale:
             return super().prepare(images)
-        target = self.size or scaled_size(tuple(images.shape[-2:]), scale, max_size, self.stride)
+        height, width = images.shape[-2:]
+        target = self.size or scaled_size((height, width), scale, max_size, self.stride)
         return Prepared(self.normalise(self.resize(images, target)), target, target)
 
     def resize(self, images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -151,6 +169,17 @@ class External(Network):
             found = self(torch.zeros(1, 3, *(self.size or PROBE), device=reference.device), tuple(self._paths))
         self.module.train(training)
         return {name: found[name].shape[1] for name in self._paths}
+
+
+class _Kept(nn.Module):
+    """The end of a head: the outputs that count."""
+
+    def __init__(self, kept: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return self.kept(logits)
 
 
 def as_network(made: Any, classes: int, arch: str) -> Network:

@@ -7,9 +7,10 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.blocks import PyramidPooling, dilated_encoder, initialise_decoder
+from benchmark.blocks import SYNC_BN, PyramidPooling, dilated_encoder, initialise_decoder
 from benchmark.errors import BenchmarkError
 from benchmark.network import Network
+from benchmark.released import Release, ReleasedFile
 
 VARIANTS = {
     "resnet50": "deep-stem dilated ResNet-50, the network of the StreetHazards papers (51.4 M parameters)",
@@ -19,6 +20,37 @@ VARIANTS = {
     "resnet18": "dilated ResNet-18",
     "small": "dilated ResNet-10 of at most 64 channels, for rehearsals on a CPU (0.3 M parameters)",
 }
+
+RELEASED = {
+    "csail": Release(
+        files=(
+            ReleasedFile(
+                "encoder",
+                "the encoder 'resnet50dilated' of CSAIL",
+                (
+                    ("conv1.", "encoder.conv1.0."),
+                    ("bn1.", "encoder.conv1.1."),
+                    ("conv2.", "encoder.conv1.3."),
+                    ("bn2.", "encoder.conv1.4."),
+                    ("conv3.", "encoder.conv1.6."),
+                    ("bn3.", "encoder.bn1."),
+                    ("layer", "encoder.layer"),
+                ),
+            ),
+            ReleasedFile(
+                "decoder",
+                "the decoder 'ppm_deepsup' of CSAIL",
+                tuple((p, p) for p in ("ppm.", "conv_last.", "cbr_deepsup.", "conv_last_deepsup.")),
+            ),
+        ),
+        source="trained with CSAILVision/semantic-segmentation-pytorch, as the networks of StreetHazards' papers are",
+        license="as whoever trained them says; the code base is open source",
+        network="pspnet-resnet50",
+        outputs=("conv_last.4", "conv_last_deepsup"),
+        dropped=SYNC_BN,
+    )
+}
+"""``encoder_epoch_20.pth`` and ``decoder_epoch_20.pth`` or the like."""
 
 
 def build(variant: str, classes: int, pretrained: bool = False, head: str = "linear") -> PSPNet:

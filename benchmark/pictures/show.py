@@ -14,7 +14,7 @@ from tqdm import tqdm
 from benchmark.data import Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.wording import percent, primary, scales_in_words
-from benchmark.metrics import PixelProtocol, evaluate_scores, protocol, read_curves, read_rows
+from benchmark.metrics import PixelProtocol, evaluate_scores, protocol, read_curves, read_rows, select_rows
 from benchmark.pictures import SheetRow
 from benchmark.records.record import Record, read, record_path
 from benchmark.run.plan import Step, expected_identity, network_name
@@ -80,7 +80,7 @@ def choose(test: Dataset, wanted: int | list[str], pick: str, first: Measured | 
         return [test[int((i + 0.5) * len(test) / count)] for i in range(count)]
     if isinstance(first, str):
         raise BenchmarkError(f"--pick {pick} goes by the AUPR of {label}, but {first}; measure it with `run`.")
-    rows = read_rows(first.folder / first.record.rows).select(_per_image(test))
+    rows = select_rows(read_rows(first.folder / first.record.rows), _per_image(test))
     scored = [(aupr, image) for aupr, image in zip(rows["aupr"], rows["image"]) if not math.isnan(aupr)]
     return _by_id(test, [str(image) for _, image in sorted(scored, reverse=pick == "best")[:count]])
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelProtocol, Rows, bootstrap_interval, per_image_result, protocol, read_rows
+from benchmark.metrics import PixelProtocol, bootstrap_interval, per_image_result, protocol, read_rows
 from benchmark.records.record import METRICS, Measurement, Record, read_all
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 ROUNDING = 1e-9
 """Rows keep nine significant digits: the mean of values up to 1 is off by half of this at most."""
@@ -52,7 +56,7 @@ def _differences(record: Record, folder: Path) -> Iterator[str]:
             yield from (f"{words} under {name}" for words in _compare(measurement, chosen, rows))
 
 
-def _compare(measured: Measurement, chosen: PixelProtocol, rows: Rows) -> Iterator[str]:
+def _compare(measured: Measurement, chosen: PixelProtocol, rows: DataFrame) -> Iterator[str]:
     found = per_image_result(chosen, rows)
     for what in ("images", "skipped"):
         mine, theirs = getattr(measured, what), getattr(found, what)

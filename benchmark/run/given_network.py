@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.data import Dataset
 from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
-from benchmark.networks import split_arch
+from benchmark.networks import REFERENCE, split_arch
 from benchmark.registry import DATASETS, NETWORKS, import_file, parse_call
 from benchmark.weights.store import digest_file
 
@@ -56,8 +56,8 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     """A network as named on the command line.
 
     Args:
-        call: "name[:key=value...]", or "file.py[:function][:key=value...]", whose function, ``build`` unless said
-            otherwise, is registered under the file's name.
+        call: "name[:key=value...]", empty for the network of the papers, or "file.py[:function][:key=value...]", whose
+            function, ``build`` unless said otherwise, is registered under the file's name.
         weights: the file of its weights.
     Returns:
         the name in the registry, the options, and what is the user's own of it: None where the code is ours or
@@ -65,6 +65,7 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     Raises:
         BenchmarkError: a file is missing or cannot be imported, or has no such function.
     """
+    call = call or REFERENCE
     place, *rest = call.split(":")
     from_file = place.endswith(".py")
     if from_file:

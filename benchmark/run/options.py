@@ -96,20 +96,26 @@ def choose_dataset(call: str, root: Path) -> tuple[str, str]:
     """Resolve "auto" to the best-ranked dataset found under the data root; also say why, in a sentence."""
     if call != "auto":
         return call, f"Dataset {call}."
-    ranked = []
-    for name in DATASETS.names():
-        try:
-            dataset = DATASETS.get(name)
-        except BenchmarkError:
-            continue  # `list` reports plugins that cannot be imported
-        if dataset.policy.auto is not None:
-            ranked.append((dataset.policy.auto, name, dataset))
-    for index, (_, name, dataset) in enumerate(sorted(ranked, key=lambda r: r[:2])):
-        if dataset.available(root):
-            better = [r[1] for r in sorted(ranked, key=lambda r: r[:2])[:index]]
+    ranked = ranked_datasets()
+    for index, name in enumerate(ranked):
+        if DATASETS.get(name).available(root):
+            better = ranked[:index]
             why = f", since {' and '.join(better)} was not found under {root}" if better else f", found under {root}"
             return name, f"Dataset {name}{why}."
     raise BenchmarkError(f"No dataset was found under {root}; `python -m benchmark list` shows what exists.")
+
+
+def ranked_datasets() -> list[str]:
+    """The datasets that "auto" looks for, the first choice first."""
+    ranked = []
+    for name in DATASETS.names():
+        try:
+            rank = DATASETS.get(name).policy.auto
+        except BenchmarkError:
+            continue  # `list` reports plugins that cannot be imported
+        if rank is not None:
+            ranked.append((rank, name))
+    return [name for _, name in sorted(ranked)]
 
 
 def split_calls(text: str, preset: str = "common") -> list[str]:

@@ -100,7 +100,7 @@ def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
         max_size=base.max_size,
         weights=workshop.digest(base),
         others={role: (s.key, workshop.digest(s)) for role, s in other_networks(base, entry).items()},
-        config=dict(entry.method.config),
+        config=dict(entry.config),
         version=entry.method.version,
         fit=(entry.fit_key, workshop.store.digest(entry.fit_key)) if entry.fit_key else None,
         protocols={name: protocol(name).version for name in setup.protocols},

@@ -122,7 +122,7 @@ def _method(workshop: Workshop, entry: Entry) -> MethodPart:
         label=method.label,
         title=method.title or method.name,
         paper=method.paper,
-        config=dict(method.config),
+        config=dict(entry.config),
         version=method.version,
         auxiliary_data=method.auxiliary_data,
         fit_key=entry.fit_key,

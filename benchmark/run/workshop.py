@@ -16,7 +16,7 @@ from benchmark.derived import Resized, VoidAsClass
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import products
 from benchmark.method import Method
-from benchmark.network import Network, NetworkSpec
+from benchmark.network import PENULTIMATE, Network, NetworkSpec
 from benchmark.networks import build_network
 from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import LightRecipe, Recipe, digest
@@ -35,6 +35,7 @@ class Entry:
     base: NetworkSpec  # the shared network in the setting of this method
     needs: Mapping[str, Need]
     recipes: Mapping[str, Recipe]
+    config: Mapping[str, Any]  # its options as records state them
     fit_key: str  # stem of the file of its fit; empty for a method without fit
     networks: Networks | None = None
     error: str = ""  # one sentence once it has failed
@@ -66,6 +67,7 @@ class Workshop:
     store: WeightsStore = field(init=False)
     pool: Pool = field(init=False)
     _splits: tuple[Dataset, ...] = ()
+    _layers: dict[NetworkSpec, str] = field(default_factory=dict)  # network -> its penultimate layer
 
     def __post_init__(self) -> None:
         self.store = WeightsStore(self.setup.options.out / "weights")
@@ -88,7 +90,7 @@ class Workshop:
             # What only score() reads has its default here, so that the default configuration names every such fit.
             spec = method.spec.with_defaults(method.score_options)
             parts = {
-                "config": spec.config,
+                "config": self._stated(spec.config),
                 "version": method.version,
                 "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
@@ -96,7 +98,7 @@ class Workshop:
                 "repetition": self.setup.options.repetition,
             }
             key = f"{self.setup.base.dataset}/{spec.label.replace(':', '+')}-{digest(parts)}"
-        return Entry(method, base, needs, recipes, key)
+        return Entry(method, base, needs, recipes, self._stated(method.config), key)
 
     def has(self, spec: NetworkSpec) -> bool:
         """Whether the weights of a network are here."""
@@ -184,6 +186,21 @@ class Workshop:
         state = states.with_name(f"{states.name}.state")
         report = train(task, recipe, *data, setup.machine, state, f"{spec.arch}{member} on {spec.dataset}")
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
+
+    def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
+
+        Code of the user's is not run for that, since a plan builds nothing of it: there the alias stands, beside the
+        code's digest. A network that names no such layer leaves it, too; who needs the layer learns that later.
+        """
+        if PENULTIMATE not in config.values() or (self.setup.own and self.setup.own.code):
+            return dict(config)
+        spec = self.setup.base.checkpoint
+        if spec not in self._layers:
+            with torch.random.fork_rng([]), torch.device("meta"):
+                network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
+            self._layers[spec] = network.penultimate or PENULTIMATE
+        return {key: self._layers[spec] if value == PENULTIMATE else value for key, value in config.items()}
 
     def _fitted(self, entry: Entry) -> bool:
         if not self.store.has(entry.fit_key):

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.machine import Machine, autocast, products
 from benchmark.network import scaled_size
@@ -21,6 +20,8 @@ def forward_flops(network: nn.Module, size: tuple[int, int], stride: int = 8) ->
 
     Nothing is computed: a copy of the network runs on meta tensors.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # brings triton, which only this function needs
+
     shadow = copy.deepcopy(network).to("meta").eval()
     height, width = (-(-side // stride) * stride for side in size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -1,159 +1,190 @@
-"""Released checkpoints to our weights: the CSAIL PSPNet of the StreetHazards papers, and DiCNet's student.
+"""Released checkpoints to our weights, as networks and methods declare them (:mod:`benchmark.released`).
 
-The files hold the same tensors as our modules under other names, and the buffers of the synchronised BN of their time.
+The files hold the same tensors as our modules under other names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.errors import BenchmarkError
 from benchmark.networks import build_network
+from benchmark.registry import METHODS, NETWORKS, Registry
+from benchmark.released import Release, ReleasedFile
 from benchmark.weights.checkpoint import read_checkpoint
 from benchmark.weights.store import WeightsStore, describe_mismatch, digest_file
 
-ARCH = "pspnet-resnet50"
-"""What ``resnet50dilated`` with ``ppm_deepsup`` is called here."""
-
-_SYNC_BN = ("._tmp_running_mean", "._tmp_running_var", "._running_iter")
-# running_mean and running_var of such files already are these sums divided by the iterations.
-
 
 @dataclass(frozen=True)
-class Layout:
-    """How the tensors of a released file are called in our modules.
+class Importable:
+    """A release with all that its import needs.
 
     Attributes:
-        title: what the file holds, for messages.
-        prefixes: (theirs, ours); the first that a name begins with is replaced.
+        name: as on the command line.
+        network: name and release of the shared network.
+        method: name and release of the method; None where the release is the network's own.
     """
 
-    title: str
-    prefixes: tuple[tuple[str, str], ...]
+    name: str
+    network: tuple[str, Release]
+    method: tuple[str, Release] | None = None
 
-    def ours(self, name: str) -> str:
-        """Our name of a released tensor."""
-        return next((b + name.removeprefix(a) for a, b in self.prefixes if name.startswith(a)), name)
+    @property
+    def files(self) -> tuple[ReleasedFile, ...]:
+        """Everything in the order of the command line."""
+        return self.network[1].files + (self.method[1].files if self.method else ())
 
-    def theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Those of our tensors that such a file holds, under its names."""
-        named = {}
-        for name, value in state.items():
-            released = next((a + name.removeprefix(b) for a, b in self.prefixes if name.startswith(b)), None)
-            if released:
-                named[released] = value
-        return named
+    @property
+    def usage(self) -> str:
+        """The command with placeholders."""
+        return f"weights import {self.name} {' '.join(file.name.upper() for file in self.files)}"
 
 
-ENCODER = Layout(
-    "the encoder 'resnet50dilated' of CSAIL",
-    (
-        ("conv1.", "encoder.conv1.0."),
-        ("bn1.", "encoder.conv1.1."),
-        ("conv2.", "encoder.conv1.3."),
-        ("bn2.", "encoder.conv1.4."),
-        ("conv3.", "encoder.conv1.6."),
-        ("bn3.", "encoder.bn1."),
-        ("layer", "encoder.layer"),
-    ),
-)
-DECODER = Layout(
-    "the decoder 'ppm_deepsup' of CSAIL",
-    tuple((p, p) for p in ("ppm.", "conv_last.", "cbr_deepsup.", "conv_last_deepsup.")),
-)
-STUDENT = Layout(
-    "the student of DiCNet",
-    (("encoder.", "encoder."), ("decoder.ppm.", "ppm."), ("decoder.conv_last.0.", "conv_last.")),
-)
+def importables() -> dict[str, Importable]:
+    """Everything that registered networks and methods declare, by name; what cannot be imported declares nothing.
 
-
-def read_csail(encoder: Path, decoder: Path) -> tuple[dict[str, Tensor], int]:
-    """State of our `ARCH` from a pair of CSAIL files, and its number of classes, as read from the decoder.
-
-    Args:
-        encoder: ``encoder_epoch_20.pth`` or the like.
-        decoder: ``decoder_epoch_20.pth`` with any number of classes (13 and 150 are common).
     Raises:
-        BenchmarkError: a file is unreadable, or is not what it should be; nothing but the buffers of the synchronised
-            BN is left out and nothing but counters of BN may be missing.
+        BenchmarkError: two releases of one name, or a method's that rests on one which nobody declares.
     """
-    first, second = _read(encoder), _read(decoder)
-    bias = second.get("conv_last.4.bias")
-    classes = len(bias) if bias is not None and bias.ndim == 1 else 13  # without one, the comparison below fails
-    with torch.device("meta"):
-        wanted = build_network(ARCH, classes, initial=False).state_dict()
-    return {**_fit(encoder, first, ENCODER, wanted), **_fit(decoder, second, DECODER, wanted)}, classes
+    found: dict[str, Importable] = {}
+    owners: dict[str, str] = {}
 
+    def add(name: str, owner: str, made: Importable) -> None:
+        if name in found:
+            raise BenchmarkError(f"{owners[name]} and {owner} both have a release '{name}'; rename one.")
+        found[name], owners[name] = made, owner
 
-def read_student(path: Path, student: nn.Module) -> dict[str, Tensor]:
-    """State of DiCNet's student from ``student_epoch_115.pth``, whether or not several GPUs wrote it.
-
-    Args:
-        path: the released file.
-        student: the module that the state is for; it is only compared with, not changed.
-    Raises:
-        BenchmarkError: as :func:`read_csail`.
-    """
-    return _fit(path, _read(path), STUDENT, student.state_dict())
-
-
-def import_csail(encoder: Path, decoder: Path, store: WeightsStore, key: str, classes: int = 0) -> int:
-    """Store a pair of CSAIL files under a key.
-
-    Args:
-        encoder: file of the encoder.
-        decoder: file of the decoder.
-        store: where to.
-        key: under which name.
-        classes: number of classes of the dataset. A larger head (SynthCP trains StreetHazards with the 150 outputs of
-            ADE20K) keeps its first rows; 0 keeps all.
-    Returns:
-        the number of classes in the file.
-    """
-    state, found = read_csail(encoder, decoder)
-    if classes and found < classes:
-        raise BenchmarkError(f"{decoder} has {found} classes, the dataset has {classes}; import another decoder.")
-    kept = classes or found
-    for name in ("conv_last.4", "conv_last_deepsup"):
-        for part in ("weight", "bias"):
-            state[f"{name}.{part}"] = state[f"{name}.{part}"][:kept].clone()
-    imported = _origin("csail", encoder, decoder) | {"classes_in_file": found}
-    store.save(key, state, {"network": ARCH, "classes": kept, "imported": imported})
+    for family in _working(NETWORKS):
+        for name, release in getattr(inspect.getmodule(NETWORKS.get(family)), "RELEASED", {}).items():
+            add(name, family, Importable(name, (name, release)))
+    networks = dict(found)
+    for method in _working(METHODS):
+        for name, release in METHODS.get(method).released.items():
+            if release.teacher not in networks:
+                raise BenchmarkError(
+                    f"The release '{name}' of {method} rests on '{release.teacher}'; nobody declares it."
+                )
+            add(name, method, Importable(name, networks[release.teacher].network, (method, release)))
     return found
 
 
-def import_student(path: Path, store: WeightsStore, key: str, student: nn.Module, prefix: str = "student.") -> None:
-    """Store a released student under a key, its names preceded by what the method calls it."""
-    state = {prefix + name: value for name, value in read_student(path, student).items()}
-    store.save(key, state, {"method": "dicnet", "imported": _origin("dicnet", path)})
+def read_network(release: Release, files: Sequence[Path]) -> tuple[dict[str, Tensor], int]:
+    """State of a network from its released files, and its number of classes, as read from them.
+
+    Args:
+        release: as the network declares it.
+        files: in its order, with any number of classes.
+    Raises:
+        BenchmarkError: a file is unreadable, or is not what it should be; nothing but what the release says is left out
+            and nothing but counters of BN may be missing.
+    """
+    states = [_read(file, release) for file in files]
+    classes = _classes(release, states)
+    with torch.device("meta"):
+        wanted = build_network(release.network, classes, initial=False).state_dict()
+    state: dict[str, Tensor] = {}
+    for path, part, found in zip(files, release.files, states, strict=True):
+        state |= _fit(path, found, part, wanted)
+    return state, classes
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """A released file without the buffers of CSAIL's synchronised BN."""
-    return {name: value for name, value in read_checkpoint(path).items() if not name.endswith(_SYNC_BN)}
+def read_method(release: Release, files: Sequence[Path], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of a method from its released files.
+
+    Args:
+        release: as the method declares it.
+        files: its own, in its order; written by one GPU or by several.
+        wanted: the state of the method when built, which is only compared with.
+    Raises:
+        BenchmarkError: as :func:`read_network`.
+    """
+    state: dict[str, Tensor] = {}
+    for path, part in zip(files, release.files, strict=True):
+        state |= _fit(path, _read(path, release), part, wanted)
+    return state
 
 
-def _fit(path: Path, state: dict[str, Tensor], layout: Layout, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    expected = layout.theirs(wanted)
+def import_network(
+    name: str, release: Release, files: Sequence[Path], store: WeightsStore, key: str, classes: int = 0
+) -> int:
+    """Store a released network under a key.
+
+    Args:
+        name: of the release.
+        release: as the network declares it.
+        files: in its order.
+        store: where to.
+        key: under which name.
+        classes: number of classes of the dataset. A file with more (the authors of SynthCP train StreetHazards with the
+            150 outputs of ADE20K) keeps the first; 0 keeps all.
+    Returns:
+        the number of classes in the files.
+    """
+    state, found = read_network(release, files)
+    if classes and found < classes:
+        raise BenchmarkError(f"{files[-1]} has {found} classes, the dataset has {classes}; import another file.")
+    kept = classes or found
+    for layer in release.outputs:
+        for part in ("weight", "bias"):
+            state[f"{layer}.{part}"] = state[f"{layer}.{part}"][:kept].clone()
+    imported = _origin(name, files) | {"classes_in_file": found}
+    store.save(key, state, {"network": release.network, "classes": kept, "imported": imported})
+    return found
+
+
+def import_method(
+    name: str,
+    method: str,
+    release: Release,
+    files: Sequence[Path],
+    store: WeightsStore,
+    key: str,
+    wanted: Mapping[str, Tensor],
+) -> None:
+    """Store what a method was released with under the key of its fit; arguments as of the functions above."""
+    store.save(key, read_method(release, files, wanted), {"method": method, "imported": _origin(name, files)})
+
+
+def _working(registry: Registry) -> list[str]:
+    broken = registry.unavailable()
+    return [name for name in registry.names() if name not in broken]
+
+
+def _read(path: Path, release: Release) -> dict[str, Tensor]:
+    return {name: value for name, value in read_checkpoint(path).items() if not name.endswith(release.dropped)}
+
+
+def _classes(release: Release, states: Sequence[Mapping[str, Tensor]]) -> int:
+    """From the first layer with one output per class; 2 where no file has it, which the comparison then says."""
+    for part, state in zip(release.files, states, strict=True):
+        for name, value in state.items():
+            if part.ours(name) == f"{release.outputs[0]}.weight" and value.ndim:
+                return len(value)
+    return 2
+
+
+def _fit(path: Path, state: dict[str, Tensor], part: ReleasedFile, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    expected = part.theirs(wanted)
     for name in expected:
         if name.endswith(".num_batches_tracked"):  # files from before PyTorch 0.4.1 lack them
             state.setdefault(name, torch.zeros((), dtype=torch.int64))
     differences = describe_mismatch(state, expected)
     if differences:
-        raise BenchmarkError(f"{path} is not {layout.title}: {differences}; check that the files are given in order.")
-    return {layout.ours(name): state[name] for name in expected}
+        raise BenchmarkError(f"{path} is not {part.title}: {differences}; check that the files are given in order.")
+    return {part.ours(name): state[name] for name in expected}
 
 
-def _origin(layout: str, *files: Path) -> dict[str, Any]:
+def _origin(name: str, files: Sequence[Path]) -> dict[str, Any]:
     return {
-        "layout": layout,
+        "layout": name,
         "files": [{"name": Path(f).name, "sha256": digest_file(f)} for f in files],
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -43,6 +43,7 @@ class MiniHazards(Dataset):
     policy = Policy(
         protocols=("streethazards", "pooled", "failure-split"),
         auto=1,
+        exported_as="streethazards",
         network="pspnet-small",
         light=LightTraining(epochs=8),
     )

@@ -12,6 +12,8 @@ from benchmark.data import Batch
 from benchmark.network import Network
 from benchmark.training import Task
 
+from .student import on_grid_of
+
 
 class Distillation(Task):
     """Mean squared error between the student's and the frozen teacher's features; labels are not used.
@@ -38,7 +40,7 @@ class Distillation(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         inputs, target = self.targets(batch)
-        return F.mse_loss(self.student(inputs).float(), target)
+        return F.mse_loss(on_grid_of(target, self.student(inputs).float()), target)
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Unexplained share of the teacher's variance, and the loss itself, on validation images.
@@ -53,7 +55,8 @@ class Distillation(Task):
         for batch in batches:
             inputs, target = self.targets(batch, scale)
             target = target.double()
-            errors += float((self.student(inputs).double() - target).square().mean(dim=1).sum())
+            student = on_grid_of(target, self.student(inputs).double())
+            errors += float((student - target).square().mean(dim=1).sum())
             total = total + target.sum(dim=(0, 2, 3))
             squares = squares + target.square().sum(dim=(0, 2, 3))
             count += target[:, 0].numel()

@@ -6,15 +6,22 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from benchmark.method import Batch, Method, Need, Networks
+from benchmark.blocks import SYNC_BN
+from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.recipe import FAST, LightRecipe, Recipe
+from benchmark.released import Release, ReleasedFile
 from benchmark.training import FitData
 
 from .distillation import Distillation
-from .student import Student
+from .student import Student, on_grid_of
 
-TARGETS = {"bn_affine": "conv_last.1", "bn_whitened": "conv_last.1.whitened", "conv": "conv_last.0"}
+TARGETS = {
+    "bn_affine": "conv_last.1",
+    "bn_whitened": "conv_last.1.whitened",
+    "conv": "conv_last.0",
+    PENULTIMATE: PENULTIMATE,
+}
 
 
 class DiCNet(Method):
@@ -27,7 +34,8 @@ class DiCNet(Method):
     Args:
         teacher_target: what is regressed: "bn_affine" the normalisation's output (what the released code does),
             "bn_whitened" without its affine map (what the released code seems to intend when it switches ``affine`` off
-            after construction, which has no effect), or "conv" the convolution's output before normalisation.
+            after construction, which has no effect), or "conv" the convolution's output before normalisation, all three
+            of a PSPNet; "penultimate" is what the classifier of any network sees.
         align_corners: grid convention of the upsampling; true in the released evaluation.
         encoder: encoder of the student; "auto" takes the authors' ResNet-34 for a teacher of at least 512 feature
             channels, and a small one for small teachers.
@@ -41,6 +49,25 @@ class DiCNet(Method):
     paper = "Zhou et al., arXiv 2112.09908"
     single_scale = True
     score_options = frozenset({"align_corners"})
+    released: Mapping[str, Release] = {
+        "dicnet": Release(
+            files=(
+                ReleasedFile(
+                    "student",
+                    "the student of DiCNet",
+                    (
+                        ("encoder.", "student.encoder."),
+                        ("decoder.ppm.", "student.ppm."),
+                        ("decoder.conv_last.0.", "student.conv_last."),
+                    ),
+                ),
+            ),
+            source="github.com/zhouhuan-hust/DiCNet (student_epoch_115.pth)",
+            license="MIT (the repository's)",
+            teacher="csail",
+            dropped=SYNC_BN,
+        )
+    }
     recipes: Mapping[str, Recipe] = {
         # Released training: Adam with L2 on every parameter, constant rate, full 1280x720 images with flips.
         "distillation": Recipe(
@@ -70,15 +97,17 @@ class DiCNet(Method):
         self.encoder = encoder
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
-        return {"base": Need(base, (self.tap,))}
+        otherwise = f"teacher_target={PENULTIMATE} takes any network with a penultimate layer"
+        return {"base": Need(base, (self.tap,), otherwise)}
 
     def build(self, networks: Networks) -> None:
-        channels = networks["base"].module.channels[self.tap]
+        channels = networks["base"].channels(self.tap)
         encoder = self.encoder if self.encoder != "auto" else ("resnet34" if channels >= 512 else "small")
         self.student = Student(channels, encoder=encoder)
 
     def fit(self, data: FitData, networks: Networks) -> None:
-        data.train(Distillation(networks["base"].module, self.student, self.tap), data.recipes["distillation"])
+        teacher = networks["base"].module
+        data.train(Distillation(teacher, self.student, teacher.tap(self.tap)), data.recipes["distillation"])
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
         teacher = networks["base"]
@@ -86,6 +115,8 @@ class DiCNet(Method):
         total = 0
         for scale, side in zip(outputs.scales, spec.scales or (0,), strict=True):
             inputs = network.prepare(batch.images, side, spec.max_size).inputs
-            gap = (scale.taps[self.tap] - self.student(inputs).float()).square().mean(dim=1, keepdim=True)
+            features = scale.taps[self.tap]
+            student = on_grid_of(features, self.student(inputs).float())
+            gap = (features - student).square().mean(dim=1, keepdim=True)
             total = total + scale.upsample(gap, outputs.size, self.align_corners)[:, 0]
         return total / len(outputs.scales)

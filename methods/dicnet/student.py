@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.blocks import PyramidPooling, dilated_encoder, initialise_decoder
@@ -37,3 +38,11 @@ class Student(nn.Module):
         """Features (B, D, h/8, w/8) of normalised images (B, 3, h, w) whose sides are multiples of 8."""
         (deep,) = self.encoder(inputs)
         return self.conv_last(self.ppm(deep))
+
+
+def on_grid_of(teacher: Tensor, features: Tensor) -> Tensor:
+    """Features (B, D, h, w) at the teacher's (B, D, h', w'): as they are at its stride 8, else bilinearly resized."""
+    size = teacher.shape[-2:]
+    if features.shape[-2:] == size:
+        return features
+    return F.interpolate(features, size, mode="bilinear", align_corners=False)

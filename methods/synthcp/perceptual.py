@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import VGG19_Weights, vgg19
 
 from benchmark.errors import BenchmarkError
 
@@ -34,6 +33,8 @@ class Perceptual(nn.Module):
         path = cached_file()
         if not path.is_file():
             return None
+        from torchvision.models import vgg19  # takes as long as torch: only where it is needed
+
         with torch.device("meta"):  # the classifier's 0.5 GB are never made
             layers = vgg19(init_weights=False).features[: _SLICES[-1][0]]
         try:
@@ -57,4 +58,6 @@ class Perceptual(nn.Module):
 
 def cached_file() -> Path:
     """Where torchvision keeps the VGG-19 weights that it has downloaded."""
+    from torchvision.models import VGG19_Weights
+
     return Path(torch.hub.get_dir()) / "checkpoints" / VGG19_Weights.IMAGENET1K_V1.url.rpartition("/")[2]

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +61,7 @@ class TRADI(Method):
     title = "TRADI"
     paper = "Franchi et al., ECCV 2020"
     score_options = frozenset({"aggregate"})
+    trial: Mapping[str, Any] = {"members": 3}  # twenty take long
     recipes: Mapping[str, Recipe] = {"segmentation": Recipe()}
     light: Mapping[str, LightRecipe] = {"segmentation": LIGHT_SEGMENTATION}
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from benchmark.cli import main as cli
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelEvaluator, read_curves, read_rows, write_curves, write_rows
 
+PROJECT = Path(__file__).resolve().parents[2]
 
-def write(results, method, gain, seed=0, repetition=0, **changes):
+
+def write(results, name, gain, seed=0, repetition=0, title=None, **changes):
     """A record with rows of 12 images whose anomalies score higher by a gain."""
     rng = np.random.default_rng(seed)
     evaluator = PixelEvaluator(["streethazards"])
@@ -22,8 +25,10 @@ def write(results, method, gain, seed=0, repetition=0, **changes):
         labels = np.zeros((10, 20), np.uint8)
         labels[: 1 + i % 4] = 254
         evaluator.update(f"{i}", rng.normal(size=labels.shape) + gain * (labels == 254), labels)
-    made = record(method=method, metrics={"streethazards": measurement()}, seed=repetition)
-    made = dataclasses.replace(made, rows=f"{method}{repetition}.rows.csv.gz", **changes)
+    made = record(
+        name.split(":")[0], label=name, method_title=title, metrics={"streethazards": measurement()}, seed=repetition
+    )
+    made = dataclasses.replace(made, rows=f"{name.replace(':', '+')}{repetition}.rows.csv.gz", **changes)
     made.write(results)
     write_rows(made.path(results).parent / made.rows, evaluator.rows())
     return made
@@ -130,12 +135,49 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
     assert "not both measured under" in run(capsys, tmp_path, "a", "b")[2]
 
 
-def test_several_networks_must_be_told_apart(tmp_path, capsys):
+def test_every_network_and_data_set_where_both_were_measured_is_shown(tmp_path, capsys):
     for name in ("a", "b"):
         made = write(tmp_path, name, 1.0)
         write(tmp_path, name, 1.0, network=dataclasses.replace(made.network, label="net-large"))
-    assert "--network net-large" in run(capsys, tmp_path, "a", "b")[2]
-    assert run(capsys, tmp_path, "a", "b", "--network", "net-large")[0] == 0
+        write(tmp_path, name, 1.0, dataset=dataclasses.replace(made.dataset, name="yard", title="Yard"))
+    write(tmp_path, "a", 1.0, dataset=dataclasses.replace(made.dataset, name="village", title="Village"))
+
+    def places(*words):
+        code, out, _ = run(capsys, tmp_path, *words)
+        assert code == 0
+        return [line.split(", protocol")[0] for line in out.splitlines() if ", protocol" in line]
+
+    everywhere = ["Toy set, net-large", "Toy set, net-small", "Yard, net-small"]
+    assert places("a", "b") == everywhere and places() == everywhere
+    assert places("a", "b", "--network", "net-large") == everywhere[:1]
+    assert places("a", "b", "--dataset", "toyset") == everywhere[:2]
+    assert places("a", "b", "--dataset", "yard", "--network", "net-small") == everywhere[2:]
+    code, _, err = run(capsys, tmp_path, "a", "b", "--dataset", "village")
+    assert code == 2 and "no such record of 'b' (it has: a)" in err
+
+
+def test_methods_are_named_as_in_the_tables_or_by_label(tmp_path, capsys):
+    write(tmp_path, "knn", 1.0, title="kNN")
+    write(tmp_path, "knn:k=5:normalise=true", 4.0, title="kNN")
+    labels = run(capsys, tmp_path, "knn", "knn:k=5:normalise=true")
+    assert labels[0] == 0 and "knn:k=5:normalise=true is better on 100 %" in labels[1]
+    assert run(capsys, tmp_path, "kNN", "kNN (k=5, normalise=true)") == labels
+    assert run(capsys, tmp_path, "KNN", "knn (K=5, normalise=TRUE)") == labels
+    code, _, err = run(capsys, tmp_path, "kNN", "knn")
+    assert code == 2 and "'kNN' and 'knn' are one method" in err
+    write(tmp_path, "near", 1.0, title="kNN")
+    code, _, err = run(capsys, tmp_path, "kNN", "near")
+    assert code == 2 and "'kNN' names several methods" in err and "knn, near" in err
+    assert "run --methods 'no such'" in run(capsys, tmp_path, "no such", "near")[2]
+
+
+def test_the_examples_of_the_help_work_on_the_committed_records(capsys):
+    code, out, err = run(capsys, PROJECT / "results", "dicnet", "msp")
+    assert (code, err) == (0, "")
+    assert out.count(" is better on ") % 3 == 0 and "CamVid-OOD, pspnet-small" in out and "MiniHazards" in out
+    assert run(capsys, PROJECT / "results", "DiCNet", "MSP")[1] == out
+    code, out, _ = run(capsys, PROJECT / "results", "kNN (k=5)", "Max-logit", "--dataset", "camvid-ood")
+    assert code == 0 and "Mean over the repetitions 0, 1, 2." in out and "knn:k=5" in out
 
 
 def test_curves_are_saved_and_adopted_with_the_record(bench):

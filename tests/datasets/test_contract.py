@@ -9,7 +9,9 @@ import torch
 
 from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset
 from benchmark.errors import BenchmarkError
-from benchmark.registry import DATASETS
+from benchmark.networks import split_arch
+from benchmark.registry import DATASETS, NETWORKS
+from benchmark.run.given_network import resolve
 
 ROOT = Path(os.environ.get("ANOMALY_DATA") or "data")
 EVERY = pytest.mark.parametrize("name", DATASETS.names())
@@ -23,7 +25,8 @@ def test_metadata_is_complete(name):
     assert len(card.palette) == len(card.classes) == len(set(card.classes)) <= ANOMALY
     assert len(set(card.palette)) == len(card.palette)
     assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in card.palette)
-    assert set(card.sizes) <= set(card.splits) <= set(SPLITS) and cls.policy.network
+    assert set(card.sizes) <= set(card.splits) <= set(SPLITS)
+    assert split_arch(resolve(cls.policy.network)[0])[0] in NETWORKS.names()
     assert "train" in cls.card.splits or cls.card.trained_on in DATASETS.names()
 
 

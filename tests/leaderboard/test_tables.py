@@ -1,15 +1,20 @@
 """The same leaderboard in LaTeX, HTML, CSV and on a terminal."""
 
 import csv
+import dataclasses
+import html
 import io
 import re
 from html.parser import HTMLParser
 
 import pytest
-from toy_records import published, record
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_records import HEAD, measurement, published, record
 
 from benchmark.leaderboard import console
 from benchmark.leaderboard import generate as leaderboard
+from benchmark.leaderboard.formats import CSV, HTML, LATEX, MARKDOWN, TERMINAL
 from benchmark.records.published import read_published
 
 
@@ -37,7 +42,7 @@ class _Tables(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.widths, self.tags = [], [], set()
+        self.open, self.widths, self.tags, self.text = [], [], set(), ""
 
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
@@ -52,6 +57,9 @@ class _Tables(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
 
 
 def test_the_web_page_is_well_formed_and_self_contained(results):
@@ -103,3 +111,91 @@ def test_the_terminal_shows_deviations_and_the_number_of_seeds_only_where_there_
     assert "over n seeds" in text and "Not all rows" not in text
     alone = console.print_table(made[2:], published_rows)
     assert "×" not in alone and "seeds" not in alone
+
+
+EVIL = "=1+1\n\n# <script>alert(1)</script> [x](http://y) | \\input{z} $ & 5% `c` *b* _i_ \x1b[31m\u202eend"
+PLAIN = "=1+1 # <script>alert(1)</script> [x](http://y) | \\input{z} $ & 5% `c` *b* _i_ [31m end"
+
+
+@pytest.fixture
+def hostile(results):
+    """Records and published rows whose every text tries to be a command."""
+    nan = {"streethazards": measurement(aupr=float("nan")), "pooled": measurement("pooled")}
+    made = record("evil", title=EVIL, note=EVIL, method_title=EVIL, metrics=nan, label="evil:x==1+1")
+    dataclasses.replace(made, network=dataclasses.replace(made.network, arch=EVIL)).write(results)
+    record("void", title=EVIL, note=EVIL, method_title="@cmd", auxiliary=True).write(results)
+    lines = io.StringIO()
+    csv.writer(lines).writerow(["toyset", "", EVIL, EVIL, 1, 2, 3, "", EVIL, EVIL, "", "no", "no"])
+    (results / "published" / "toyset.csv").write_text(HEAD + lines.getvalue())
+    return {path.suffix: text for path, text in leaderboard.render(results).items()}
+
+
+def test_no_text_is_a_command_in_markdown(hostile, results):
+    readme = leaderboard.render_readme(results, f"{leaderboard.BEGIN}\n{leaderboard.END}\n")
+    for text in (hostile[".md"], readme):
+        lines = text.splitlines()
+        assert not [line for line in lines if line.startswith("# ") and line != "# Leaderboard"]
+        assert not re.search(r"(?<!\\)<(?!br>|sub>|/sub>|!-- leaderboard)", text)
+        assert not re.search(r"(?<!\\)(`c|\*b|_i|\$|\[x)", text.replace("`python -m benchmark table`", ""))
+        tables = [re.sub(r"\\.", "", line).count("|") for line in lines if line.startswith("|")]
+        assert len(set(tables)) == (2 if text is hostile[".md"] else 1)  # the board, and what was published elsewhere
+        assert not set(text) & {"\x1b", "\u202e"}
+    assert MARKDOWN.escape("# a heading in a list") == r"\# a heading in a list"
+
+
+def test_no_text_is_a_command_in_latex(hostile):
+    text = hostile[".tex"]
+    assert r"\input" not in text and r"\textbackslash{}input\{z\}" in text
+    inside = text[text.index(r"\begin{table}") : text.index(r"\end{table}")]
+    assert "\n\n" not in inside, "a paragraph ends a caption with an error"
+    assert not re.search(r"(?<!\\)%", inside) and not re.search(r"(?m)^[\[*]", inside)
+    rows = inside[inside.index(r"\midrule") :].replace(r"\&", "").splitlines()
+    assert {row.count("&") for row in rows if "&" in row} == {9}
+    assert LATEX.escape("[2cm] a").startswith("{[}") and LATEX.escape("* a").startswith("{*}")
+
+
+def test_no_text_is_a_command_in_a_web_page(hostile):
+    parser = _Tables()
+    parser.feed(hostile[".html"])
+    assert parser.open == [] and "script" not in parser.tags and "a" not in parser.tags
+    assert parser.text.count("<script>alert(1)</script>") >= 6 and PLAIN in parser.text
+
+
+def test_no_text_is_a_formula_in_a_spreadsheet(hostile):
+    head, *rows = csv.reader(io.StringIO(hostile[".csv"]))
+    assert {len(row) for row in rows} == {len(head)}
+    titles = {row[head.index("title")] for row in rows}
+    assert titles == {f"'{PLAIN} (x==1+1)", "'@cmd"}
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_no_text_is_a_command_on_a_terminal(results):
+    text = console.print_table([record("evil", title=EVIL, note=EVIL, method_title=EVIL)], {})
+    assert all(character.isprintable() for line in text.splitlines() for character in line)
+    assert text.splitlines()[0] == f"{PLAIN}, net-small"
+
+
+@given(st.text())
+def test_escaped_text_is_read_as_it_was_written(text):
+    plain = TERMINAL.escape(text)
+    assert plain == " ".join(plain.split()) and plain.isprintable()
+    assert html.unescape(HTML.escape(text)) == plain
+    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", MARKDOWN.escape(text)) == plain
+    assert CSV.escape(text) in (plain, f"'{plain}")
+    commands = re.sub(
+        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}", "", LATEX.escape(text)
+    )
+    commands = re.sub(r"\\[&%$#_{}]|\{[\[\]*]\}|\$\\pm\$|\$-\$", "", commands)
+    assert not set(commands) & set("\\&%$#_{}~^<>|[]*")
+
+
+def test_long_titles_are_wrapped_on_a_terminal(results):
+    title = "A method with a very long name that goes on and on until nobody can remember how it began"
+    published_rows = read_published(results).rows
+    text = console.print_table([record("msp", method_title=title), record("dicnet", aupr=0.3)], published_rows)
+    assert max(map(len, text.splitlines())) <= 120
+    alone = console.print_table([record("energy", method_title=title)], published_rows)
+    assert max(map(len, alone.splitlines())) <= 120
+    lines = alone.splitlines()
+    body = lines[next(i for i, line in enumerate(lines) if line.startswith("---")) + 1 :]
+    assert " ".join(line[:40].strip() for line in body) == title

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmark.data import Batch, Sample
-from benchmark.network import Network, NetworkSpec, Outputs, ScaleOutputs
+from benchmark.network import PENULTIMATE, Network, NetworkSpec, Outputs, ScaleOutputs
 from benchmark.networks import build_network
 from benchmark.pool import Pool
 from benchmark.recipe import Recipe
@@ -36,6 +36,7 @@ class Given:
         self.maps = []
         for logits, features in zip(scales, taps or [{}] * len(scales), strict=True):
             seen = tuple(stride * side for side in logits.shape[-2:])
+            features = {**features, **({PENULTIMATE: features[TAP]} if TAP in features else {})}
             self.maps.append(ScaleOutputs(logits, features, seen, seen))
         self.spec = dataclasses.replace(SPEC, classes=scales[0].shape[1])
         self.module = module

@@ -34,7 +34,7 @@ class Copy(nn.Module):
 
     def __init__(self, teacher, tap=TAP, error=0.0):
         super().__init__()
-        self.teacher, self.tap, self.error = (teacher,), tap, error
+        self.teacher, self.tap, self.error = (teacher,), teacher.tap(tap), error
 
     def forward(self, inputs):
         return self.teacher[0](inputs, (self.tap,))[self.tap] + self.error
@@ -83,7 +83,7 @@ def test_grid_of_a_full_size_image():
         network = build_network("pspnet-resnet50", 13).eval()
         features = network(torch.zeros(1, 3, 720, 1280), (TAP,))[TAP]
         method = DiCNet()
-        method.build({"base": SimpleNamespace(module=network)})
+        method.build({"base": SimpleNamespace(channels=network.channels.get)})
         assert method.student.eval()(torch.zeros(1, 3, 720, 1280)).shape == features.shape == (1, 512, 90, 160)
     assert sum(p.numel() for p in method.student.parameters()) == 34_133_824
 
@@ -91,7 +91,7 @@ def test_grid_of_a_full_size_image():
 def test_switching_affine_off_after_construction_changes_nothing(teacher):
     """Why the released switch has no effect, and "bn_whitened" is an option of its own."""
     inputs = teacher.prepare(make_batch(1, 48, 64).images).inputs
-    maps = teacher(inputs, tuple(TARGETS.values()))
+    maps = teacher(inputs, tuple(map(teacher.tap, TARGETS.values())))
     norm = teacher.conv_last[1]
     try:
         norm.affine = False
@@ -109,7 +109,7 @@ def test_labels_spell_the_options():
         "dicnet:align_corners=false:teacher_target=conv"
     )
     assert METHODS.create("dicnet:teacher_target=bn_affine").label == "dicnet"
-    with pytest.raises(BenchmarkError, match="bn_affine, bn_whitened, conv"):
+    with pytest.raises(BenchmarkError, match="bn_affine, bn_whitened, conv, penultimate"):
         METHODS.create("dicnet:teacher_target=logits")
 
 

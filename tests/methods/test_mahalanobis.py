@@ -31,9 +31,7 @@ class Features:
             labels = cells.to(torch.uint8).repeat_interleave(8, 1).repeat_interleave(8, 2)
             batch = make_batch(labels=labels, seed=len(self.batches))
             self.batches.append(batch)
-            self.maps[batch.ids] = Given(
-                torch.zeros(2, CLASSES, 5, 7), taps=[{TAP: values.permute(0, 3, 1, 2)}], module=Net(CLASSES, WIDTH)
-            )
+            self.maps[batch.ids] = Given(torch.zeros(2, CLASSES, 5, 7), taps=[{TAP: values.permute(0, 3, 1, 2)}])
         known = [(self.rows(b), b.labels[:, ::8, ::8].flatten()) for b in self.batches]
         x, y = (torch.cat(t).numpy() for t in zip(*known))
         self.x, self.y = x[y != IGNORE].astype(np.float64), y[y != IGNORE]
@@ -52,9 +50,8 @@ class Features:
     def spec(self):
         return next(iter(self.maps.values())).spec
 
-    @property
-    def module(self):
-        return Net(CLASSES, WIDTH)
+    def channels(self, tap):
+        return WIDTH
 
 
 @pytest.fixture(scope="module")

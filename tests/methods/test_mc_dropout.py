@@ -127,6 +127,7 @@ def test_a_network_without_dropout_before_its_classifier_is_refused():
         method.build(view_of(method, Bare()))
     Other = type("Other", (Net,), {"penultimate": "layer.7"})
     with pytest.raises(BenchmarkError, match=r"takes the features layer\.7"):
+        method = MCDropout(tap=TAP)
         method.build(view_of(method, Other()))
     with pytest.raises(BenchmarkError, match="one of msp, entropy"):
         METHODS.create("mc_dropout:criterion=max")

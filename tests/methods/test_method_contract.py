@@ -7,10 +7,9 @@ from method_toys import Odd, prepared
 from benchmark.data import collate
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
-from benchmark.run.contract import Toy, check_method
+from benchmark.run.contract import Toy, check_method, trial_call
 
 EVERY = pytest.mark.parametrize("name", METHODS.names())
-OPTIONS = {"void": ":index=1", "tradi": ":members=3"}  # the toy images have no class 3; twenty members take long
 
 
 @EVERY
@@ -27,7 +26,7 @@ def test_metadata_is_complete(name):
 
 @EVERY
 def test_keeps_the_contract(name):
-    findings = list(check_method(name + OPTIONS.get(name, "")))
+    findings = list(check_method(trial_call(name)))
     assert [f for f in findings if f.wrong] == []
     assert len(findings) >= 7
 
@@ -35,7 +34,7 @@ def test_keeps_the_contract(name):
 @EVERY
 @pytest.mark.parametrize(("scales", "data"), [((40, 56), Toy), ((), Odd)], ids=["several scales", "padded"])
 def test_any_scales_and_sizes(name, scales, data, tmp_path):
-    workshop, entry = prepared(name + OPTIONS.get(name, ""), tmp_path, scales, data)
+    workshop, entry = prepared(trial_call(name), tmp_path, scales, data)
     (batch,) = collate([workshop.setup.test[i] for i in range(2)])
     with torch.no_grad():
         scores = entry.method.score(batch, entry.networks)

@@ -10,6 +10,7 @@ from benchmark.methods.synthcp.training import Synthesis
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from torchvision.models import vgg19
 
 from benchmark.data import Batch, Dataset, DatasetCard, Sample
 from benchmark.machine import Machine
@@ -209,7 +210,7 @@ def test_with_weights_of_vgg_it_uses_them(tmp_path, monkeypatch, capsys):
     path = perceptual.cached_file()
     path.parent.mkdir()
     with torch.device("meta"):
-        layers = perceptual.vgg19(init_weights=False).features
+        layers = vgg19(init_weights=False).features
     # Constant tensors, of which a file keeps one number.
     torch.save({f"features.{k}": torch.tensor(1e-3).expand(v.shape) for k, v in layers.state_dict().items()}, path)
     loss = Perceptual.from_cache()

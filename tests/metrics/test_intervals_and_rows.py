@@ -12,13 +12,14 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics import (
     PROTOCOLS,
     PixelEvaluator,
-    Rows,
     bootstrap_interval,
     paired_bootstrap,
     per_image_result,
     read_rows,
+    select_rows,
     write_rows,
 )
+from benchmark.metrics.rows import COLUMNS
 
 
 def evaluator_of(images=12, gain=0.0, seed=0):
@@ -41,8 +42,8 @@ def test_rows_survive_a_file_and_give_the_same_result(tmp_path):
     assert after.auroc == pytest.approx(before.auroc, abs=1e-9)
     assert (after.images, after.skipped, after.prevalence) == (11, 1, before.prevalence)
     assert list(rows["image"]) == list(evaluator.rows()["image"])
-    assert len(rows.select("per-image")) == len(rows.select("streethazards")) == 12
-    assert rows.to_pandas().shape == (24, len(rows.columns))
+    assert len(select_rows(rows, "per-image")) == len(select_rows(rows, "streethazards")) == 12
+    assert rows.shape == (24, len(COLUMNS)) and (rows.dtypes == evaluator.rows().dtypes).all()
 
 
 def test_equal_tables_give_equal_bytes(tmp_path):
@@ -54,20 +55,38 @@ def test_equal_tables_give_equal_bytes(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"a.csv.gz", "b.csv.gz"}
 
 
+def test_every_digit_and_every_name_come_back(tmp_path):
+    rows = evaluator_of(3).rows()
+    rows["image"] = ["NA", "001", 'a,"b"', "nan", "-inf", ""]
+    values = [0.1, 1 / 3, np.nan, np.inf, -0.0, 123456789e-30]
+    rows["threshold"], rows["aupr"] = values, values[::-1]
+    write_rows(tmp_path / "rows.csv.gz", rows)
+    back = read_rows(tmp_path / "rows.csv.gz")
+    assert list(back["image"]) == list(rows["image"])
+    kept = [float(f"{value:.9g}") for value in values]
+    np.testing.assert_array_equal(back["threshold"], kept)
+    np.testing.assert_array_equal(back["aupr"], kept[::-1])
+
+
 def test_an_empty_table_and_damaged_files(tmp_path):
     write_rows(tmp_path / "empty.csv.gz", PixelEvaluator().rows())
     assert len(read_rows(tmp_path / "empty.csv.gz")) == 0
     (tmp_path / "damaged.csv.gz").write_bytes(b"nothing")
     with pytest.raises(BenchmarkError, match=r"damaged\.csv\.gz"):
         read_rows(tmp_path / "damaged.csv.gz")
+    lines = gzip.decompress((tmp_path / "empty.csv.gz").read_bytes()).decode() + "all,a,1,2,3" + ",0.5" * 9 + "\n"
+    for damaged in (lines[:-5], lines.replace("0.5\n", "0.5,0.5\n"), lines.replace("0.5", "half"), lines[1:]):
+        (tmp_path / "damaged.csv.gz").write_bytes(gzip.compress(damaged.encode()))
+        with pytest.raises(BenchmarkError, match=r"damaged\.csv\.gz .*evaluate the method again"):
+            read_rows(tmp_path / "damaged.csv.gz")
     with pytest.raises(BenchmarkError, match="densehybrid"):
-        evaluator_of().rows().select("densehybrid")
+        select_rows(evaluator_of().rows(), "densehybrid")
 
 
 def test_intervals_hold_the_mean_and_follow_the_normal_approximation():
     rows = evaluator_of(40).rows()
     interval = bootstrap_interval(rows, "auroc", "per-image")
-    values = rows.select("per-image")["auroc"]
+    values = select_rows(rows, "per-image")["auroc"].to_numpy()
     values = values[~np.isnan(values)]
     assert interval.images == len(values) == 39
     assert interval.value == pytest.approx(values.mean())
@@ -86,7 +105,7 @@ def test_one_image_has_no_width_and_none_has_no_interval():
 
 def test_fpr_takes_the_rule_of_the_protocol():
     rows = evaluator_of().rows()
-    expected = np.nanmean(rows.select("streethazards")["fpr95_nearest"])
+    expected = select_rows(rows, "streethazards")["fpr95_nearest"].mean()
     assert bootstrap_interval(rows, "fpr95", "streethazards").value == pytest.approx(expected)
     with pytest.raises(BenchmarkError, match="pooled"):
         bootstrap_interval(rows, "fpr95", "pooled")
@@ -116,7 +135,7 @@ def test_pairs_use_the_images_that_both_have():
 
 
 def shifted(rows, by):
-    return Rows({**rows.columns, "aupr": rows["aupr"] + by})
+    return rows.assign(aupr=rows["aupr"] + by)
 
 
 def test_repetitions_are_drawn_beside_the_images():

@@ -10,7 +10,7 @@ from sklearn import config_context
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import FPR_RULES, PixelEvaluator, evaluate_scores
+from benchmark.metrics import FPR_RULES, PixelEvaluator, evaluate_scores, select_rows
 
 
 def rows_of(cases):
@@ -18,8 +18,7 @@ def rows_of(cases):
     evaluator = PixelEvaluator(["per-image"])
     for index, (s, y) in enumerate(cases):
         evaluator.update(f"{index:06}", np.asarray(s, np.float32)[None], labels_of(y))
-    rows = evaluator.rows()
-    return [{key: rows[key][i] for key in rows.columns} for i in range(len(rows))]
+    return evaluator.rows().to_dict("records")
 
 
 def row_of(s, y):
@@ -180,8 +179,8 @@ def test_protocols_differ_in_void_and_in_ignored_classes():
         expected = average_precision_score(labels[used] == 254, s[used])
         assert evaluator.result(name).aupr == pytest.approx(expected, abs=1e-12), name
     rows = evaluator.rows()
-    assert rows.select("streethazards")["ignored"][0] == 0
-    assert rows.select("densehybrid")["ignored"][0] == np.isin(labels, (1, 255)).sum()
+    assert select_rows(rows, "streethazards")["ignored"][0] == 0
+    assert select_rows(rows, "densehybrid")["ignored"][0] == np.isin(labels, (1, 255)).sum()
 
 
 def test_an_ignored_class_that_the_dataset_lacks_changes_nothing():
@@ -189,7 +188,8 @@ def test_an_ignored_class_that_the_dataset_lacks_changes_nothing():
     evaluator = PixelEvaluator(["per-image", "densehybrid"], classes=("road", "sky"))
     evaluator.update("a", s, labels)
     assert len(evaluator.rows()) == 1
-    assert evaluator.rows().select("densehybrid")["aupr"] == evaluator.rows().select("per-image")["aupr"]
+    first, second = (select_rows(evaluator.rows(), name)["aupr"] for name in ("densehybrid", "per-image"))
+    assert list(first) == list(second)
 
 
 def test_failure_split_divides_false_positives_by_correctness():
@@ -252,9 +252,10 @@ def test_an_image_counts_once_and_unknown_protocols_suggest():
         evaluate_scores([s, s], [labels])
 
 
-def test_the_package_imports_without_torch():
+def test_the_package_imports_without_torch_and_pandas():
     import subprocess
     import sys
 
-    code = "import sys, benchmark.metrics as m; m.evaluate_scores; m.PixelEvaluator; assert 'torch' not in sys.modules"
+    code = "import sys, benchmark.metrics as m; m.evaluate_scores; m.PixelEvaluator; "
+    code += "assert not {'torch', 'pandas'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ from harness import NUMBERED
 from matplotlib.image import imread
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import read_rows
+from benchmark.metrics import read_rows, select_rows
 from benchmark.pictures.show import Measured, choose, count_or_ids
 from benchmark.records.record import read
 from benchmark.run.contract import Toy
@@ -94,7 +94,7 @@ def test_images_by_name_come_in_the_order_asked_for():
 def test_the_best_and_the_worst_images_are_those_of_the_rows(bench):
     assert bench("run", "--methods", "msp") == 0
     (path,) = (bench.runs / "records").rglob("msp.rows.csv.gz")
-    rows = read_rows(path).select("per-image")
+    rows = select_rows(read_rows(path), "per-image")
     order = [str(image) for _, image in sorted(zip(rows["aupr"], rows["image"]))]
     measured = Measured(read(path.with_name("msp.json")), path.parent)
     assert ids(3, pick="worst", measured=measured) == order[:3]

@@ -46,7 +46,7 @@ def workshop(tmp_path):
 def test_a_default_configuration_is_named_by_all_its_options(name, workshop):
     entry = workshop.entry(METHODS.create(name))
     parts = {
-        "config": entry.method.config,
+        "config": entry.config,
         "version": entry.method.version,
         "networks": {role: dataclasses.asdict(need.network) for role, need in entry.needs.items()},
         "recipes": {task: recipe.as_dict() for task, recipe in entry.recipes.items()},

@@ -7,7 +7,7 @@ import pytest
 from harness import METHOD, TOWN
 
 from benchmark.registry import load_plugin
-from benchmark.run.contract import Toy, check_dataset, check_method, check_network, toy_workshop
+from benchmark.run.contract import Toy, check_dataset, check_method, check_network, toy_workshop, trial_call
 
 SCORE = '-self.gain * networks["base"](batch).logits().amax(dim=1)'
 
@@ -113,3 +113,8 @@ def test_a_toy_workshop_trains_for_one_step(tmp_path):
     workshop.train_network(workshop.setup.base)
     assert workshop.store.sidecar(workshop.setup.base.key)["reports"][0]["steps"] == 1
     assert workshop.pool.network(workshop.setup.base) is workshop.pool.network(workshop.setup.base.native())
+
+
+def test_a_method_says_how_it_is_tried_on_toy_images():
+    assert trial_call("msp") == "msp"
+    assert trial_call("tradi") == "tradi:members=3" and trial_call("tradi:members=5") == "tradi:members=5"

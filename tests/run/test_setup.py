@@ -8,7 +8,7 @@ from harness import TOWN
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import LightRecipe, Recipe
 from benchmark.registry import DATASETS, load_plugin
-from benchmark.run.options import Options, choose_dataset, parse_recipe
+from benchmark.run.options import Options, choose_dataset, parse_recipe, ranked_datasets
 from benchmark.run.setup import make_setup
 
 
@@ -41,6 +41,7 @@ def test_auto_takes_the_best_dataset_that_is_found_and_says_why(town, tmp_path):
 
 
 def test_auto_without_files_is_minihazards(tmp_path):
+    assert ranked_datasets() == ["streethazards", "minihazards"]
     name, why = choose_dataset("auto", tmp_path)
     assert name == "minihazards"
     assert f"streethazards was not found under {tmp_path}" in why

@@ -2,25 +2,36 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from benchmark.methods.dicnet import DiCNet
 from benchmark.methods.dicnet.student import Student
 from released_files import decoder_file, encoder_file, run_csail, run_student, student_file, with_sync_bn
 
 from benchmark.errors import BenchmarkError
 from benchmark.networks import build_network
+from benchmark.networks.pspnet import RELEASED
+from benchmark.registry import METHODS, NETWORKS
 from benchmark.weights.checkpoint import read_checkpoint
-from benchmark.weights.released import (
-    DECODER,
-    ENCODER,
-    STUDENT,
-    import_csail,
-    import_student,
-    read_csail,
-    read_student,
-)
+from benchmark.weights.released import import_method, import_network, importables, read_method, read_network
 from benchmark.weights.store import WeightsStore
+
+CSAIL, DICNET = RELEASED["csail"], DiCNet.released["dicnet"]
+(STUDENT,) = DICNET.files
+
+
+def read_csail(*files):
+    return read_network(CSAIL, files)
+
+
+class Built(torch.nn.Module):
+    """What DiCNet is once it is built."""
+
+    def __init__(self):
+        super().__init__()
+        self.student = Student()
 
 
 def hollow(file):
@@ -50,11 +61,12 @@ def close(a, b):
 def test_csail_network_computes_what_the_files_describe(csail, image, tmp_path):
     folder, encoder, decoder = csail
     store = WeightsStore(tmp_path)
-    assert import_csail(folder / "encoder.pth", folder / "decoder.pth", store, "streethazards/x") == 13
+    files = [folder / "encoder.pth", folder / "decoder.pth"]
+    assert import_network("csail", CSAIL, files, store, "streethazards/x") == 13
     network = build_network("pspnet-resnet50", 13, initial=False).eval()
     store.load_into("streethazards/x", network)
     origin = store.sidecar("streethazards/x")["imported"]
-    assert [f["name"] for f in origin["files"]] == ["encoder.pth", "decoder.pth"]
+    assert origin["layout"] == "csail" and [f["name"] for f in origin["files"]] == ["encoder.pth", "decoder.pth"]
     assert origin["files"][0]["sha256"] == hashlib.sha256((folder / "encoder.pth").read_bytes()).hexdigest()
     json.dumps(origin)
     with torch.no_grad():
@@ -67,7 +79,7 @@ def test_csail_network_computes_what_the_files_describe(csail, image, tmp_path):
 def test_names_go_both_ways(csail):
     folder, encoder, decoder = csail
     state, _ = read_csail(folder / "encoder.pth", folder / "decoder.pth")
-    for layout, file in ((ENCODER, encoder), (DECODER, decoder)):
+    for layout, file in zip(CSAIL.files, (encoder, decoder), strict=True):
         back = layout.theirs(state)
         assert back.keys() == file.keys()
         assert all(torch.equal(back[name], file[name]) for name in file)
@@ -80,21 +92,61 @@ def test_student_computes_what_its_file_describes(image, tmp_path):
     file = student_file()
     assert len(file) == 241
     torch.save({f"module.{name}": value for name, value in file.items()}, tmp_path / "student_epoch_115.pth")
-    student = Student()
-    assert STUDENT.theirs(student.state_dict()).keys() == file.keys()
+    built = Built()
+    assert STUDENT.theirs(built.state_dict()).keys() == file.keys()
     store = WeightsStore(tmp_path)
-    import_student(tmp_path / "student_epoch_115.pth", store, "streethazards/dicnet", student)
-    state = store.load("streethazards/dicnet")
-    student.load_state_dict({name.removeprefix("student."): value for name, value in state.items()})
+    path = tmp_path / "student_epoch_115.pth"
+    import_method("dicnet", "dicnet", DICNET, [path], store, "streethazards/dicnet", built.state_dict())
+    assert store.sidecar("streethazards/dicnet")["method"] == "dicnet"
+    built.load_state_dict(store.load("streethazards/dicnet"))
     with torch.no_grad():
-        close(student.eval()(image), run_student(file, image))
+        close(built.student.eval()(image), run_student(file, image))
 
 
 def test_student_of_one_gpu_has_no_prefix(tmp_path):
     with torch.device("meta"):
-        student = Student()
-    torch.save(hollow(STUDENT.theirs(student.state_dict())), tmp_path / "s.pth")
-    assert read_student(tmp_path / "s.pth", student).keys() == student.state_dict().keys()
+        wanted = Built().state_dict()
+    torch.save(hollow(STUDENT.theirs(wanted)), tmp_path / "s.pth")
+    assert read_method(DICNET, [tmp_path / "s.pth"], wanted).keys() == wanted.keys()
+
+
+def test_releases_are_found_where_they_are_declared(registries):
+    found = importables()
+    assert found["csail"].usage == "weights import csail ENCODER DECODER" and found["csail"].method is None
+    assert found["dicnet"].usage == "weights import dicnet ENCODER DECODER STUDENT"
+    assert found["dicnet"].network == ("csail", CSAIL) and found["dicnet"].method == ("dicnet", DICNET)
+    for name, made in found.items():
+        build_network(made.network[1].network, 13, initial=False)
+        assert name and all(r.source and r.license for r in (made.network[1], *(made.method or ())[1:]))
+    assert NETWORKS.get("pspnet").__module__ == "benchmark.networks.pspnet"
+
+    def method(name, released):
+        METHODS.add(name, "here", type(name, (DiCNet,), {"released": released}))
+
+    method("second", {"dicnet": DICNET})
+    with pytest.raises(BenchmarkError, match="dicnet and second both have a release 'dicnet'"):
+        importables()
+
+
+def test_a_release_that_rests_on_nothing_is_refused(registries):
+    lost = {"lost": replace(DICNET, teacher="absent")}
+    METHODS.add("lost", "here", type("Lost", (DiCNet,), {"released": lost}))
+    with pytest.raises(BenchmarkError, match="'lost' of lost rests on 'absent'"):
+        importables()
+
+
+def test_both_are_imported_and_used_by_the_command_line(bench, csail):
+    folder, *_ = csail
+    torch.save(dict(student_file()), bench.folder / "student.pth")
+    files = [folder / "encoder.pth", folder / "decoder.pth", bench.folder / "student.pth"]
+    where = ["--dataset", "town", "--data", str(bench.data), "--out", str(bench.runs)]
+    assert bench("weights", "import", "dicnet", *files, *where) == 0, bench.err
+    assert "Source: github.com/zhouhuan-hust/DiCNet" in bench.out and bench.out.count("licence: ") == 2
+    assert "(the first 4 of 13 outputs)" in bench.out and "run --network pspnet-resnet50" in bench.out
+    stored = sorted(p.name.rpartition("-")[0] for p in (bench.runs / "weights").rglob("*.safetensors"))
+    assert stored == ["dicnet", "pspnet-resnet50-m0"]
+    assert bench("run", "--methods", "dicnet", "--network", "pspnet-resnet50", "--dry-run") == 0
+    assert "train" not in bench.out and "fit dicnet" not in bench.out
 
 
 def test_head_of_150_classes_and_missing_counters(csail, tmp_path):

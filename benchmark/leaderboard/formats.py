@@ -1,0 +1,260 @@
+"""Tables in every format: which cells are printed, how a format escapes and marks them, and the library that sets them.
+
+A block becomes a table of :class:`Cell`, each format makes texts of them, and tabulate (Markdown, terminals) or pandas
+(LaTeX, HTML, CSV) does the rest. Whatever a title, note or label holds, it passes the format's ``escape``.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isnan
+from typing import NamedTuple
+
+from pandas import DataFrame, concat
+from tabulate import tabulate
+
+from benchmark.leaderboard.board import Block, Board
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent
+
+GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
+BETTER = {"aupr": max, "fpr95": min, "auroc": max}
+WORDS = ("Method", "Images", "Protocol", "Source", "Training step", "image sizes", "Metric", "verdict")
+"""Columns that are set to the left; all others hold numbers."""
+OUTLIERS = "With outlier images in training"
+FURTHER_TITLE = "Published elsewhere (* saw outlier images in training)"
+
+
+class Column(NamedTuple):
+    """A column of a printed table."""
+
+    key: str  # of the block's table, or "cost"
+    group: str  # heading over several columns, or ""
+    title: str
+    best: Callable | None = None  # max or min, where there is a best value
+
+
+class Cell(NamedTuple):
+    """What stands at one place of a table."""
+
+    text: str
+    small: str = ""  # behind it: the interval
+    kind: str = ""  # "best" of its column, "heading" over rows, or neither
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format writes a cell.
+
+    Attributes:
+        escape: text -> one line in which nothing is a command of the format.
+        best, heading: a cell's escaped text in place of ``{}``.
+        small: likewise what stands behind it.
+    """
+
+    escape: Callable[[str], str]
+    best: str = "{}"
+    heading: str = "{}"
+    small: str = ""
+
+    def cell(self, cell: Cell) -> str:
+        """A cell as the format writes it."""
+        around = {"best": self.best, "heading": self.heading}.get(cell.kind, "{}")
+        return around.format(self.escape(cell.text)) + (self.small.format(cell.small) if cell.small else "")
+
+
+def plain(text: str) -> str:
+    """Text on one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+_TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # at the start of a row it would be an argument of the line break before it, as the star
+    "]": "{]}",
+    "*": "{*}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+}
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|~$]|^#|&(?=#?\w+;))", r"\\\1", plain(text))
+
+
+def _escape_tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in plain(text))
+
+
+def _escape_html(text: str) -> str:
+    return html.escape(plain(text))
+
+
+def _escape_csv(text: str) -> str:
+    """Spreadsheets take a cell that begins like this for a formula."""
+    return f"'{plain(text)}" if plain(text).startswith(("=", "+", "-", "@")) else plain(text)
+
+
+TERMINAL = Format(plain)
+MARKDOWN = Format(_escape_markdown, "**{}**", "*{}*", " <sub>{}</sub>")
+LATEX = Format(_escape_tex, r"\textbf{{{}}}", r"\emph{{{}}}", r" {{\tiny {}}}")
+HTML = Format(_escape_html, "<strong>{}</strong>", "<em>{}</em>", "<small>{}</small>")
+CSV = Format(_escape_csv)
+
+
+def columns(block: Block, compact: bool = False) -> list[Column]:
+    """The columns of a block, published ones only where something is published; `compact` shows the most telling."""
+    groups = GROUPS if block.published else ("measured", "pooled")
+    found = [Column("title", "", "Method")]
+    for group in groups:
+        if not (compact and group == "difference"):
+            metrics = ("aupr",) if compact and group == "pooled" else METRIC_TITLES
+            best = {} if group == "difference" else BETTER
+            found += [Column(f"{group}.{m}", GROUPS[group], METRIC_TITLES[m], best.get(m)) for m in metrics]
+    if not compact:
+        found.append(Column("miou", "network", "mIoU"))
+    found.append(Column("cost", "ms/image", "net + method"))
+    if not compact or (block.table["seeds"] > 1).any():
+        found.append(Column("seeds", "", "Seeds"))
+    return found
+
+
+def sections(block: Block, compact: bool = False) -> list[tuple[str, DataFrame]]:
+    """Headings, the first of which is empty, each with its rows; methods that saw outliers stand apart.
+
+    Returns:
+        Tables of :class:`Cell`, whose columns are pairs of group and title. In each column of a quality the best of
+        these rows is marked, equals together.
+    """
+    shown, apart = columns(block, compact), block.table["auxiliary_data"]
+    return [
+        (heading, DataFrame({(c.group, c.title): _cells(rows, c, block.absent) for c in shown}))
+        for heading, rows in (("", block.table[~apart]), (OUTLIERS, block.table[apart]))
+        if len(rows)
+    ]
+
+
+def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
+    if column.key == "title":
+        return [Cell(title) for title in rows["title"]]
+    if column.key == "seeds":
+        return [Cell(str(seeds or NOTHING)) for seeds in rows["seeds"]]
+    if column.key == "cost":
+        both = [(_number(network), _number(method)) for network, method in zip(rows["network_ms"], rows["method_ms"])]
+        return [Cell(NOTHING if one == other == NOTHING else f"{one} + {other}") for one, other in both]
+    if column.group == GROUPS["difference"]:
+        return [Cell(_number(value, "+.1f").replace("-", "−")) for value in rows[column.key]]
+    known = rows[column.key].dropna()
+    best = _number(column.best(known)) if column.best and len(known) > 1 else None
+    parts = rows[[column.key + part for part in ("", "_std", "_low", "_high")]]
+    cells = [_value_cell(*numbers, best=best) for numbers in parts.itertuples(index=False)]
+    if column.key == "measured.aupr" and absent:
+        cells = [cell if seeds else Cell(absent) for cell, seeds in zip(cells, rows["seeds"])]
+    return cells
+
+
+def _value_cell(mean: float, std: float, low: float, high: float, *, best: str | None) -> Cell:
+    text = _number(mean) + ("" if isnan(std) else f" ± {_number(std)}")
+    interval = "" if isnan(low) or isnan(high) else f"[{_number(low)}, {_number(high)}]"
+    return Cell(text, interval, "best" if _number(mean) == best else "")
+
+
+def _number(value: float, form: str = ".1f") -> str:
+    return NOTHING if isnan(value) else format(value, form)
+
+
+def block_texts(block: Block, form: Format, compact: bool = False) -> DataFrame:
+    """All rows of a block as a format writes them, under their headings."""
+    parts = []
+    for heading, cells in sections(block, compact):
+        if heading:
+            line = [Cell(heading, kind="heading"), *[Cell("")] * (cells.shape[1] - 1)]
+            parts.append(DataFrame([dict(zip(cells, line))]))
+        parts.append(cells)
+    return concat(parts, ignore_index=True).map(form.cell)
+
+
+def _heads(texts: DataFrame, between: str) -> list[str]:
+    """Titles of columns, with that of their group behind or below."""
+    if texts.columns.nlevels == 1:
+        return list(texts.columns)
+    return [f"{title}{between}{group}" if group else title for group, title in texts.columns]
+
+
+def _alignment(texts: DataFrame) -> list[str]:
+    """Words to the left, numbers to the right."""
+    titles = texts.columns.get_level_values(-1)
+    return ["left" if title in WORDS else "right" for title in titles]
+
+
+def pipe_table(texts: DataFrame) -> str:
+    """A Markdown table of escaped texts."""
+    rows, heads = texts.to_numpy().tolist(), _heads(texts, "<br>")
+    return tabulate(rows, heads, "pipe", colalign=_alignment(texts), disable_numparse=True)
+
+
+def terminal_table(texts: DataFrame, width: int | None = None) -> str:
+    """A table of texts for a terminal, whose first column is wrapped where it is wider than `width` characters."""
+    rows, heads, widths = texts.to_numpy().tolist(), _heads(texts, "\n"), [width] + [None] * (texts.shape[1] - 1)
+    return tabulate(rows, heads, maxcolwidths=widths, colalign=_alignment(texts), disable_numparse=True)
+
+
+def html_table(texts: DataFrame, attributes: str = "") -> str:
+    """An HTML table of escaped texts."""
+    return texts.style.hide(axis="index").to_html(exclude_styles=True, table_attributes=attributes)
+
+
+def further_texts(board: Board, form: Format) -> DataFrame:
+    """What was published on other images or by methods that are not here; a star marks outlier images in training."""
+    rows = [
+        {
+            "Method": (f"{row.title} ({row.backbone})" if row.backbone else row.title) + " *" * row.auxiliary_data,
+            "Images": row.dataset.partition("(")[2].rstrip(")") or NOTHING,
+            **{title: NOTHING if (v := getattr(row, m)) is None else percent(v) for m, title in METRIC_TITLES.items()},
+            "Protocol": row.protocol,
+            "Source": row.source + " (quoted there)" * row.second_hand,
+        }
+        for row in board.further
+    ]
+    return DataFrame(rows).map(form.escape)
+
+
+def latex(board: Board) -> str:
+    r"""Tables for a paper (needs ``\usepackage{booktabs}``), one per setting."""
+    parts = ["% Generated by `python -m benchmark table`. Needs booktabs.\n"]
+    for block in board.blocks:
+        if len(block.table):
+            texts = block_texts(block, LATEX)
+            caption = f"{board.title}: {'; '.join(block.setting)}. {board.note}"
+            style = texts.style.hide(axis="index").set_table_styles(
+                [{"selector": "small", "props": ":;"}, {"selector": "setlength", "props": r":{\tabcolsep}{4pt};"}]
+            )
+            parts.append(
+                style.to_latex(
+                    caption=LATEX.escape(caption),
+                    column_format="".join(side[0] for side in _alignment(texts)),
+                    position_float="centering",
+                    multicol_align="c",
+                    hrules=True,
+                )
+            )
+    return "\n".join(parts)
+
+
+def csv(board: Board) -> str:
+    """Every number of a board, one line per row: metrics in percent, ``_std``, ``_low`` and ``_high`` where known."""
+    table = concat([block.table.assign(dataset=board.name, network=block.network) for block in board.blocks])
+    words = ["dataset", "network", "method", "title"]
+    table[words] = table[words].map(CSV.escape)
+    table["auxiliary_data"] = table["auxiliary_data"].map({True: "yes", False: "no"})
+    first = [*words, "auxiliary_data", "seeds"]
+    table = table[[*first, *(name for name in table if name not in first)]]
+    return table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
