@@ -110,10 +110,10 @@ def test_plugins_are_imported_below_benchmark(path):
 EVERYDAY = {"folder", "pasted", "energy", "void"}
 """Plugins' names that are words of the language: only a call by one counts, that is the name alone or "name:key="."""
 EXCEPTIONS = {
-    ("benchmark.metrics.protocols", "streethazards"): "a protocol has the name of the dataset whose papers define it",
+    ("benchmark.metrics.pixel_protocols", "streethazards"): "the protocol of that dataset's papers bears its name",
     ("benchmark.metrics.bootstrap", "streethazards"): "that protocol as a default",
     ("benchmark.metrics.evaluate", "streethazards"): "that protocol as a default",
-    ("benchmark.metrics.protocols", "dicnet"): "the source of a protocol, that paper's evaluation",
+    ("benchmark.metrics.pixel_protocols", "dicnet"): "the source of a protocol, that paper's evaluation",
     ("benchmark.derived", "void"): "the class that VoidAsClass adds: the field's word for pixels without a label",
 }
 """(module, name) -> why the harness may say it."""

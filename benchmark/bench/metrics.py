@@ -93,15 +93,15 @@ def _contestants(images: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[
 
 
 def _ours(images: list[Any], device: str) -> Iterator[tuple[str, Callable[[int], Any]]]:
-    from benchmark.metrics import PixelEvaluator
+    from benchmark.metrics import PixelEvaluator, View
 
     for name, protocols in (("per image only", ["per-image"]), ("both aggregates", ["per-image", "pooled"])):
         evaluator, numbers = PixelEvaluator(protocols), count()
         for image in images:  # the resolution of a pooled histogram settles with the first images
-            evaluator.update(f"{next(numbers)}", *image)
+            evaluator.update(View(f"{next(numbers)}", *image))
 
         def run(i: int, evaluator: PixelEvaluator = evaluator, numbers: Iterator[int] = numbers) -> None:
-            evaluator.update(f"{next(numbers)}", *images[i])
+            evaluator.update(View(f"{next(numbers)}", *images[i]))
 
         yield f"ours ({device}), {name}", run
 
@@ -136,12 +136,11 @@ def _torchmetrics(scores: np.ndarray, labels: np.ndarray) -> None:
 def _components(size: tuple[int, int]) -> Iterator[tuple[str, Callable[[int], Any]]]:
     import cv2
 
-    from benchmark.metrics import PROTOCOLS
-    from benchmark.metrics.components import match_components
+    from benchmark.metrics.components import COMPONENT_PROTOCOLS, match_components
 
     labels = synthetic_image(0, size)[1]
     rng = np.random.default_rng(0)
-    rules = PROTOCOLS["smiyc-obstacles"]
+    rules = next(p for p in COMPONENT_PROTOCOLS if p.name == "smiyc-obstacles")
     for cell in (64, 12, 2):
         coarse = rng.normal(size=(size[0] // cell, size[1] // cell)).astype(np.float32)
         mask = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR) > 0.8

@@ -66,13 +66,13 @@ def score_maps(kind: str, images: int, size: tuple[int, int]) -> Iterator[tuple[
 
 
 def _measure(kind: str, images: int, size: tuple[int, int]) -> list[str]:
-    from benchmark.metrics import PixelEvaluator
+    from benchmark.metrics import PixelEvaluator, View
 
     whole, shards = PixelEvaluator(["pooled"]), [PixelEvaluator(["pooled"]) for _ in range(SHARDS)]
     truth, scores = [], []
     for index, (score, labels) in enumerate(score_maps(kind, images, size)):
-        whole.update(f"{index}", score, labels)
-        shards[index % SHARDS].update(f"{index}", score, labels)
+        whole.update(View(f"{index}", score, labels))
+        shards[index % SHARDS].update(View(f"{index}", score, labels))
         truth.append(labels.ravel() == 254)
         scores.append(score.ravel())
     found = whole.result("pooled")

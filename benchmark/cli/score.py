@@ -29,7 +29,8 @@ score my_scores/ --dataset streethazards --protocol streethazards,pooled""",
 
 def score(arguments: argparse.Namespace) -> int:
     """Measure a folder of score maps and print the results."""
-    from benchmark.maps.score import DEFAULT_PROTOCOLS, score_directory
+    from benchmark.maps.score import score_directory
+    from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
     from benchmark.registry import DATASETS
     from benchmark.run.options import choose_dataset, data_root
 

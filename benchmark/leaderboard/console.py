@@ -10,8 +10,9 @@ from pandas import DataFrame, concat
 from benchmark.leaderboard.board import Block, block
 from benchmark.leaderboard.formats import TERMINAL, sections, terminal_table
 from benchmark.leaderboard.wording import mean_percent, method_title
+from benchmark.metrics import PROTOCOLS
 from benchmark.records.published import PublishedRow
-from benchmark.records.record import HEADLINES, Record
+from benchmark.records.record import Record
 
 
 def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]]) -> str:
@@ -75,7 +76,8 @@ def _second_pass(record: Record) -> dict[str, str | float | None]:
     values = {
         f"{title}\n{name} v{measured.version}": measured.extra.get(key)
         for name, measured in record.metrics.items()
-        for key, title in HEADLINES.get(measured.aggregation, {}).items()
-        if measured.images
+        if measured.images and name in PROTOCOLS
+        for key, title in PROTOCOLS[name].headlines.items()
+        if key in measured.extra  # the others stand in the table above
     }
     return {"label": record.method.label, "Method": method_title(record.method), **values}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,26 +11,13 @@ from tqdm import tqdm
 
 from benchmark.errors import BenchmarkError
 from benchmark.maps.files import SUFFIXES, read_scores
-from benchmark.metrics import (
-    ComponentEvaluator,
-    ComponentProtocol,
-    ComponentResult,
-    Curves,
-    Interval,
-    PixelEvaluator,
-    PixelProtocol,
-    PixelResult,
-    Protocol,
-    bootstrap_interval,
-    protocol,
-)
+from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, View, protocol
+from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from benchmark.data import Dataset
-
-DEFAULT_PROTOCOLS = ("per-image", "pooled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +27,16 @@ class ScoreReport:
     Attributes:
         name: of the folder, taken for the method's name.
         dataset: name and split.
-        results: per protocol name.
-        intervals: per per-image protocol name and metric, the 95 % interval over images.
+        protocols: in the order asked for.
+        metrics: protocol name -> what a record would store.
         rows: one per image and set of negatives.
         curves: pooled precision-recall and ROC curve, None where no pooled protocol was asked for.
     """
 
     name: str
     dataset: str
-    results: dict[str, PixelResult | ComponentResult]
-    intervals: dict[str, dict[str, Interval]]
+    protocols: tuple[Protocol, ...]
+    metrics: Measurements
     rows: DataFrame
     curves: Curves | None
 
@@ -58,24 +45,23 @@ class ScoreReport:
         from tabulate import tabulate
 
         lines: list[list[str]] = []
-        for name, result in self.results.items():
-            if isinstance(result, ComponentResult):
-                found = {"sIoU": result.siou, "PPV": result.ppv, "mean F1": result.f1}
-                lines += [[result.protocol, metric, _percent(value), ""] for metric, value in found.items()]
-                continue
-            for metric in ("auroc", "aupr", "fpr95"):
-                interval = self.intervals.get(name, {}).get(metric)
-                between = f"[{_percent(interval.low)}, {_percent(interval.high)}]" if interval else ""
-                lines.append([result.protocol, metric.upper(), _percent(getattr(result, metric)), between])
-            lines.append([result.protocol, "AUPR of a constant score", _percent(result.prevalence), ""])
-            lines.append([result.protocol, "images (skipped)", f"{result.images} ({result.skipped})", ""])
+        for each in self.protocols:
+            found = self.metrics[each.name]
+            for metric, title in each.headlines.items():
+                between = ", ".join(map(_percent, found.intervals.get(metric, ())))
+                lines.append([each.label, title, _percent(found.value(metric)), f"[{between}]" if between else ""])
+            if found.constant_aupr is not None:
+                lines.append([each.label, "AUPR of a constant score", _percent(found.constant_aupr), ""])
+            lines.append([each.label, "images (skipped)", f"{found.images} ({found.skipped})", ""])
         table = tabulate(
             lines,
             ("protocol", "", "%", "95 % interval"),
             colalign=("left", "left", "right", "left"),
             disable_numparse=True,
         )
-        return f"{self.name} on {self.dataset}\n\n{table}"
+        missing = {p.label: m for p in self.protocols if (m := self.metrics[p.name].missing)}
+        why = [f"{label}: {metric} has no value ({m[metric]})." for label, m in missing.items() for metric in m]
+        return "\n".join([f"{self.name} on {self.dataset}\n\n{table}", *why])
 
 
 def score_directory(
@@ -89,38 +75,39 @@ def score_directory(
     Args:
         directory: the folder.
         dataset: split to evaluate on, with its labels.
-        protocols: pixel and component protocols; those that need predicted classes cannot be evaluated.
+        protocols: any but those that need predicted classes.
     Raises:
         BenchmarkError: files missing, unknown, ambiguous, unreadable or of another size; an unsuitable protocol.
     """
-    chosen = [protocol(p) for p in protocols]
-    pixel = [p for p in chosen if isinstance(p, PixelProtocol) and not p.split]
-    component = [p for p in chosen if isinstance(p, ComponentProtocol)]
-    if unsuitable := [p for p in chosen if p not in pixel and p not in component]:
+    chosen = tuple(protocol(p) for p in protocols)
+    if unsuitable := [p for p in chosen if p.predictions]:
         raise BenchmarkError(f"Protocol '{unsuitable[0].name}' needs predicted classes, which score maps do not hold.")
     directory = Path(directory)
     name = directory.resolve().name
-    wanted = pixel if not component else [*pixel, *(p for p in [protocol("pooled")] if p not in pixel)]
-    evaluator = PixelEvaluator(wanted, classes=dataset.classes, method=name)
     found = _find(directory)
-    ids: set[str] = set()
-    for index in tqdm(range(len(dataset)), desc=name, unit="image", disable=None, leave=False):
-        sample = dataset[index]
-        evaluator.update(sample.id, read_scores(_file_of(sample.id, found, directory)), sample.labels.numpy())
-        ids.add(sample.id)
+    first, ids = FirstPass(chosen, dataset.classes if dataset.card.class_labels else (), name), set()
+    for view in tqdm(_views(dataset, found, directory), name, len(dataset), unit="image", disable=None, leave=False):
+        first.update(view)
+        ids.add(view.image)
     if unknown := sorted(found.keys() - ids):
         raise BenchmarkError(
             f"{directory}: {len(unknown)} files belong to no image of {dataset.name} ({dataset.split}), "
             f"the first is {found[unknown[0]][0].name}; remove them or name another dataset."
         )
-    components = [ComponentEvaluator(evaluator.best_f1_threshold(), p, method=name) for p in component]
-    if components:
-        for index in range(len(dataset)):
-            sample = dataset[index]
-            scores = read_scores(_file_of(sample.id, found, directory))
-            for each in components:
-                each.update(sample.id, scores, sample.labels.numpy())
-    return _report(name, dataset, chosen, evaluator, components)
+    second = first.second_pass()
+    if second.evaluators:
+        for view in _views(dataset, found, directory):
+            second.update(view)
+    measured = first.measurement() | second.measurement()
+    metrics = {p.name: measured[p.name] for p in chosen}
+    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, first.rows(), first.curves())
+
+
+def _views(dataset: Dataset, found: Mapping[str, list[Path]], directory: Path) -> Iterator[View]:
+    """What every image of the dataset gives the evaluators."""
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        yield View(sample.id, read_scores(_file_of(sample.id, found, directory)), sample.labels.numpy())
 
 
 def _find(directory: Path) -> dict[str, list[Path]]:
@@ -134,7 +121,7 @@ def _find(directory: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _file_of(image_id: str, found: dict[str, list[Path]], directory: Path) -> Path:
+def _file_of(image_id: str, found: Mapping[str, list[Path]], directory: Path) -> Path:
     files = found.get(image_id, [])
     if len(files) == 1:
         return files[0]
@@ -146,26 +133,5 @@ def _file_of(image_id: str, found: dict[str, list[Path]], directory: Path) -> Pa
     )
 
 
-def _report(
-    name: str,
-    dataset: Dataset,
-    chosen: Sequence[Protocol],
-    evaluator: PixelEvaluator,
-    components: Sequence[ComponentEvaluator],
-) -> ScoreReport:
-    results: dict[str, PixelResult | ComponentResult] = {}
-    intervals: dict[str, dict[str, Interval]] = {}
-    rows = evaluator.rows()
-    for p in chosen:
-        if isinstance(p, PixelProtocol):
-            results[p.name] = evaluator.result(p)
-            if p.aggregation == "per-image":
-                intervals[p.name] = {m: bootstrap_interval(rows, m, p) for m in ("auroc", "aupr", "fpr95")}
-    results |= {c.protocol.name: c.result() for c in components}
-    pooled = [p for p in evaluator.protocols if p.aggregation == "pooled"]
-    curves = evaluator.curves(pooled[0]) if pooled and evaluator.ranking(pooled[0]).defined else None
-    return ScoreReport(name, f"{dataset.name} ({dataset.split})", results, intervals, rows, curves)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"

@@ -3,42 +3,63 @@
     from benchmark.metrics import evaluate_scores
     evaluate_scores(score_maps, label_maps, "streethazards")   # PixelResult
 
+Everything that measures is an :class:`Evaluator`, which adds up the :class:`View` of every image, and everything that
+is wanted of it a :class:`Protocol`; ``evaluator.py`` says how to add a family. :class:`FirstPass` evaluates a method
+under any protocols at once.
+
 Importing this package imports neither torch nor cv2 nor pandas; what needs them imports them when it is used.
 """
 
-from importlib import import_module
-from typing import Any
+from benchmark.metrics.bootstrap import Comparison, Interval, bootstrap_interval, paired_bootstrap
+from benchmark.metrics.components import ComponentEvaluator, ComponentProtocol
+from benchmark.metrics.curves import Curves, read_curves, write_curves
+from benchmark.metrics.evaluate import evaluate_scores
+from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
+from benchmark.metrics.folds import FoldEvaluator
+from benchmark.metrics.measurement import METRICS, Measurement, Segmentation
+from benchmark.metrics.openset import OpenSetEvaluator, OpenSetProtocol
+from benchmark.metrics.passes import FirstPass, SecondPass
+from benchmark.metrics.pixel import PixelEvaluator
+from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
+from benchmark.metrics.protocols import PROTOCOLS, protocol
+from benchmark.metrics.result import PixelResult, Quantisation, per_image_result
+from benchmark.metrics.rows import read_rows, select_rows, write_rows
+from benchmark.metrics.segmentation import SegmentationEvaluator
 
-_HOME = {
-    "evaluate": ("evaluate_scores",),
-    "protocols": (
-        "PROTOCOLS",
-        "FPR_RULES",
-        "Protocol",
-        "PixelProtocol",
-        "pixel_protocol",
-        "ComponentProtocol",
-        "OpenSetProtocol",
-        "protocol",
-    ),
-    "pixel": ("PixelEvaluator",),
-    "result": ("PixelResult", "Quantisation", "per_image_result"),
-    "curves": ("Curves", "read_curves", "write_curves"),
-    "rows": ("read_rows", "select_rows", "write_rows"),
-    "bootstrap": ("Comparison", "Interval", "bootstrap_interval", "paired_bootstrap"),
-    "segmentation": ("SegmentationEvaluator", "SegmentationResult"),
-    "components": ("ComponentEvaluator", "ComponentResult"),
-    "openset": ("cross_thresholds", "OpenSetEvaluator", "OpenSetResult"),
-}
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
-__all__ = sorted(_MODULE)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE:
-        raise AttributeError(f"module 'benchmark.metrics' has no attribute '{name}'")
-    return getattr(import_module(f"benchmark.metrics.{_MODULE[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = [
+    "FPR_RULES",
+    "METRICS",
+    "PROTOCOLS",
+    "Comparison",
+    "ComponentEvaluator",
+    "ComponentProtocol",
+    "Curves",
+    "Evaluator",
+    "FirstPass",
+    "FoldEvaluator",
+    "Interval",
+    "Measurement",
+    "Measurements",
+    "OpenSetEvaluator",
+    "OpenSetProtocol",
+    "PixelEvaluator",
+    "PixelProtocol",
+    "PixelResult",
+    "Protocol",
+    "Quantisation",
+    "SecondPass",
+    "Segmentation",
+    "SegmentationEvaluator",
+    "View",
+    "bootstrap_interval",
+    "evaluate_scores",
+    "paired_bootstrap",
+    "per_image_result",
+    "pixel_protocol",
+    "protocol",
+    "read_curves",
+    "read_rows",
+    "select_rows",
+    "write_curves",
+    "write_rows",
+]

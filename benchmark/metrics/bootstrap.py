@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.protocols import PixelProtocol, pixel_protocol
+from benchmark.metrics.pixel_protocols import PixelProtocol, pixel_protocol
 from benchmark.metrics.rows import select_rows
 
 if TYPE_CHECKING:

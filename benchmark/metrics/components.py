@@ -14,48 +14,64 @@ Source: Chan et al., SegmentMeIfYouCan (NeurIPS 2021 datasets track); road-anoma
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.inputs import as_maps, to_array
-from benchmark.metrics.protocols import ComponentProtocol, protocol
+from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
+from benchmark.metrics.inputs import as_arrays
+from benchmark.metrics.measurement import Measurement
+from benchmark.metrics.pixel_protocols import POOLED, PixelProtocol
 from benchmark.metrics.ranking import runs_of
 from benchmark.metrics.strata import ANOMALY
+
+if TYPE_CHECKING:
+    from benchmark.metrics.passes import FirstPass
 
 VOID = 255
 
 
 @dataclass(frozen=True)
-class ComponentResult:
-    """Fractions over all components of the dataset; NaN where there is none to count.
+class ComponentProtocol(Protocol):
+    """Connected components (8 neighbours) of the score map thresholded where the pooled pixel F1 is best.
 
     Attributes:
-        protocol: name and version.
-        siou: mean sIoU of the true components.
-        ppv: mean PPV of the predicted components.
-        f1: mean F1 over the protocol's thresholds.
-        f1_at: F1 per threshold.
-        true_components, predicted_components: numbers after dropping small ones.
-        threshold: score from which a pixel was called anomalous.
-        images: images evaluated.
+        min_predicted: predicted components of fewer pixels are dropped.
+        min_true: anomalous components of fewer pixels become void.
+        thresholds: values of sIoU and PPV from which a component counts as found.
     """
 
-    protocol: str
-    siou: float
-    ppv: float
-    f1: float
-    f1_at: dict[float, float]
-    true_components: int
-    predicted_components: int
-    threshold: float
-    images: int
+    min_predicted: int
+    min_true: int
+    thresholds: tuple[float, ...] = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
+
+    headlines: ClassVar = {"siou": "sIoU", "ppv": "PPV", "mean_f1": "mean F1"}
+    passes: ClassVar = 2
+
+    @property
+    def family(self) -> str:
+        return "components"
+
+    @property
+    def rankings(self) -> tuple[PixelProtocol, ...]:
+        return (POOLED,)
+
+    def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> ComponentEvaluator:
+        if not first.pixels.ranking(POOLED).defined:
+            raise BenchmarkError("There is no anomalous or no normal pixel to find the best F1 with.")
+        return ComponentEvaluator(self, first.pixels.best_f1_threshold(POOLED), method=method)
 
 
-class ComponentEvaluator:
+COMPONENT_PROTOCOLS = (
+    ComponentProtocol("smiyc-components", 1, "SegmentMeIfYouCan, anomaly track", min_predicted=500, min_true=100),
+    ComponentProtocol("smiyc-obstacles", 1, "SegmentMeIfYouCan, obstacle track", min_predicted=50, min_true=10),
+)
+
+
+class ComponentEvaluator(Evaluator[Measurements]):
     """Streaming component metrics at one score threshold.
 
     The threshold is the one of the best pixel F1 of the whole dataset (``PixelEvaluator.best_f1_threshold``), hence
@@ -63,75 +79,55 @@ class ComponentEvaluator:
     them out, which empties a binary score map).
 
     Args:
+        protocol: minimal sizes and thresholds of F1.
         threshold: score.
-        protocol: name or object.
         method: named in messages.
     """
 
-    def __init__(
-        self, threshold: float, protocol_: str | ComponentProtocol = "smiyc-components", *, method: str = ""
-    ) -> None:
-        chosen = protocol(protocol_)
-        if not isinstance(chosen, ComponentProtocol):
-            raise BenchmarkError(f"Protocol '{chosen.name}' is not about components; take 'smiyc-components'.")
-        self.protocol = chosen
+    def __init__(self, protocol: ComponentProtocol, threshold: float, *, method: str = "") -> None:
+        super().__init__(method)
+        self.protocol = protocol
         self.threshold = float(threshold)
-        self.method = method
-        self._images: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._matched: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # image -> sIoU, PPV
 
-    def update(self, image_id: str, scores: Any, labels: Any) -> None:
-        """Add one image; arguments and errors as for ``PixelEvaluator.update``."""
-        where = f"{self.method}: image '{image_id}'" if self.method else f"Image '{image_id}'"
-        if image_id in self._images:
-            raise BenchmarkError(f"{where} was given twice; every image counts once.")
-        scores, labels, _ = as_maps(to_array(scores), labels, None, where)
-        if np.isnan(scores.min()):
-            raise BenchmarkError(f"{where}: {np.isnan(scores).sum()} of {scores.size} scores are NaN.")
-        mask = scores >= np.float32(self.threshold)
-        self._images[image_id] = match_components(mask, labels, self.protocol)
+    def _add(self, view: View, where: str) -> None:
+        scores, labels, _ = as_arrays(replace(view, prediction=None), where)
+        self._matched[view.image] = match_components(scores >= np.float32(self.threshold), labels, self.protocol)
 
-    def merge(self, other: ComponentEvaluator) -> None:
-        """Add the images of another evaluator with the same protocol and threshold."""
-        if (self.protocol, self.threshold) != (other.protocol, other.threshold):
-            raise BenchmarkError("Component evaluators merge only if protocol and threshold are the same.")
-        if shared := self._images.keys() & other._images.keys():
-            raise BenchmarkError(
-                f"{self.method}: image '{min(shared)}' is in both evaluators; every image counts once."
-            )
-        self._images |= other._images
+    def _merge(self, other: Self) -> None:
+        self._matched |= other._matched
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything as plain arrays."""
-        images = {name: [part.tolist() for part in self._images[name]] for name in sorted(self._images)}
-        header = {"threshold": self.threshold, "protocol": self.protocol.as_dict(), "method": self.method}
-        return {"header": np.array(json.dumps(header | {"images": images}))}
+    def measurement(self) -> Measurements:
+        """Means over all components of the dataset, F1 over the protocol's thresholds, and the numbers of components.
+
+        ``siou``: mean over the true components; ``ppv``: over the predicted ones, small ones dropped; ``mean_f1``;
+        ``threshold``: score from which a pixel was called anomalous.
+        """
+        ordered = [self._matched[image] for image in sorted(self._matched)]  # so that no order moves a last digit
+        siou, ppv = (np.concatenate([np.zeros(0), *(parts[i] for parts in ordered)]) for i in (0, 1))
+        extra: dict[str, float | None] = {
+            "siou": float(siou.mean()) if len(siou) else float("nan"),
+            "ppv": float(ppv.mean()) if len(ppv) else float("nan"),
+            "mean_f1": float(np.mean([component_f1(siou, ppv, t) for t in self.protocol.thresholds])),
+            "threshold": self.threshold,
+            "true_components": len(siou),
+            "predicted_components": len(ppv),
+        }
+        measured = Measurement(self.protocol.version, self.protocol.family, len(self._matched), extra=extra)
+        return {self.protocol.name: measured}
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"protocol": self.protocol.as_dict(), "threshold": self.threshold, "method": self.method}
 
     @classmethod
-    def from_state(cls, state: Any) -> ComponentEvaluator:
-        """The evaluator whose :meth:`state` this is."""
-        header = json.loads(str(state["header"]))
-        fields = header["protocol"] | {"thresholds": tuple(header["protocol"]["thresholds"])}
-        evaluator = cls(header["threshold"], ComponentProtocol(**fields), method=header["method"])
-        evaluator._images = {name: (np.array(a), np.array(b)) for name, (a, b) in header["images"].items()}
-        return evaluator
+    def _configured(cls, configuration: dict[str, Any]) -> Self:
+        return cls(**configuration | {"protocol": ComponentProtocol.from_dict(configuration["protocol"])})
 
-    def result(self) -> ComponentResult:
-        """The metrics of everything added so far."""
-        ordered = [self._images[name] for name in sorted(self._images)]
-        siou = np.concatenate([np.zeros(0), *(part for part, _ in ordered)])
-        ppv = np.concatenate([np.zeros(0), *(part for _, part in ordered)])
-        f1_at = {t: _f1(siou, ppv, t) for t in self.protocol.thresholds}
-        return ComponentResult(
-            protocol=self.protocol.label,
-            siou=float(siou.mean()) if len(siou) else float("nan"),
-            ppv=float(ppv.mean()) if len(ppv) else float("nan"),
-            f1=float(np.mean(list(f1_at.values()))),
-            f1_at=f1_at,
-            true_components=len(siou),
-            predicted_components=len(ppv),
-            threshold=self.threshold,
-            images=len(ordered),
-        )
+    def _state(self) -> dict[str, Any]:
+        return {"matched": {image: [part.tolist() for part in parts] for image, parts in self._matched.items()}}
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        self._matched = {image: (np.array(siou), np.array(ppv)) for image, (siou, ppv) in kept["matched"].items()}
 
 
 def match_components(mask: np.ndarray, labels: np.ndarray, rules: ComponentProtocol) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +177,8 @@ def _contingency(true: np.ndarray, predicted: np.ndarray, stride: int) -> tuple[
     return unique // stride, unique % stride, shared
 
 
-def _f1(siou: np.ndarray, ppv: np.ndarray, threshold: float) -> float:
+def component_f1(siou: np.ndarray, ppv: np.ndarray, threshold: float) -> float:
+    """2 TP / (2 TP + FN + FP) with TP = #{sIoU >= t}, FN = #{sIoU < t}, FP = #{PPV < t}; NaN without components."""
     tp = int((siou >= threshold).sum())
     total = 2 * tp + (len(siou) - tp) + int((ppv < threshold).sum())
     return 2 * tp / total if total else float("nan")

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmark.errors import BenchmarkError
+from benchmark.metrics.evaluator import View
 from benchmark.metrics.pixel import PixelEvaluator
-from benchmark.metrics.protocols import PixelProtocol
+from benchmark.metrics.pixel_protocols import PixelProtocol
 from benchmark.metrics.result import PixelResult
 
 _END = object()
@@ -30,7 +31,7 @@ def evaluate_scores(
     Args:
         scores: per image a (H, W) array or tensor of any device; higher is more anomalous. Compared as float32.
         labels: per image a uint8 (H, W) array or tensor: known classes below 254, 254 anomaly, 255 ignore.
-        protocol: a name in ``PROTOCOLS`` or a protocol.
+        protocol: a name or a protocol that ranks pixels.
         predictions: per image the (H, W) predicted classes, for ``failure-split``.
         ids: names of the images for messages; their position if not given.
         classes: names of the known classes, for protocols that ignore some.
@@ -56,7 +57,7 @@ def evaluate_scores(
         if _END in [value for value in row if value is _END]:
             raise BenchmarkError(f"There are more score maps than labels, ids or predictions (which end at {index}).")
         label_map, name, prediction = row
-        evaluator.update(str(index) if name is None else str(name), score_map, label_map, prediction)
+        evaluator.update(View(str(index) if name is None else str(name), score_map, label_map, prediction))
     if next(label_maps, _END) is not _END:
         raise BenchmarkError("There are more label maps than score maps.")
     return evaluator.result(protocol)

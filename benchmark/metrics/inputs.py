@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from benchmark.errors import BenchmarkError
+from benchmark.metrics.evaluator import View
 
 
-def as_maps(scores: Any, labels: Any, prediction: Any, where: str) -> tuple[Any, Any, Any]:
-    """Scores as float32, labels and prediction on the same device, all of one shape (H, W).
+def as_maps(view: View, where: str) -> tuple[Any, Any, Any]:
+    """Scores as float32, labels and prediction (or None) on the same device, all of one shape (H, W).
 
     Tensors on the CPU become arrays (numpy sorts with the vector units), tensors on an accelerator stay where they are.
 
     Raises:
         BenchmarkError: not (H, W), sizes that differ, labels that are not uint8, scores outside the range of float32.
     """
+    scores, labels, prediction = view.scores, view.labels, view.prediction
     device = on_device(scores)
     if not device:
         scores, labels = to_array(scores), to_array(labels)
@@ -35,6 +38,14 @@ def as_maps(scores: Any, labels: Any, prediction: Any, where: str) -> tuple[Any,
     if str(labels.dtype).removeprefix("torch.") != "uint8":
         raise BenchmarkError(f"{where}: labels must be uint8 (254 anomaly, 255 ignore), not {labels.dtype}.")
     return (scores.float() if device else _as_float32(scores, where)), labels, prediction
+
+
+def as_arrays(view: View, where: str) -> tuple[Any, Any, Any]:
+    """As :func:`as_maps`, on the CPU wherever the tensors live, and without NaN among the scores."""
+    scores, labels, prediction = as_maps(replace(view, scores=to_array(view.scores)), where)
+    if nans := int(np.isnan(scores).sum()):
+        raise BenchmarkError(f"{where}: {nans} of {scores.size} scores are NaN.")
+    return scores, labels, prediction
 
 
 def on_device(value: Any) -> bool:

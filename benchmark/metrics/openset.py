@@ -9,168 +9,174 @@ Source: DenseHybrid (Grcic et al., ECCV 2022), evaluate_osr.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.inputs import as_maps, to_array
-from benchmark.metrics.keys import scores_of
-from benchmark.metrics.pixel import PixelEvaluator
-from benchmark.metrics.protocols import OpenSetProtocol, protocol
-from benchmark.metrics.segmentation import confusion_matrix, iou_per_class
+from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
+from benchmark.metrics.inputs import as_arrays
+from benchmark.metrics.measurement import Measurement
+from benchmark.metrics.pixel_protocols import TARGET_TPR, PixelProtocol
+from benchmark.metrics.segmentation import iou_per_class
 from benchmark.metrics.strata import ANOMALY
+
+if TYPE_CHECKING:
+    from benchmark.metrics.passes import FirstPass
 
 
 @dataclass(frozen=True)
-class OpenSetResult:
-    """Fractions.
+class OpenSetProtocol(Protocol):
+    """Segmentation with rejection: pixels above a threshold are assigned to the anomaly.
 
     Attributes:
-        protocol: name and version.
-        open_miou: mean over the folds, weighted by their number of images.
-        anomaly_iou: IoU of the anomaly, weighted alike.
-        fold_miou: open-mIoU per fold.
-        thresholds: per fold.
-        images: per fold.
+        target_tpr: the threshold of a fold is the first with TPR > target on the pooled pixels of the other folds.
+        ignored_classes: known classes that take part in nothing, where the dataset has them.
     """
 
-    protocol: str
-    open_miou: float
-    anomaly_iou: float
-    fold_miou: dict[str, float]
-    thresholds: dict[str, float]
-    images: dict[str, int]
+    target_tpr: float = TARGET_TPR
+    ignored_classes: tuple[str, ...] = ()
+
+    headlines: ClassVar = {"open_miou": "open-mIoU", "closed_miou": "closed mIoU"}
+    passes: ClassVar = 2
+
+    @property
+    def family(self) -> str:
+        return "open-set"
+
+    @property
+    def predictions(self) -> bool:
+        return True
+
+    @property
+    def calibration(self) -> PixelProtocol:
+        """The pixel protocol whose pooled ranking the thresholds are taken from."""
+        name, ignored = f"{self.name}-calibration", self.ignored_classes
+        return PixelProtocol(name, self.version, self.source, "pooled", "first_gt", ignored_classes=ignored)
+
+    @property
+    def fold_rankings(self) -> tuple[PixelProtocol, ...]:
+        return (self.calibration,)
+
+    def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> OpenSetEvaluator:
+        if not classes:
+            raise BenchmarkError("The dataset does not label the known classes.")
+        thresholds = first.folds.cross_thresholds(self.calibration, self.target_tpr)
+        return OpenSetEvaluator(self, thresholds, classes, method=method)
 
 
-def cross_thresholds(
-    folds: Mapping[str, PixelEvaluator], protocol_: str | OpenSetProtocol = "open-set"
-) -> dict[str, float]:
-    """For every fold the threshold calibrated on all other folds.
-
-    Args:
-        folds: per fold an evaluator with the protocol's ``calibration``.
-        protocol_: name or object.
-    Raises:
-        BenchmarkError: fewer than two folds, or no anomalous pixel to calibrate on.
-    """
-    rules = _open_set(protocol_)
-    if len(folds) < 2:
-        raise BenchmarkError("A threshold is calibrated on the other folds of a dataset, so there must be two or more.")
-    thresholds = {}
-    for fold in folds:
-        others = [evaluator for name, evaluator in folds.items() if name != fold]
-        pooled = PixelEvaluator.from_state(others[0].state())
-        for evaluator in others[1:]:
-            pooled.merge(evaluator)
-        ranking = pooled.ranking(rules.calibration)
-        if not ranking.defined:
-            raise BenchmarkError(f"There is no anomalous or no normal pixel outside fold '{fold}' to calibrate on.")
-        thresholds[fold] = float(scores_of(ranking.keys[ranking.cut("first_gt", rules.target_tpr)]))
-    return thresholds
+OPEN_SET_PROTOCOLS = (OpenSetProtocol("open-set", 1, "DenseHybrid, evaluate_osr.py", ignored_classes=("other",)),)
 
 
-class OpenSetEvaluator:
+class OpenSetEvaluator(Evaluator[Measurements]):
     """Streaming confusion matrices per fold, with the anomaly as one more class.
 
     Args:
+        protocol: which classes are ignored.
+        thresholds: per fold (``View.fold``); pixels with a score above it are rejected.
         classes: names of the known classes.
-        thresholds: per fold; pixels with a score above it are rejected.
-        protocol_: name or object.
         method: named in messages.
     """
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        thresholds: Mapping[str, float],
-        protocol_: str | OpenSetProtocol = "open-set",
-        *,
-        method: str = "",
+        self, protocol: OpenSetProtocol, thresholds: Mapping[str, float], classes: Sequence[str], *, method: str = ""
     ) -> None:
-        self.protocol = _open_set(protocol_)
-        self.classes = tuple(classes)
+        super().__init__(method)
+        self.protocol = protocol
         self.thresholds = dict(thresholds)
-        self.method = method
-        self._confusion = {fold: np.zeros((len(self.classes) + 1,) * 2, np.int64) for fold in thresholds}
-        self._images = dict.fromkeys(thresholds, 0)
+        self.classes = tuple(classes)
+        # Pixels by true class (the last one is the anomaly), predicted class, and whether they are rejected.
+        shape = (len(self.classes) + 1, len(self.classes), 2)
+        self._pixels = {fold: np.zeros(shape, np.int64) for fold in thresholds}
+        self._images_of = dict.fromkeys(thresholds, 0)
 
-    def update(self, fold: str, image_id: str, scores: Any, labels: Any, prediction: Any) -> None:
-        """Add one image of a fold; the other arguments and errors as for ``PixelEvaluator.update``."""
-        where = f"{self.method}: image '{image_id}'" if self.method else f"Image '{image_id}'"
-        if fold not in self.thresholds:
-            raise BenchmarkError(f"{where} belongs to fold '{fold}', which has no threshold.")
-        scores, labels, prediction = as_maps(to_array(scores), labels, prediction, where)
+    def _add(self, view: View, where: str) -> None:
+        if view.fold not in self.thresholds:
+            raise BenchmarkError(f"{where} belongs to fold '{view.fold}', which has no threshold.")
+        if view.prediction is None:
+            raise BenchmarkError(f"{where}: there is no prediction, which open-set segmentation needs.")
+        scores, labels, prediction = as_arrays(view, where)
         known = len(self.classes)
-        opened = np.where(scores > np.float32(self.thresholds[fold]), known, prediction)
-        true = np.where(labels == ANOMALY, np.uint8(known), labels)
-        self._confusion[fold] += confusion_matrix(opened, true, known + 1)
-        self._images[fold] += 1
+        counted = (labels < known) | (labels == ANOMALY)
+        true = np.where(labels == ANOMALY, known, labels)[counted].astype(np.int64)
+        predicted = prediction[counted].astype(np.int64)
+        if len(predicted) and not 0 <= int(predicted.min()) <= int(predicted.max()) < known:
+            raise BenchmarkError(f"{where}: a predicted class lies outside 0..{known - 1}.")
+        rejected = scores[counted] > np.float32(self.thresholds[view.fold])
+        pixels = self._pixels[view.fold]
+        flat = np.bincount((true * known + predicted) * 2 + rejected, minlength=pixels.size)
+        pixels += flat.reshape(pixels.shape)
+        self._images_of[view.fold] += 1
 
-    def merge(self, other: OpenSetEvaluator) -> None:
-        """Add the images of another evaluator with the same classes, thresholds and protocol."""
-        mine, others = ((e.protocol, e.classes, e.thresholds) for e in (self, other))
-        if mine != others:
-            raise BenchmarkError("Open-set evaluators merge only if classes, thresholds and protocol are the same.")
+    def _merge(self, other: Self) -> None:
         for fold in self.thresholds:
-            self._confusion[fold] += other._confusion[fold]
-            self._images[fold] += other._images[fold]
+            self._pixels[fold] += other._pixels[fold]
+            self._images_of[fold] += other._images_of[fold]
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything as plain arrays."""
-        header = {
-            "protocol": self.protocol.as_dict(),
-            "classes": self.classes,
-            "thresholds": self.thresholds,
-            "images": self._images,
-            "method": self.method,
+    def measurement(self) -> Measurements:
+        """Means over the folds, weighted by their number of images.
+
+        ``open_miou``; ``closed_miou``: its bound, where exactly the anomalous pixels are rejected; ``anomaly_iou``;
+        and of every fold ``open_miou_FOLD`` and ``threshold_FOLD``.
+        """
+        opened = {fold: self._iou(_opened(pixels)) for fold, pixels in self._pixels.items()}
+        closed = {fold: self._iou(_closed(pixels)) for fold, pixels in self._pixels.items()}
+        extra: dict[str, float | None] = {
+            "open_miou": self._mean({fold: miou for fold, (miou, _) in opened.items()}),
+            "closed_miou": self._mean({fold: miou for fold, (miou, _) in closed.items()}),
+            "anomaly_iou": self._mean({fold: anomaly for fold, (_, anomaly) in opened.items()}),
+            **{f"open_miou_{fold}": miou for fold, (miou, _) in opened.items()},
+            **{f"threshold_{fold}": threshold for fold, threshold in self.thresholds.items()},
         }
-        return {"header": np.array(json.dumps(header)), "confusion": np.stack(list(self._confusion.values()))}
+        images = sum(self._images_of.values())
+        return {self.protocol.name: Measurement(self.protocol.version, self.protocol.family, images, extra=extra)}
 
-    @classmethod
-    def from_state(cls, state: Any) -> OpenSetEvaluator:
-        """The evaluator whose :meth:`state` this is."""
-        header = json.loads(str(state["header"]))
-        fields = header["protocol"] | {"ignored_classes": tuple(header["protocol"]["ignored_classes"])}
-        evaluator = cls(header["classes"], header["thresholds"], OpenSetProtocol(**fields), method=header["method"])
-        evaluator._images = header["images"]
-        evaluator._confusion = dict(zip(header["thresholds"], np.array(state["confusion"]), strict=True))
-        return evaluator
-
-    def result(self) -> OpenSetResult:
-        """The metrics of everything added so far."""
+    def _iou(self, confusion: np.ndarray) -> tuple[float, float]:
+        """Mean IoU of the known classes that are not ignored, and the IoU of the anomaly."""
         ignored = [i for i, name in enumerate(self.classes) if name in self.protocol.ignored_classes]
         known = [i for i in range(len(self.classes)) if i not in ignored]
-        miou, anomaly = {}, {}
-        for fold, counts in self._confusion.items():
-            confusion = counts.copy()
-            confusion[ignored] = 0
-            confusion[:, ignored] = 0
-            iou = iou_per_class(confusion)
-            defined = iou[known][~np.isnan(iou[known])]
-            miou[fold] = float(defined.mean()) if len(defined) else float("nan")
-            anomaly[fold] = float(iou[-1])
-        used = [fold for fold in miou if self._images[fold]]
-        weights = [self._images[fold] for fold in used]
-        return OpenSetResult(
-            protocol=self.protocol.label,
-            open_miou=_weighted([miou[fold] for fold in used], weights),
-            anomaly_iou=_weighted([anomaly[fold] for fold in used], weights),
-            fold_miou=miou,
-            thresholds=dict(self.thresholds),
-            images=dict(self._images),
-        )
+        confusion[ignored] = 0
+        confusion[:, ignored] = 0
+        iou = iou_per_class(confusion)
+        defined = iou[known][~np.isnan(iou[known])]
+        return float(defined.mean()) if len(defined) else float("nan"), float(iou[-1])
+
+    def _mean(self, by_fold: Mapping[str, float]) -> float:
+        used = [fold for fold, images in self._images_of.items() if images]
+        weights = [self._images_of[fold] for fold in used]
+        return float(np.average([by_fold[fold] for fold in used], weights=weights)) if used else float("nan")
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "protocol": self.protocol.as_dict(),
+            "thresholds": self.thresholds,
+            "classes": list(self.classes),
+            "method": self.method,
+        }
+
+    @classmethod
+    def _configured(cls, configuration: dict[str, Any]) -> Self:
+        return cls(**configuration | {"protocol": OpenSetProtocol.from_dict(configuration["protocol"])})
+
+    def _state(self) -> dict[str, Any]:
+        counts = np.stack(list(self._pixels.values())) if self._pixels else np.zeros(0, np.int64)
+        return {"pixels": counts, "images_of": self._images_of}
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        self._pixels = dict(zip(self.thresholds, np.array(kept["pixels"]), strict=True))
+        self._images_of = kept["images_of"]
 
 
-def _weighted(values: Sequence[float], weights: Sequence[int]) -> float:
-    return float(np.average(values, weights=weights)) if weights else float("nan")
+def _opened(pixels: np.ndarray) -> np.ndarray:
+    """Confusion matrix (true, assigned) where the rejected pixels are assigned to the anomaly."""
+    return np.concatenate((pixels[..., 0], pixels[..., 1].sum(1, keepdims=True)), axis=1)
 
 
-def _open_set(which: str | OpenSetProtocol) -> OpenSetProtocol:
-    chosen = protocol(which)
-    if not isinstance(chosen, OpenSetProtocol):
-        raise BenchmarkError(f"Protocol '{chosen.name}' is not about open-set segmentation; take 'open-set'.")
-    return chosen
+def _closed(pixels: np.ndarray) -> np.ndarray:
+    """Confusion matrix where exactly the anomalous pixels are assigned to the anomaly."""
+    confusion = np.zeros((len(pixels),) * 2, np.int64)
+    confusion[:-1, :-1] = pixels[:-1].sum(-1)
+    confusion[-1, -1] = pixels[-1].sum()
+    return confusion

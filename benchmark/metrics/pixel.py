@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from benchmark.errors import BenchmarkError
+from benchmark.metrics.bootstrap import bootstrap_interval
 from benchmark.metrics.curves import Curves, thin_curves
+from benchmark.metrics.evaluator import Evaluator, Measurements, View
 from benchmark.metrics.inputs import as_maps
 from benchmark.metrics.keys import scores_of
+from benchmark.metrics.measurement import METRICS, Measurement
+from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.pooled import PooledHistogram, PooledKeys
-from benchmark.metrics.protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
 from benchmark.metrics.rows import join_equal
@@ -26,12 +29,12 @@ if TYPE_CHECKING:
 DEFAULT_PROTOCOLS = ("per-image", "pooled")
 
 
-class PixelEvaluator:
+class PixelEvaluator(Evaluator[Measurements]):
     """Streaming evaluation under several protocols at once.
 
     Every image is sorted once; that gives its exact row and its increment of the pooled accumulator. Evaluators of
     disjoint sets of images merge exactly, in any order. Memory: at most 32 MiB and one row per image, unless
-    ``exact_pooled``.
+    ``exact_pooled``. Predictions are needed by protocols with ``split`` and otherwise unused.
 
     Args:
         protocols: names or objects.
@@ -42,7 +45,7 @@ class PixelEvaluator:
     Example:
         >>> evaluator = PixelEvaluator(["streethazards", "pooled"], classes=dataset.classes, method="msp")
         >>> for sample in dataset:
-        ...     evaluator.update(sample.id, score_map, sample.labels)
+        ...     evaluator.update(View(sample.id, score_map, sample.labels))
         >>> evaluator.result("streethazards").aupr
     """
 
@@ -54,41 +57,26 @@ class PixelEvaluator:
         method: str = "",
         exact_pooled: bool = False,
     ) -> None:
+        super().__init__(method)
         self.protocols = tuple(pixel_protocol(p) for p in protocols)
         self.classes = tuple(classes)
-        self.method = method
         self._names: dict[str, tuple[int, ...]] = {p.negatives: p.ignored_labels(classes) for p in self.protocols}
         self._sets = list(dict.fromkeys(self._names.values()))
         self._split = {p.ignored_labels(classes) for p in self.protocols if p.split}
         self._strata = Strata.of(self._sets)
         self._tables: list[list[tuple]] = [[] for _ in self._sets]
-        self._ids: set[str] = set()
         self._plan_pooled()
-        self._pooled = (PooledKeys if exact_pooled else PooledHistogram)(len(self._row_of_kind))
+        self._pooled: Any = (PooledKeys if exact_pooled else PooledHistogram)(len(self._row_of_kind))
 
-    def update(self, image_id: str, scores: Any, labels: Any, prediction: Any = None) -> None:
-        """Add one image.
-
-        Args:
-            image_id: unique; named in messages and in its row.
-            scores: (H, W) numpy array or tensor of any device, higher is more anomalous, compared as float32.
-                Infinities are allowed.
-            labels: uint8 (H, W): known classes, 254 anomaly, 255 void.
-            prediction: (H, W) class ids, needed by protocols with ``split`` and otherwise unused.
-        Raises:
-            BenchmarkError: a NaN, shapes that differ, an image given twice; names method and image.
-        """
-        where = f"{self.method}: image '{image_id}'" if self.method else f"Image '{image_id}'"
-        if image_id in self._ids:
-            raise BenchmarkError(f"{where} was given twice; every image counts once.")
-        scores, labels, prediction = as_maps(scores, labels, prediction if self._split else None, where)
+    def _add(self, view: View, where: str) -> None:
+        scores, labels, prediction = as_maps(replace(view, prediction=view.prediction if self._split else None), where)
         if isinstance(scores, np.ndarray):
             image: Any = SortedImage(scores, labels, self._strata, where)
         else:
             from benchmark.metrics.sorted_image_torch import TorchImage
 
             image = TorchImage(scores, labels, self._strata, where)
-        rows, anomalous = self._measure(image_id, image, scores, labels, prediction)
+        rows, anomalous = self._measure(view.image, image, scores, labels, prediction)
         rows_of_strata = [
             (stratum, self._row_of_kind[kind])
             for stratum in self._strata.used
@@ -98,23 +86,10 @@ class PixelEvaluator:
             self._pooled.add(image, rows_of_strata)
         for table, row in zip(self._tables, rows, strict=True):
             table.append(row)
-        self._ids.add(image_id)
 
-    def merge(self, other: PixelEvaluator) -> None:
-        """Add the images of another evaluator with the same protocols, classes and pooling.
-
-        Raises:
-            BenchmarkError: they differ in these, or share an image.
-        """
-        if self._configuration() != other._configuration() or type(self._pooled) is not type(other._pooled):
-            raise BenchmarkError("Evaluators merge only if protocols, classes, method and pooling are the same.")
-        if shared := self._ids & other._ids:
-            raise BenchmarkError(
-                f"{self.method}: image '{min(shared)}' is in both evaluators; every image counts once."
-            )
+    def _merge(self, other: Self) -> None:
         for mine, others in zip(self._tables, other._tables, strict=True):
             mine.extend(others)
-        self._ids |= other._ids
         self._pooled.merge(other._pooled)
 
     @property
@@ -134,7 +109,7 @@ class PixelEvaluator:
             return per_image_result(chosen, self.rows())
         pure = sum(anomalous == 0 for _, anomalous, *_ in self._tables[0])
         skipped = pure if chosen.pure_images == "excluded" else 0
-        return pooled_result(chosen, self.ranking(chosen), len(self._ids) - skipped, skipped, self._pooled.exact)
+        return pooled_result(chosen, self.ranking(chosen), len(self._images) - skipped, skipped, self._pooled.exact)
 
     def ranking(self, protocol: str | PixelProtocol) -> Ranking:
         """The pooled ranking under one of the evaluator's pooled protocols."""
@@ -150,27 +125,34 @@ class PixelEvaluator:
 
     def best_f1_threshold(self, protocol: str | PixelProtocol = "pooled") -> float:
         """The score at or above which pixels must be called anomalous for the best pooled F1."""
-        return float(scores_of(self.ranking(protocol).best_f1()[1]))
+        return float(scores_of(self.ranking(protocol).best_f1()))
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything as plain arrays for ``np.savez``, to continue later with :meth:`from_state`."""
-        header = {**self._configuration(), "exact_pooled": isinstance(self._pooled, PooledKeys), "tables": self._tables}
-        return {"header": np.array(json.dumps(header)), **self._pooled.state()}
+    def measurement(self) -> Measurements:
+        """A measurement for each protocol; those per image have 95 % bootstrap intervals over the images."""
+        return {chosen.name: self._measurement(chosen) for chosen in self.protocols}
 
-    @classmethod
-    def from_state(cls, state: Any) -> PixelEvaluator:
-        """The evaluator whose :meth:`state` (or an ``NpzFile`` of it) this is."""
-        header = json.loads(str(state["header"]))
-        evaluator = cls(
-            [PixelProtocol(**{**p, "ignored_classes": tuple(p["ignored_classes"])}) for p in header["protocols"]],
-            classes=header["classes"],
-            method=header["method"],
-            exact_pooled=header["exact_pooled"],
+    def _measurement(self, chosen: PixelProtocol) -> Measurement:
+        result, intervals = self.result(chosen), {}
+        if chosen.aggregation == "per-image" and result.images:
+            rows = self.rows()
+            for metric in METRICS:
+                interval = bootstrap_interval(rows, metric, chosen)
+                intervals[metric] = [interval.low, interval.high]
+        extra = {"efpr": result.efpr, "cfpr": result.cfpr}
+        if result.quantisation is not None:
+            extra |= {f"quantisation_{m}": getattr(result.quantisation, m) for m in METRICS}
+        return Measurement(
+            version=chosen.version,
+            aggregation=chosen.aggregation,
+            images=result.images,
+            auroc=result.auroc,
+            aupr=result.aupr,
+            fpr95=result.fpr95,
+            constant_aupr=result.prevalence,
+            skipped=result.skipped,
+            intervals=intervals,
+            extra={k: v for k, v in extra.items() if v is not None},
         )
-        evaluator._tables = [[tuple(row) for row in table] for table in header["tables"]]
-        evaluator._ids = {row[0] for table in evaluator._tables for row in table}
-        evaluator._pooled = type(evaluator._pooled).from_state({key: state[key] for key in state if key != "header"})
-        return evaluator
 
     def _own(self, protocol: str | PixelProtocol) -> PixelProtocol:
         chosen = pixel_protocol(protocol)
@@ -186,7 +168,20 @@ class PixelEvaluator:
             "protocols": [p.as_dict() for p in self.protocols],
             "classes": list(self.classes),
             "method": self.method,
+            "exact_pooled": isinstance(self._pooled, PooledKeys),
         }
+
+    @classmethod
+    def _configured(cls, configuration: dict[str, Any]) -> Self:
+        protocols = [PixelProtocol.from_dict(fields) for fields in configuration["protocols"]]
+        return cls(**configuration | {"protocols": protocols})
+
+    def _state(self) -> dict[str, Any]:
+        return {"tables": [sorted(table) for table in self._tables], **self._pooled.state()}
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        self._tables = [[tuple(row) for row in table] for table in kept.pop("tables")]
+        self._pooled = type(self._pooled).from_state(kept)
 
     def _plan_pooled(self) -> None:
         """Number the rows of the accumulator: one per kind of normal pixel that pooled protocols tell apart."""

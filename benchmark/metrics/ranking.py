@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmark.metrics.protocols import TARGET_TPR, FprRule
+from benchmark.metrics.pixel_protocols import TARGET_TPR, FprRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +90,10 @@ class Ranking:
         """False-positive rate at the target true-positive rate by one of the rules."""
         return self.false_positives(rule, target) / self.normal
 
-    def best_f1(self) -> tuple[float, int]:
-        """Largest F1 = 2 TP / (2 TP + FP + FN) and the key of the highest score that reaches it."""
+    def best_f1(self) -> int:
+        """Key of the highest score that reaches the largest F1 = 2 TP / (2 TP + FP + FN)."""
         f1 = 2 * self.tp / (self.tp + self.fp + self.anomalous)
-        at = len(f1) - 1 - int(np.argmax(f1[::-1]))
-        return float(f1[at]), int(self.keys[at])
+        return int(self.keys[len(f1) - 1 - int(np.argmax(f1[::-1]))])
 
 
 BLOCK = 256

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.metrics.keys import scores_of
-from benchmark.metrics.protocols import PixelProtocol
+from benchmark.metrics.pixel_protocols import PixelProtocol
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.rows import select_rows
 
@@ -55,10 +55,6 @@ class PixelResult:
     efpr: float | None = None
     cfpr: float | None = None
     quantisation: Quantisation | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields that apply, nested plainly, for a record."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def per_image_result(protocol: PixelProtocol, table: DataFrame) -> PixelResult:

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
-from benchmark.metrics.protocols import FPR_RULES, PixelProtocol, pixel_protocol
+from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
 
 if TYPE_CHECKING:
     from pandas import DataFrame

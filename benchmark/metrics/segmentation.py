@@ -3,92 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from benchmark.errors import BenchmarkError
+from benchmark.metrics.evaluator import Evaluator, View
 from benchmark.metrics.inputs import on_device, to_array
+from benchmark.metrics.measurement import Segmentation
 
 
-@dataclass(frozen=True)
-class SegmentationResult:
-    """Fractions over the pixels that carry a known class.
-
-    Attributes:
-        miou_present: mean IoU over the classes present in the labels.
-        miou_all: sum of the IoUs over the number of all known classes; classes that never occur count as 0.
-        classes_present: denominator of the former.
-        pixel_accuracy: share of correctly classified pixels.
-        iou: per class name; NaN for a class that is neither labelled nor predicted.
-    """
-
-    miou_present: float
-    miou_all: float
-    classes_present: int
-    pixel_accuracy: float
-    iou: dict[str, float]
-
-
-class SegmentationEvaluator:
-    """Streaming confusion matrix of known classes; pixels labelled 254 and 255 take no part.
+class SegmentationEvaluator(Evaluator[Segmentation]):
+    """Streaming confusion matrix of known classes; pixels labelled 254 and 255 take no part, nor do scores.
 
     Args:
         classes: names of the known classes; label id = position.
+        method: named in messages.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], *, method: str = "") -> None:
+        super().__init__(method)
         self.classes = tuple(classes)
-        self.confusion = np.zeros((len(self.classes),) * 2, np.int64)
+        self._confusion = np.zeros((len(self.classes),) * 2, np.int64)
 
-    def update(self, prediction: Any, labels: Any) -> None:
-        """Add an image or a batch.
+    def _add(self, view: View, where: str) -> None:
+        if view.prediction is None:
+            raise BenchmarkError(f"{where}: there is no prediction, so its segmentation cannot be evaluated.")
+        if tuple(view.prediction.shape) != tuple(view.labels.shape):
+            shapes = f"predictions are {tuple(view.prediction.shape)}, labels {tuple(view.labels.shape)} (H, W)"
+            raise BenchmarkError(f"{where}: {shapes}.")
+        self._confusion += confusion_matrix(view.prediction, view.labels, len(self.classes), where)
 
-        Args:
-            prediction: predicted class ids, integer array or tensor of any shape.
-            labels: uint8, same shape, on any device.
-        Raises:
-            BenchmarkError: shapes differ, or a predicted class does not exist.
-        """
-        if tuple(prediction.shape) != tuple(labels.shape):
-            raise BenchmarkError(f"Predictions are {tuple(prediction.shape)}, labels {tuple(labels.shape)}.")
-        self.confusion += confusion_matrix(prediction, labels, len(self.classes))
+    def _merge(self, other: Self) -> None:
+        self._confusion += other._confusion
 
-    def merge(self, other: SegmentationEvaluator) -> None:
-        """Add the images of another evaluator of the same classes."""
-        if self.classes != other.classes:
-            raise BenchmarkError("Segmentation evaluators merge only if their classes are the same.")
-        self.confusion += other.confusion
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything as plain arrays."""
-        return {"classes": np.array(self.classes, dtype=str), "confusion": self.confusion}
-
-    @classmethod
-    def from_state(cls, state: Any) -> SegmentationEvaluator:
-        """The evaluator whose :meth:`state` this is."""
-        evaluator = cls([str(name) for name in state["classes"]])
-        evaluator.confusion = np.array(state["confusion"])
-        return evaluator
-
-    def result(self) -> SegmentationResult:
-        """The metrics of everything added so far."""
-        iou = iou_per_class(self.confusion)
-        present = self.confusion.sum(1) > 0
-        total = self.confusion.sum()
-        return SegmentationResult(
-            miou_present=float(iou[present].mean()) if present.any() else float("nan"),
-            miou_all=float(np.nansum(iou) / len(iou)) if present.any() else float("nan"),
-            classes_present=int(present.sum()),
-            pixel_accuracy=float(np.trace(self.confusion) / total) if total else float("nan"),
-            iou={name: float(value) for name, value in zip(self.classes, iou, strict=True)},
+    def measurement(self) -> Segmentation:
+        """Mean IoU over the classes present in the labels and over all known ones, pixel accuracy, IoU per class."""
+        iou = iou_per_class(self._confusion)
+        present = self._confusion.sum(1) > 0
+        total = self._confusion.sum()
+        return Segmentation(
+            miou=float(iou[present].mean()) if present.any() else None,
+            miou_denominator=int(present.sum()),
+            miou_all=float(np.nansum(iou) / len(iou)) if present.any() else None,
+            pixel_accuracy=float(np.trace(self._confusion) / total) if total else None,
+            per_class_iou={k: None if np.isnan(v) else float(v) for k, v in zip(self.classes, iou, strict=True)},
         )
 
+    def _configuration(self) -> dict[str, Any]:
+        return {"classes": list(self.classes), "method": self.method}
 
-def confusion_matrix(prediction: Any, labels: Any, classes: int) -> np.ndarray:
+    def _state(self) -> dict[str, Any]:
+        return {"confusion": self._confusion}
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        self._confusion = np.array(kept["confusion"])
+
+
+def confusion_matrix(prediction: Any, labels: Any, classes: int, where: str) -> np.ndarray:
     """Number of pixels per (label, prediction), int64 (classes, classes); other labels take no part.
 
+    Args:
+        prediction: predicted class ids, integer array or tensor of any shape and device.
+        labels: uint8, same shape, on any device.
+        classes: number of known classes.
+        where: names method and image in messages.
     Raises:
         BenchmarkError: a predicted class does not exist.
     """
@@ -105,7 +84,7 @@ def confusion_matrix(prediction: Any, labels: Any, classes: int) -> np.ndarray:
         labels, prediction = labels[known].astype(np.int64), prediction[known].astype(np.int64)
         count = np.bincount
     if len(prediction) and not 0 <= int(prediction.min()) <= int(prediction.max()) < classes:
-        raise BenchmarkError(f"A predicted class lies outside 0..{classes - 1}.")
+        raise BenchmarkError(f"{where}: a predicted class lies outside 0..{classes - 1}.")
     flat = count(labels * classes + prediction, minlength=classes * classes)
     return to_array(flat).reshape(classes, classes).astype(np.int64)
 

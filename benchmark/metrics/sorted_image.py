@@ -1,7 +1,7 @@
 """One image, sorted once: everything that its metrics and the pooled accumulator ask of its scores.
 
 Normal and anomalous scores are sorted apart as integer keys; few anomalous ones are then searched in many normal ones.
-:class:`SortedImage` does it with numpy; ``image_torch.TorchImage`` answers the same questions on a GPU.
+:class:`SortedImage` does it with numpy; ``sorted_image_torch.TorchImage`` answers the same questions on a GPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One image, sorted once on an accelerator: the answers of :class:`benchmark.metrics.sorted_image.SortedImage`, bit for bit.
+"""One image, sorted once on an accelerator: the answers of ``sorted_image.SortedImage``, bit for bit.
 
 Sorting, searching and run lengths happen on the device; only distinct scores, counts and occupied bins leave it.
 """

@@ -14,7 +14,15 @@ from tqdm import tqdm
 from benchmark.data import Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.wording import percent, primary, scales_in_words
-from benchmark.metrics import PixelProtocol, evaluate_scores, protocol, read_curves, read_rows, select_rows
+from benchmark.metrics import (
+    PixelProtocol,
+    evaluate_scores,
+    pixel_protocol,
+    protocol,
+    read_curves,
+    read_rows,
+    select_rows,
+)
 from benchmark.pictures import SheetRow
 from benchmark.records.record import Record, read, record_path
 from benchmark.run.plan import Step, expected_identity, network_name
@@ -156,9 +164,9 @@ def pooled_curves(
 
 def _per_image(test: Dataset) -> PixelProtocol:
     """The per-image protocol that the tables of a dataset show."""
-    chosen = [protocol(name) for name in test.policy.protocols]
     return next(
-        (p for p in chosen if isinstance(p, PixelProtocol) and p.aggregation == "per-image"), protocol("per-image")
+        (pixel_protocol(name) for name in test.policy.protocols if protocol(name).family == "per-image"),
+        pixel_protocol("per-image"),
     )
 
 

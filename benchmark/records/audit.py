@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelProtocol, bootstrap_interval, per_image_result, protocol, read_rows
+from benchmark.metrics import PixelProtocol, bootstrap_interval, per_image_result, pixel_protocol, read_rows
 from benchmark.records.record import METRICS, Measurement, Record, read_all
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _differences(record: Record, folder: Path) -> Iterator[str]:
         raise BenchmarkError("it names no rows per image, which prove its means; measure again with 'run --force'.")
     rows = read_rows(folder / record.rows)
     for name, measurement in measured.items():
-        chosen = protocol(name)
+        chosen = pixel_protocol(name)
         if chosen.version == measurement.version:  # an older version may have computed something else
             yield from (f"{words} under {name}" for words in _compare(measurement, chosen, rows))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,11 @@ from urllib.parse import quote, unquote
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import build, dumps, write_atomic
+from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
 
 SCHEMA = 1
-METRICS = ("auroc", "aupr", "fpr95")
-HEADLINES = {
-    "components": {"siou": "sIoU", "ppv": "PPV", "mean_f1": "mean F1"},
-    "open-set": {"open_miou": "open-mIoU", "closed_miou": "closed mIoU"},
-}
-"""The metrics that are printed, per family."""
 
 
 @dataclass(frozen=True)
@@ -89,45 +83,6 @@ class MethodPart:
     fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
     fit_sha256: str | None = None  # of that file; null for a method without fit
     fit: dict[str, Any] | None = None  # brief report of the fit: seconds, reports, device, precision, ...
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one evaluation protocol says. A value that is not finite becomes null and `missing` says why."""
-
-    version: int  # of the protocol
-    aggregation: str  # "per-image": mean over images; "pooled": over all pixels at once; else the protocol's family
-    images: int  # images that count
-    auroc: float | None = None  # 0..1
-    aupr: float | None = None  # average precision, 0..1
-    fpr95: float | None = None  # false-positive rate at 95 % true-positive rate, 0..1
-    constant_aupr: float | None = None  # what a constant score gets as AUPR under this protocol, 0..1
-    skipped: int = 0  # images left out because they hold only one kind of pixel
-    intervals: dict[str, list[float]] = field(default_factory=dict)  # metric -> [low, high], 95 %, 0..1
-    extra: dict[str, float | None] = field(default_factory=dict)  # further metrics of the protocol (efpr, cfpr, ...)
-    missing: dict[str, str] = field(default_factory=dict)  # metric -> why it is null
-
-    def __post_init__(self) -> None:
-        missing = dict(self.missing)
-        extra = dict(self.extra)
-        for name in METRICS:
-            object.__setattr__(self, name, _finite(getattr(self, name), name, missing))
-        for name in extra:
-            extra[name] = _finite(extra[name], name, missing)
-        good = {k: [float(x) for x in v] for k, v in self.intervals.items() if all(map(math.isfinite, v))}
-        for key, value in (("extra", extra), ("missing", missing), ("intervals", good)):
-            object.__setattr__(self, key, value)
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """How well the shared network segments the known classes of the same images."""
-
-    miou: float | None  # mean IoU over `miou_denominator` classes, 0..1
-    miou_denominator: int  # classes present in the labels
-    miou_all: float | None  # sum of IoUs / all known classes, 0..1
-    pixel_accuracy: float | None  # 0..1
-    per_class_iou: dict[str, float | None] = field(default_factory=dict)  # class -> IoU, null where absent
 
 
 @dataclass(frozen=True)
@@ -270,10 +225,3 @@ def _mend(path: Path) -> str:
     options = (f" --repetition {seed}" if seed else "") + (f" --limit {limit}" if limit else "")
     dataset, method = (unquote(text.replace("+", ":")) for text in (parts[-3], label))
     return f"measure it again with 'python -m benchmark run --force --dataset {dataset} --methods {method}{options}'."
-
-
-def _finite(value: float | None, name: str, missing: dict[str, str]) -> float | None:
-    if value is None or math.isfinite(value):
-        return None if value is None else float(value)
-    missing.setdefault(name, "not a number" if math.isnan(value) else "infinite")
-    return None

@@ -6,18 +6,11 @@ import time
 from collections.abc import Sequence
 
 from benchmark.data import Batch
-from benchmark.metrics import (
-    ComponentProtocol,
-    OpenSetProtocol,
-    PixelEvaluator,
-    PixelProtocol,
-    SegmentationEvaluator,
-    protocol,
-)
+from benchmark.metrics import FirstPass, SegmentationEvaluator
 from benchmark.progress import Progress
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark
-from benchmark.run.scoring import drop, images_per_batch, network_cost, score
+from benchmark.run.scoring import drop, images_per_batch, network_cost, score, views
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Entry, Workshop
 from benchmark.training import native_batches
@@ -55,7 +48,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally)
             whole = True
             progress.update(tally.done, "")
-            if not tally.pixels:
+            if not tally.methods:
                 break
             if time.monotonic() - saved > SAVE_EVERY:
                 _keep(workshop, tally)
@@ -74,7 +67,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
 
 def _keep(workshop: Workshop, tally: Tally) -> None:
     """Write the state of the methods that have not failed; those start anew in a pass of their own."""
-    if not tally.pixels:
+    if not tally.methods:
         return
     former, tally.journal = tally.journal, journal_of(workshop, tally.marks)
     tally.journal.write(tally.state())
@@ -84,15 +77,10 @@ def _keep(workshop: Workshop, tally: Tally) -> None:
 
 def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, marks: dict[str, str]) -> Tally:
     setup = workshop.setup
-    wanted = [protocol(name) for name in setup.protocols]
-    chosen = [p for p in wanted if isinstance(p, PixelProtocol)]
-    if any(isinstance(p, ComponentProtocol) for p in wanted) and protocol("pooled") not in chosen:
-        chosen.append(protocol("pooled"))  # its best F1 is their threshold
-    pixels = {e.label: PixelEvaluator(chosen, classes=setup.test.classes, method=e.label) for e in entries}
-    segmentation = SegmentationEvaluator(setup.test.classes) if setup.test.card.class_labels else None
-    calibration = tuple(p.calibration for p in wanted if isinstance(p, OpenSetProtocol)) if segmentation else ()
-    journal = journal_of(workshop, marks)
-    return Tally(pixels, segmentation, batch_size, journal, calibration=calibration, marks=marks)
+    classes = setup.test.classes if setup.test.card.class_labels else ()
+    methods = {e.label: FirstPass(setup.protocols, classes, e.label) for e in entries}
+    segmentation = SegmentationEvaluator(classes) if classes else None
+    return Tally(methods, segmentation, batch_size, journal_of(workshop, marks), marks=marks)
 
 
 def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally) -> None:
@@ -102,12 +90,11 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
     for entry in entries:
         try:
             scores, seconds = score(workshop, entry, batch)
-            prediction = None
+            predictions = None
             if tally.segmentation is not None:
-                prediction = pool.outputs(setup.base, batch).prediction(len(setup.test.classes))
-            for index, image_id in enumerate(batch.ids):
-                predicted = None if prediction is None else prediction[index]
-                tally.update(entry.label, image_id, scores[index], batch.labels[index], predicted)
+                predictions = pool.outputs(setup.base, batch).prediction(len(setup.test.classes))
+            for view in views(batch, scores, predictions):
+                tally.methods[entry.label].update(view)
         except Exception as error:  # whatever a plugin raises must not take the others down
             drop(workshop, entry, batch, error)
             tally.drop(entry.label)
@@ -115,9 +102,8 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
         if timed:
             tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
     if tally.segmentation is not None:
-        prediction = pool.outputs(setup.base, batch).prediction(len(setup.test.classes))
-        for index in range(len(batch)):
-            tally.segmentation.update(prediction[index], batch.labels[index])
+        for view in views(batch, None, pool.outputs(setup.base, batch).prediction(len(setup.test.classes))):
+            tally.segmentation.update(view)
     if timed:
         for spec, clock in pool.clocks.items():
             name = network_cost(spec)

@@ -12,7 +12,7 @@ from benchmark.run.options import Options, choose_dataset
 from benchmark.run.plan import Step, make_steps, network_name
 from benchmark.run.recording import make_record
 from benchmark.run.resume import passes
-from benchmark.run.second_pass import protocols_of_second_pass, second_pass
+from benchmark.run.second_pass import has_second_pass, second_pass
 from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
 
@@ -98,7 +98,7 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
     for line in forecast.trainings():
         say(f"  {line}")
     if evaluates:
-        passes = ", in two passes" if protocols_of_second_pass(setup) else ""
+        passes = ", in two passes" if has_second_pass(setup) else ""
         say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
     if forecast.known:
         say(f"All together {forecast.whole} on {setup.machine.device}.")

@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark.cost_meter import peak_memory_mib
-from benchmark.metrics import (
-    Curves,
-    PixelEvaluator,
-    PixelProtocol,
-    bootstrap_interval,
-    protocol,
-    write_curves,
-    write_rows,
-)
+from benchmark.metrics import Measurements, write_curves, write_rows
 from benchmark.network import NetworkSpec
 from benchmark.records.provenance import gather
 from benchmark.records.record import (
     Cost,
     DatasetPart,
-    Measurement,
     MethodPart,
     NetworkPart,
     OtherNetwork,
     Record,
-    Segmentation,
 )
 from benchmark.run.plan import Step, network_name, other_networks
 from benchmark.run.scoring import network_cost
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Entry, Workshop
 
-INTERVALS = ("auroc", "aupr", "fpr95")
 
-
-def make_record(
-    workshop: Workshop, step: Step, tally: Tally, further: Mapping[str, Measurement], results: Path
-) -> Record:
+def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measurements, results: Path) -> Record:
     """Write the record of a method, its per-image rows and its pooled curves.
 
     Args:
         workshop: that trained and loaded everything.
         step: the method.
         tally: of the pass, in which it did not fail.
-        further: what the second pass measured of it, by protocol.
+        further: what the second pass measured of it.
         results: folder that holds ``records/``.
     """
     setup, entry = workshop.setup, step.entry
-    evaluator = tally.pixels[entry.label]
+    first = tally.methods[entry.label]
+    measured, curves = first.measurement() | further, first.curves()
     others = other_networks(setup.base, entry)
-    curves = _curves(evaluator)
     record = Record(
         dataset=DatasetPart(
             name=setup.dataset,
@@ -69,8 +53,8 @@ def make_record(
         ),
         network=_network(workshop, entry),
         method=_method(workshop, entry),
-        metrics={n: further.get(n) or _measurement(evaluator, protocol(n)) for n in setup.protocols},
-        segmentation=_segmentation(tally),
+        metrics={name: measured[name] for name in setup.protocols},
+        segmentation=tally.segmentation.measurement() if tally.segmentation else None,
         cost=_cost(workshop, entry, tally),
         provenance=gather(str(setup.machine.device), setup.options.precision),
         other_networks={role: _other(workshop, spec) for role, spec in others.items()},
@@ -78,17 +62,11 @@ def make_record(
         curves=f"{step.path.stem}.curves.csv.gz" if curves else "",
     )
     # The record goes last: it always finds what it names.
-    write_rows(step.path.parent / record.rows, evaluator.rows())
+    write_rows(step.path.parent / record.rows, first.rows())
     if curves:
         write_curves(step.path.parent / record.curves, curves)
     record.write(results)
     return record
-
-
-def _curves(evaluator: PixelEvaluator) -> Curves | None:
-    """Curves of the first pooled protocol; None without one, or where the pixels are all of one kind."""
-    pooled = [p for p in evaluator.protocols if p.aggregation == "pooled"]
-    return evaluator.curves(pooled[0]) if pooled and evaluator.ranking(pooled[0]).defined else None
 
 
 def _network(workshop: Workshop, entry: Entry) -> NetworkPart:
@@ -146,44 +124,6 @@ def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
     if "imported" in sidecar:
         brief["imported"] = sidecar["imported"]
     return brief
-
-
-def _measurement(evaluator: PixelEvaluator, chosen: PixelProtocol) -> Measurement:
-    result = evaluator.result(chosen)
-    intervals = {}
-    if chosen.aggregation == "per-image" and result.images:
-        rows = evaluator.rows()
-        for metric in INTERVALS:
-            interval = bootstrap_interval(rows, metric, chosen)
-            intervals[metric] = [interval.low, interval.high]
-    extra = {"efpr": result.efpr, "cfpr": result.cfpr}
-    if result.quantisation is not None:
-        extra |= {f"quantisation_{m}": getattr(result.quantisation, m) for m in INTERVALS}
-    return Measurement(
-        version=chosen.version,
-        aggregation=chosen.aggregation,
-        images=result.images,
-        auroc=result.auroc,
-        aupr=result.aupr,
-        fpr95=result.fpr95,
-        constant_aupr=result.prevalence,
-        skipped=result.skipped,
-        intervals=intervals,
-        extra={k: v for k, v in extra.items() if v is not None},
-    )
-
-
-def _segmentation(tally: Tally) -> Segmentation | None:
-    if tally.segmentation is None:
-        return None
-    result = tally.segmentation.result()
-    return Segmentation(
-        miou=result.miou_present,
-        miou_denominator=result.classes_present,
-        miou_all=result.miou_all,
-        pixel_accuracy=result.pixel_accuracy,
-        per_class_iou={k: None if math.isnan(v) else v for k, v in result.iou.items()},
-    )
 
 
 def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:

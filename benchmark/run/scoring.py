@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from benchmark.data import Batch, Sample
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import arithmetic
+from benchmark.metrics import View
 from benchmark.network import NetworkSpec
 from benchmark.run.workshop import Entry, Workshop
 
@@ -50,3 +53,10 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
             f"score() must return one value per pixel, {tuple(batch.labels.shape)}; it returned {found}."
         )
     return scores.float(), seconds
+
+
+def views(batch: Batch, scores: Tensor | None, predictions: Tensor | None) -> Iterator[View]:
+    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W)."""
+    for index, image in enumerate(batch.ids):
+        one = None if scores is None else scores[index]
+        yield View(image, one, batch.labels[index], None if predictions is None else predictions[index])

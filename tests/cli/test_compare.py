@@ -12,7 +12,7 @@ from toy_records import measurement, record
 
 from benchmark.cli import main as cli
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelEvaluator, read_curves, read_rows, write_curves, write_rows
+from benchmark.metrics import PixelEvaluator, View, read_curves, read_rows, write_curves, write_rows
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def write(results, name, gain, seed=0, repetition=0, title=None, **changes):
     for i in range(12):
         labels = np.zeros((10, 20), np.uint8)
         labels[: 1 + i % 4] = 254
-        evaluator.update(f"{i}", rng.normal(size=labels.shape) + gain * (labels == 254), labels)
+        evaluator.update(View(f"{i}", rng.normal(size=labels.shape) + gain * (labels == 254), labels))
     made = record(
         name.split(":")[0], label=name, method_title=title, metrics={"streethazards": measurement()}, seed=repetition
     )
@@ -202,7 +202,7 @@ def test_a_saved_threshold_keeps_its_float32(tmp_path):
     labels = np.zeros((4, 10), np.uint8)
     labels[0] = 254
     evaluator = PixelEvaluator(["pooled"])
-    evaluator.update("one", scores, labels)
+    evaluator.update(View("one", scores, labels))
     write_curves(tmp_path / "c.csv.gz", evaluator.curves())
     with gzip.open(tmp_path / "c.csv.gz", "rt") as file:
         saved = [np.float32(point["threshold"]) for point in csv.DictReader(file)]

@@ -9,7 +9,7 @@ from PIL import Image
 from benchmark.data import Dataset, DatasetCard, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.maps.score import score_directory
-from benchmark.metrics import evaluate_scores
+from benchmark.metrics import bootstrap_interval, evaluate_scores
 
 RNG_SEED = 5
 
@@ -66,19 +66,33 @@ def test_every_format_gives_the_values_of_its_arrays(tmp_path, dataset, kind):
     scores, labels = zip(*[(change(s), y) for s, y in dataset.maps])
     report = score_directory(write(tmp_path, dataset, kind), dataset, ["per-image", "pooled", "streethazards"])
     for name in ("per-image", "pooled", "streethazards"):
-        assert report.results[name] == evaluate_scores(scores, labels, name)
-    assert report.intervals["per-image"]["aupr"].images == 4
+        found, expected = report.metrics[name], evaluate_scores(scores, labels, name)
+        for key in ("auroc", "aupr", "fpr95", "images", "skipped"):
+            assert getattr(found, key) == getattr(expected, key)
+        assert found.constant_aupr == expected.prevalence
+    interval = bootstrap_interval(report.rows, "aupr", "per-image")
+    assert report.metrics["per-image"].intervals["aupr"] == [interval.low, interval.high] and interval.images == 4
+    assert f"[{100 * interval.low:.2f}, {100 * interval.high:.2f}]" in str(report)
     assert list(report.rows["image"]) == ["t0/0", "t0/1", "t1/2", "t1/3"] * (len(report.rows) // 4)
     assert report.curves.recall[-1] == 1
-    assert f"{100 * report.results['pooled'].auroc:.2f}" in str(report)
+    assert f"{100 * report.metrics['pooled'].auroc:.2f}" in str(report)
 
 
 def test_components_take_the_best_pooled_threshold(tmp_path, dataset):
     report = score_directory(write(tmp_path, dataset), dataset, ["smiyc-obstacles"])
-    assert report.results.keys() == {"smiyc-obstacles"}
-    assert report.results["smiyc-obstacles"].images == 4
-    assert report.results["smiyc-obstacles"].true_components == 4
+    assert report.metrics.keys() == {"smiyc-obstacles"}
+    assert report.metrics["smiyc-obstacles"].images == 4
+    assert report.metrics["smiyc-obstacles"].extra["true_components"] == 4
     assert "mean F1" in str(report)
+
+
+def test_a_set_without_anomalies_says_why_there_is_no_value(tmp_path, dataset):
+    for _, labels in dataset.maps:
+        labels[labels == 254] = 0
+    report = score_directory(write(tmp_path, dataset), dataset, ["per-image", "pooled", "smiyc-obstacles"])
+    assert report.metrics["pooled"].auroc is None and report.curves is None
+    assert "smiyc-obstacles v1: siou has no value (There is no anomalous or no normal pixel" in str(report)
+    assert "per-image v1: aupr has no value (not a number)" in str(report)
 
 
 def test_a_missing_map_is_named_with_the_file_that_was_expected(tmp_path, dataset):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from benchmark.errors import BenchmarkError
-from benchmark.metrics import ComponentEvaluator, ComponentProtocol
-from benchmark.metrics.components import match_components
+from benchmark.metrics import ComponentEvaluator, ComponentProtocol, View
+from benchmark.metrics.components import component_f1, match_components
 
 ANY = ComponentProtocol("any-size", 1, "tests", min_predicted=1, min_true=1)
 
@@ -75,18 +74,20 @@ def test_nothing_true_and_nothing_predicted():
 
 
 def test_f1_over_the_thresholds_by_hand():
-    evaluator = ComponentEvaluator(0.5, ANY)
+    evaluator = ComponentEvaluator(ANY, 0.5)
     for name, text in (("a", "@@##"), ("b", "@oo.")):  # sIoU 1/2 and 1/3, PPV 1 and 1/3
         mask, labels = picture(text)
-        evaluator.update(name, np.where(mask, 0.5, 0.0), labels)
-    result = evaluator.result()
-    assert (result.siou, result.ppv) == (pytest.approx(5 / 12), pytest.approx(2 / 3))
+        evaluator.update(View(name, np.where(mask, 0.5, 0.0), labels))
+    found = evaluator.measurement()["any-size"]
+    extra = found.extra
+    assert (extra["siou"], extra["ppv"]) == (pytest.approx(5 / 12), pytest.approx(2 / 3))
     for t in ANY.thresholds:
         tp, fn = (2, 0) if t <= 1 / 3 else (1, 1) if t <= 1 / 2 else (0, 2)
         fp = 0 if t <= 1 / 3 else 1
-        assert result.f1_at[t] == 2 * tp / (2 * tp + fn + fp)
-    assert result.f1 == pytest.approx((2 * 1 + 4 * 0.5) / 11)
-    assert (result.true_components, result.predicted_components, result.images) == (2, 2, 2)
+        f1 = component_f1(np.array([1 / 2, 1 / 3]), np.array([1, 1 / 3]), t)
+        assert f1 == 2 * tp / (2 * tp + fn + fp)
+    assert extra["mean_f1"] == pytest.approx((2 * 1 + 4 * 0.5) / 11)
+    assert (extra["true_components"], extra["predicted_components"], found.images) == (2, 2, 2)
 
 
 def plain(mask, labels, rules):
@@ -120,21 +121,3 @@ def test_random_pictures_equal_the_definition(sizes):
             mask = rng.random(labels.shape) < density
             for ours, theirs in zip(match_components(mask, labels, rules), plain(mask, labels, rules), strict=True):
                 assert sorted(ours) == pytest.approx(sorted(theirs), abs=1e-12)
-
-
-def test_components_merge_and_continue_and_refuse():
-    rng = np.random.default_rng(0)
-    data = {f"{i}": (rng.random((12, 12)), rng.choice(np.array([0, 254], np.uint8), (12, 12))) for i in range(4)}
-    whole, parts = ComponentEvaluator(0.6, ANY), [ComponentEvaluator(0.6, ANY) for _ in range(2)]
-    for i, (name, pair) in enumerate(data.items()):
-        whole.update(name, *pair)
-        parts[i % 2].update(name, *pair)
-    resumed = ComponentEvaluator.from_state(parts[1].state())
-    resumed.merge(parts[0])
-    assert resumed.result() == whole.result()
-    with pytest.raises(BenchmarkError, match="twice"):
-        whole.update("0", *data["0"])
-    with pytest.raises(BenchmarkError, match="NaN"):
-        whole.update("nan", np.full((2, 2), np.nan), np.zeros((2, 2), np.uint8))
-    with pytest.raises(BenchmarkError, match="components"):
-        ComponentEvaluator(0.5, "pooled")

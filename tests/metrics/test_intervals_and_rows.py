@@ -12,6 +12,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics import (
     PROTOCOLS,
     PixelEvaluator,
+    View,
     bootstrap_interval,
     paired_bootstrap,
     per_image_result,
@@ -30,7 +31,7 @@ def evaluator_of(images=12, gain=0.0, seed=0):
         labels[0] = 255
         if i == 3:
             labels[labels == 254] = 0
-        evaluator.update(f"t5/{i}", s + gain * (labels == 254), labels)
+        evaluator.update(View(f"t5/{i}", s + gain * (labels == 254), labels))
     return evaluator
 
 

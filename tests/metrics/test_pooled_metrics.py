@@ -9,7 +9,7 @@ from oracles import KINDS, RULES, roc_points, score_map
 from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_curve
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelEvaluator, evaluate_scores
+from benchmark.metrics import PixelEvaluator, View, evaluate_scores
 from benchmark.metrics.pooled import PooledHistogram
 
 
@@ -28,7 +28,7 @@ def concatenated(maps):
 def evaluated(maps, ids=None, **kwargs):
     evaluator = PixelEvaluator(["per-image", "pooled", "pooled-anomalous"], **kwargs)
     for i in range(len(maps)) if ids is None else ids:
-        evaluator.update(f"{i:04}", *maps[i])
+        evaluator.update(View(f"{i:04}", *maps[i]))
     return evaluator
 
 
@@ -135,11 +135,11 @@ def test_state_continues_where_it_was_saved(exact):
     with np.load(file, allow_pickle=False) as archive:
         resumed = PixelEvaluator.from_state(archive)
     for i in (3, 4):
-        resumed.update(f"{i:04}", *maps[i])
+        resumed.update(View(f"{i:04}", *maps[i]))
     same(evaluated(maps, exact_pooled=exact), resumed)
     assert resumed.method == "msp"
     with pytest.raises(BenchmarkError, match="twice"):
-        resumed.update("0001", *maps[1])
+        resumed.update(View("0001", *maps[1]))
 
 
 def test_merging_refuses_what_does_not_belong_together():

@@ -6,7 +6,7 @@ import torch
 from oracles import KINDS, score_map
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelEvaluator, SegmentationEvaluator
+from benchmark.metrics import PixelEvaluator, SegmentationEvaluator, View
 from benchmark.metrics.resolution import resolution
 from benchmark.metrics.sorted_image import SortedImage, failures
 from benchmark.metrics.sorted_image_torch import TorchImage
@@ -79,7 +79,7 @@ def test_evaluators_take_tensors_and_arrays(device, dtype):
     for scores, place in ((tensor.float().numpy(), "cpu"), (tensor.requires_grad_(), device)):
         evaluator = PixelEvaluator(["failure-split", "pooled"])
         scores = scores if isinstance(scores, np.ndarray) else scores.to(place)
-        evaluator.update("a", scores, torch.from_numpy(labels), prediction.to(place))
+        evaluator.update(View("a", scores, torch.from_numpy(labels), prediction.to(place)))
         results.append([evaluator.result("failure-split"), evaluator.result("pooled")])
     assert results[0] == results[1]
 
@@ -90,6 +90,6 @@ def test_segmentation_takes_both(device):
     labels = rng.choice(np.array([0, 1, 2, 254, 255], np.uint8), (2, 20, 30))
     prediction = rng.integers(0, 3, labels.shape)
     a, b = SegmentationEvaluator("abc"), SegmentationEvaluator("abc")
-    a.update(prediction, labels)
-    b.update(torch.from_numpy(prediction).to(device), torch.from_numpy(labels))
-    assert a.result() == b.result()
+    a.update(View("a", None, labels, prediction))
+    b.update(View("a", None, torch.from_numpy(labels), torch.from_numpy(prediction).to(device)))
+    assert a.measurement() == b.measurement()

@@ -10,7 +10,7 @@ import pytest
 from toy_records import measurement, record
 
 from benchmark.cli import main as cli
-from benchmark.metrics import PixelEvaluator, bootstrap_interval, write_rows
+from benchmark.metrics import PixelEvaluator, View, bootstrap_interval, write_rows
 from benchmark.records.audit import audit
 
 HOME = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ def results(tmp_path):
         labels = np.zeros((12, 20), np.uint8)
         labels[: index % 5] = 254
         scores, prediction = rng.normal(size=labels.shape) + (labels == 254), rng.integers(0, 2, labels.shape)
-        evaluator.update(f"{index}", scores, labels, prediction)
+        evaluator.update(View(f"{index}", scores, labels, prediction))
     rows, metrics = evaluator.rows(), {}
     for name in names:
         found = evaluator.result(name)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelEvaluator, SegmentationEvaluator
+from benchmark.metrics import FirstPass, SegmentationEvaluator, View
 from benchmark.run.journal import Journal
 from benchmark.run.tally import Tally
 
 
 def tally(images: int, shape=(24, 32)) -> Tally:
-    pixels = {"msp:a=1": PixelEvaluator(["per-image", "pooled"], method="msp:a=1")}
-    made = Tally(pixels, SegmentationEvaluator("ab"), 2, Journal(Path("unused")))
+    methods = {"msp:a=1": FirstPass(["per-image", "pooled", "open-set"], "ab", "msp:a=1")}
+    made = Tally(methods, SegmentationEvaluator("ab"), 2, Journal(Path("unused")))
     extend(made, images, shape)
     return made
 
@@ -24,15 +24,17 @@ def extend(made: Tally, upto: int, shape=(24, 32)) -> None:
         labels = random.choice(np.array([0, 1, 254, 255], np.uint8), shape)
         # Few different scores, so that a larger image does not need more bins.
         scores = random.integers(0, 50, shape).astype(np.float32)
-        made.pixels["msp:a=1"].update(f"t5/{index}", scores, labels)
-        made.segmentation.update(random.integers(0, 2, shape), labels)
+        view = View(f"t{index % 2}/{index}", scores, labels, random.integers(0, 2, shape))
+        made.methods["msp:a=1"].update(view)
+        made.segmentation.update(view)
         made.done += 1
         made.seconds["network x/y (300, 450) 0"] = made.done * 0.1
 
 
 def results(made: Tally):
-    evaluator = made.pixels["msp:a=1"]
-    return [evaluator.result(p) for p in evaluator.protocols], made.segmentation.result(), made.seconds
+    first = made.methods["msp:a=1"]
+    thresholds = [evaluator.thresholds for evaluator in first.second_pass().evaluators.values()]
+    return first.measurement(), thresholds, made.segmentation.measurement(), made.seconds
 
 
 def test_what_was_written_goes_on_to_the_same_result(tmp_path):
@@ -43,6 +45,7 @@ def test_what_was_written_goes_on_to_the_same_result(tmp_path):
     assert resumed.done == 3
     extend(resumed, 6)
     assert results(resumed) == results(tally(6))
+    assert len(results(resumed)[1]) == 1
 
 
 def test_the_last_state_counts_and_nothing_else_is_left(tmp_path):

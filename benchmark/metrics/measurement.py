@@ -1,0 +1,59 @@
+"""What an evaluator says, as a record stores it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+METRICS = ("auroc", "aupr", "fpr95")
+"""What every ranking of pixels is summed up by."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one evaluation protocol says. A value that is not finite becomes null and `missing` says why."""
+
+    version: int  # of the protocol
+    aggregation: str  # "per-image": mean over images; "pooled": over all pixels at once; else the protocol's family
+    images: int  # images that count
+    auroc: float | None = None  # 0..1
+    aupr: float | None = None  # average precision, 0..1
+    fpr95: float | None = None  # false-positive rate at 95 % true-positive rate, 0..1
+    constant_aupr: float | None = None  # what a constant score gets as AUPR under this protocol, 0..1
+    skipped: int = 0  # images left out because they hold only one kind of pixel
+    intervals: dict[str, list[float]] = field(default_factory=dict)  # metric -> [low, high], 95 %, 0..1
+    extra: dict[str, float | None] = field(default_factory=dict)  # further metrics of the protocol (efpr, cfpr, ...)
+    missing: dict[str, str] = field(default_factory=dict)  # metric -> why it is null
+
+    def __post_init__(self) -> None:
+        missing = dict(self.missing)
+        extra = dict(self.extra)
+        for name in METRICS:
+            object.__setattr__(self, name, _finite(getattr(self, name), name, missing))
+        for name in extra:
+            extra[name] = _finite(extra[name], name, missing)
+        good = {k: [float(x) for x in v] for k, v in self.intervals.items() if all(map(math.isfinite, v))}
+        for key, value in (("extra", extra), ("missing", missing), ("intervals", good)):
+            object.__setattr__(self, key, value)
+
+    def value(self, metric: str) -> float | None:
+        """A metric by its name, wherever it is kept; None where it has no value."""
+        return getattr(self, metric) if metric in METRICS else self.extra.get(metric)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """How well the shared network segments the known classes of the same images."""
+
+    miou: float | None  # mean IoU over `miou_denominator` classes, 0..1
+    miou_denominator: int  # classes present in the labels
+    miou_all: float | None  # sum of IoUs / all known classes, 0..1
+    pixel_accuracy: float | None  # 0..1
+    per_class_iou: dict[str, float | None] = field(default_factory=dict)  # class -> IoU, null where absent
+
+
+def _finite(value: float | None, name: str, missing: dict[str, str]) -> float | None:
+    if value is None or math.isfinite(value):
+        return None if value is None else float(value)
+    missing.setdefault(name, "not a number" if math.isnan(value) else "infinite")
+    return None
