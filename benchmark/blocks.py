@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -49,6 +49,7 @@ def dilated_encoder(name: str, stages: Sequence[int] = (3, 4), pretrained: bool 
         )
     if pretrained and name == "small":
         raise BenchmarkError("The encoder 'small' has no ImageNet weights; leave out pretrained=true.")
+    encoder: Any  # timm's wrapper, which adds feature_info to a module
     try:
         encoder = timm.create_model(
             model, pretrained=pretrained, features_only=True, output_stride=8, out_indices=tuple(stages), **keywords
@@ -96,7 +97,8 @@ class PyramidPooling(nn.ModuleList):
         size = features.shape[-2:]
         copy = features.contiguous() if averages_slowly(features) else None
         context = []
-        for average, convolution, norm, activation in self:
+        branches: Iterable[Any] = self  # each a Sequential of four
+        for average, convolution, norm, activation in branches:
             if copy is None or average.output_size == 1:
                 cells = average(features)
             else:

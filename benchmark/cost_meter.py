@@ -8,6 +8,7 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Clock:
         return now(self._device)
 
     @contextmanager
-    def shared(self):
+    def shared(self) -> Iterator[None]:
         """Count what happens inside as shared work."""
         if self._depth:
             yield

@@ -1,17 +1,19 @@
-"""Sample, Batch and the Dataset protocol: raw pixels and labels, nothing normalised, nothing resized."""
+"""Sample, Batch and Dataset: raw pixels and labels, nothing normalised or resized; a dataset's card and policy."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
+from benchmark.recipe import LightRecipe, LightTraining, Recipe
+from benchmark.registry import DATASETS, Plugin
 
 ANOMALY = 254
 """Label of a pixel that shows something no network was trained on."""
@@ -75,13 +77,19 @@ class Batch:
     images: Tensor  # uint8 (B, 3, H, W)
     labels: Tensor  # uint8 (B, H, W)
 
+    @classmethod
+    def unlabelled(cls, images: Tensor) -> Batch:
+        """Images uint8 (B, 3, H, W) without labels: every pixel is ignored, ids are positions."""
+        labels = torch.full((len(images), *images.shape[-2:]), IGNORE, dtype=torch.uint8, device=images.device)
+        return cls(tuple(str(i) for i in range(len(images))), images, labels)
+
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the images and labels in pixels."""
-        return tuple(self.images.shape[-2:])  # type: ignore[return-value]
+        return self.images.shape[-2], self.images.shape[-1]
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -115,7 +123,7 @@ class Download:
 
     Attributes:
         folder: relative to the data root; it comes into being whole or not at all.
-        url: https; empty where the archive is behind a login and the dataset's ``obtain`` says how to get it.
+        url: https; empty where the archive is behind a login and the card's ``obtain`` says how to get it.
         members: pairs of a regular expression for the whole path of a member and its path in the folder (``\\1`` is
             the first group). The first that matches counts; a member that none matches is left out.
         size: of the archive in bytes, as published; 0 where it is not. The same holds for the next two.
@@ -159,11 +167,97 @@ class Layout:
         return sum(label < ANOMALY for label in self.values)
 
 
-class Dataset(ABC):
+@dataclass(frozen=True, kw_only=True)
+class DatasetCard:
+    """What a dataset is, for whoever reads a table, draws a picture or fetches the files.
+
+    Attributes:
+        title: as printed above a table.
+        classes: names of the known classes; label id = position.
+        palette: RGB in 0..255 per known class, for pictures.
+        note: a sentence that every table of this dataset must carry (for instance that its scenes are rendered).
+        licence: of the images and labels, in words.
+        citation: whom to cite.
+        url: where the dataset is published.
+        downloads: published archives that together make the dataset; nothing but ``fetch`` reads them.
+        layout: how its files are laid out, where ``export`` can write other datasets like it.
+        obtain: what the user has to do where an archive is behind a login, step by step; printed by ``fetch``.
+        splits: those of the three splits that it has; opening another is an error.
+        sizes: published number of images per split; a differing count is reported.
+        class_labels: whether known pixels carry their class. Where they do not (label 0 means "known"), there is no
+            mIoU.
+        trained_on: dataset whose networks are evaluated here; empty where the dataset has a training split of its own.
+    """
+
+    title: str = ""
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    note: str = ""
+    licence: str = ""
+    citation: str = ""
+    url: str = ""
+    downloads: tuple[Download, ...] = ()
+    layout: Layout | None = None
+    obtain: str = ""
+    splits: tuple[str, ...] = SPLITS
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    class_labels: bool = True
+    trained_on: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How a dataset is used here, where the command line does not say otherwise: our choices, none of its facts.
+
+    Attributes:
+        auto: rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken.
+        exported_as: the dataset whose layout ``export`` takes where ``--as`` does not name one.
+        network: the network that all methods share; empty is `benchmark.networks.REFERENCE`.
+        scales: test scales (short sides in pixels); empty is the native size.
+        paper_scales: test scales of the papers that report on this dataset, for ``--preset paper``.
+        paper_max_size: bound of the long side at those scales, in pixels; 0 is none.
+        protocols: evaluation protocols recorded by ``run``; the first per-image and the first pooled one stand in the
+            table.
+        light: where it is given, everything is trained from scratch by light recipes, also by methods that this
+            dataset knows nothing of; None keeps the authors' recipes.
+        recipes: per training task, the fields of its recipe that differ on this dataset, after `light`.
+        method_options: per method, the keywords that differ from its defaults for networks trained here, unless a
+            call states them. Chosen without a look at the test split; they show in the method's label.
+    """
+
+    auto: int | None = None
+    exported_as: str = ""
+    network: str = ""
+    scales: tuple[int, ...] = ()
+    paper_scales: tuple[int, ...] = ()
+    paper_max_size: int = 0
+    protocols: tuple[str, ...] = ("per-image", "pooled")
+    light: LightTraining | None = None
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
+        """How a thing is trained on this dataset.
+
+        Args:
+            authors: its recipe.
+            light: what is different about it where trainings are light.
+        """
+        recipe = self.light.recipe(authors, light) if self.light else authors
+        return recipe.changed(self.recipes.get(authors.task, {}))
+
+    def for_other_images(self) -> Policy:
+        """For a set that evaluates networks trained here: what only concerns this dataset's own test images is left."""
+        return replace(self, auto=None, paper_scales=(), paper_max_size=0, protocols=Policy().protocols)
+
+
+class Dataset(Plugin, ABC):
     """A split of a dataset: a map from an index to a :class:`Sample`.
 
-    What a class attribute says here is what the rest of the suite goes by; nothing outside this class asks for a
-    dataset's name. Opening a dataset (`__init__`) checks the layout and lists the files, and reads no image.
+    A subclass says in :attr:`card` what it is and in :attr:`policy` how it is used here; the rest of the suite goes by
+    these two values and asks for no dataset's name. Constructor keywords beyond `split` and `root` are its options
+    (``name:key=value``); where they change what the card says, ``__init__`` gives the instance a card of its own.
+    Opening a dataset (``__init__``) checks the layout and lists the files, and reads no image.
 
     Args:
         split: "train" and "val" hold no anomalies, "test" does.
@@ -172,63 +266,37 @@ class Dataset(ABC):
         BenchmarkError: no such split, files missing; the sentence says where they were looked for.
     """
 
-    name: ClassVar[str] = ""
-    """Set by the registry: the plugin's name."""
-    title: ClassVar[str] = ""
-    """As printed above a table."""
-    classes: ClassVar[tuple[str, ...]] = ()
-    """Names of the known classes; label id = position."""
-    palette: ClassVar[tuple[tuple[int, int, int], ...]] = ()
-    """RGB per known class, for pictures."""
-    note: ClassVar[str] = ""
-    """A sentence that every table of this dataset must carry (for instance that its scenes are rendered)."""
-    license: ClassVar[str] = ""
-    citation: ClassVar[str] = ""
-    url: ClassVar[str] = ""
-    downloads: ClassVar[tuple[Download, ...]] = ()
-    """Published archives that together make the dataset; nothing but ``fetch`` reads them."""
-    obtain: ClassVar[str] = ""
-    """What the user has to do where an archive is behind a login, step by step; printed by ``fetch``."""
-    layout: ClassVar[Layout | None] = None
-    """How its files are laid out, where ``export`` can write other datasets like it."""
-    exported_as: ClassVar[str] = ""
-    """The dataset whose layout ``export`` takes where ``--as`` does not name one."""
-    auto: ClassVar[int | None] = None
-    """Rank for ``--dataset auto``: of the datasets found under the data root, the smallest rank is taken."""
-    splits: ClassVar[tuple[str, ...]] = SPLITS
-    """Those of the three splits that it has; opening another is an error."""
-    sizes: ClassVar[Mapping[str, int]] = {}
-    """Published number of images per split; a differing count is reported."""
-    class_labels: ClassVar[bool] = True
-    """Whether known pixels carry their class. Where they do not (label 0 means "known"), there is no mIoU."""
-    trained_on: ClassVar[str] = ""
-    """Dataset whose networks are evaluated here; empty where the dataset has a training split of its own."""
-    network: ClassVar[str] = ""
-    """Network that ``run`` takes where ``--network`` is not given; empty is `benchmark.networks.REFERENCE`."""
-    scales: ClassVar[tuple[int, ...]] = ()
-    """Test scales (short sides in pixels) where ``--scales`` is not given; empty is the native size."""
-    paper_scales: ClassVar[tuple[int, ...]] = ()
-    """Test scales of the papers that report on this dataset, for ``--preset paper``."""
-    paper_max_size: ClassVar[int] = 0
-    """Bound of the long side at those scales, in pixels; 0 is none."""
-    protocols: ClassVar[tuple[str, ...]] = ("per-image", "pooled")
-    """Evaluation protocols recorded by ``run``; the first per-image and the first pooled one stand in the table."""
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Per training task, the fields of its recipe that differ on this dataset from the authors' values."""
-    method_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Per method, the keywords that differ from its defaults for networks trained here, unless a call states them.
-    Chosen without a look at the test split; they show in the method's label."""
+    registry = DATASETS
+    given = frozenset({"split", "root"})
+
+    card: DatasetCard = DatasetCard()
+    """What it is."""
+    policy: Policy = Policy()
+    """How it is used here."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for kind, value in (("card", DatasetCard), ("policy", Policy)):
+            if stray := [f.name for f in fields(value) if f.name in vars(cls)]:
+                raise BenchmarkError(
+                    f"{cls.__name__} says '{stray[0]}' where nothing looks for it; write "
+                    f"{kind} = {value.__name__}({stray[0]}=...)."
+                )
 
     def __init__(self, split: str, root: Path) -> None:
+        splits, trained_on = self.card.splits, self.card.trained_on
         if split not in SPLITS:
-            raise BenchmarkError(
-                f"{self.name or type(self).__name__} has no split '{split}'; it has {', '.join(self.splits)}."
-            )
-        if split not in self.splits:
-            use = f"evaluates networks trained on {self.trained_on}" if self.trained_on else "trains networks"
-            raise BenchmarkError(f"{self.name or type(self).__name__} has no {split} split; it only {use}.")
+            raise BenchmarkError(f"{self.name} has no split '{split}'; it has {', '.join(splits)}.")
+        if split not in splits:
+            use = f"evaluates networks trained on {trained_on}" if trained_on else "trains networks"
+            raise BenchmarkError(f"{self.name} has no {split} split; it only {use}.")
         self.split = split
         self.root = Path(root)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the known classes, as the card has them; label id = position."""
+        return self.card.classes
 
     @classmethod
     def available(cls, root: Path) -> bool:

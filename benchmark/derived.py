@@ -1,8 +1,8 @@
-"""Datasets made of another dataset, with the same metadata."""
+"""Datasets made of another dataset."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,25 +13,35 @@ from PIL import Image
 from benchmark.data import IGNORE, Dataset, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import digest
+from benchmark.registry import PluginSpec
 
 if TYPE_CHECKING:
     from benchmark.networks import External
 
 
-@dataclass
-class Subset(Dataset):
-    """The first `limit` images of a dataset, with the same metadata. Used by ``--limit`` and by tests."""
+class Derived(Dataset):
+    """A split made of another one, whose name, options, card and policy it has unless a subclass says otherwise."""
 
-    base: Dataset
-    limit: int
-    split: str = field(init=False)
+    def __init__(self, base: Dataset) -> None:
+        self.base, self.split, self.root = base, base.split, base.root
+        self.spec, self.card, self.policy = base.spec, base.card, base.policy
 
-    def __post_init__(self) -> None:
-        self.split = self.base.split
-        self.root = self.base.root
-        self.limit = min(self.limit, len(self.base))
-        for key in Dataset.__annotations__:
-            setattr(self, key, getattr(self.base, key))
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.base[index]
+
+    def fingerprint(self) -> str:
+        return self.base.fingerprint()
+
+
+class Subset(Derived):
+    """The first `limit` images of a dataset. Used by ``--limit`` and by tests."""
+
+    def __init__(self, base: Dataset, limit: int) -> None:
+        super().__init__(base)
+        self.limit = min(limit, len(base))
 
     def __len__(self) -> int:
         return self.limit
@@ -45,24 +55,27 @@ class Subset(Dataset):
         return digest([self.base.fingerprint(), self.limit], 64)
 
 
-class VoidAsClass(Subset):
+class VoidAsClass(Derived):
     """A training split whose void is a class of its own, after the known ones.
 
+    Args:
+        base: the split; its void pixels have the label 255.
+        look_at: number of images in which void is looked for.
     Raises:
         BenchmarkError: none of the first images has a void pixel.
     """
 
     def __init__(self, base: Dataset, look_at: int = 50) -> None:
-        super().__init__(base, len(base))
+        super().__init__(base)
         if not any((base[index].labels == IGNORE).any() for index in range(min(look_at, len(base)))):
             raise BenchmarkError(
-                f"The labels of {base.title} leave no pixel out as void, so there is no void class to learn; "
+                f"The labels of {base.card.title} leave no pixel out as void, so there is no void class to learn; "
                 f"score an output for one of the classes instead."
             )
-        self.classes = (*base.classes, "void")
+        self.card = dataclasses.replace(base.card, classes=(*base.classes, "void"))
 
     def __getitem__(self, index: int) -> Sample:
-        sample = super().__getitem__(index)
+        sample = self.base[index]
         void = len(self.classes) - 1
         labels = torch.where(sample.labels == IGNORE, torch.tensor(void, dtype=torch.uint8), sample.labels)
         return Sample(sample.id, sample.image, labels)
@@ -82,7 +95,8 @@ class AbsentSplit(Dataset):
 
     def __init__(self, split: str, owner: str, why: str) -> None:
         super().__init__(split, Path())
-        self.label, self.why = owner, f"It needs the {split} images of {owner}, which cannot be had: {why}"
+        self.spec = PluginSpec(owner, {}, {})
+        self.why = f"It needs the {split} images of {owner}, which cannot be had: {why}"
 
     def __len__(self) -> int:
         raise BenchmarkError(self.why)
@@ -94,7 +108,7 @@ class AbsentSplit(Dataset):
         return ""
 
 
-class Resized(Dataset):
+class Resized(Derived):
     """A dataset at a network's own input size: images resized as the network would, labels by nearest neighbour.
 
     Many published scripts evaluate there instead of upsampling the scores to the labels. Pillow resizes the labels.
@@ -102,20 +116,18 @@ class Resized(Dataset):
     Args:
         base: the images as they are.
         network: whose `size` and `resize` are taken; images that it makes floats stay so.
+    Raises:
+        ValueError: the network takes images of any size.
     """
 
     def __init__(self, base: Dataset, network: External) -> None:
-        super().__init__(base.split, base.root)
-        self.base, self.network = base, network
-
-    def __len__(self) -> int:
-        return len(self.base)
+        super().__init__(base)
+        if network.size is None:
+            raise ValueError("the network has no input size of its own.")
+        self.resize, self.size = network.resize, network.size
 
     def __getitem__(self, index: int) -> Sample:
-        sample, (height, width) = self.base[index], self.network.size
+        sample, (height, width) = self.base[index], self.size
         labels = Image.fromarray(sample.labels.numpy()).resize((width, height), Image.Resampling.NEAREST)
-        image = self.network.resize(sample.image[None], (height, width))[0]
+        image = self.resize(sample.image[None], (height, width))[0]
         return Sample(sample.id, image, torch.from_numpy(np.array(labels)))
-
-    def fingerprint(self) -> str:
-        return self.base.fingerprint()

@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import Tensor, nn
 
 from benchmark.data import Batch
 from benchmark.network import PENULTIMATE, NetworkSpec
 from benchmark.pool import Handle, Need, Networks
-from benchmark.recipe import Recipe
+from benchmark.recipe import LightRecipe, Recipe
+from benchmark.registry import METHODS, Plugin, PluginSpec
 from benchmark.released import Release
 
 if TYPE_CHECKING:
     from benchmark.training import FitData
 
-__all__ = ["PENULTIMATE", "Batch", "Handle", "Method", "Need", "Networks"]
+__all__ = ["PENULTIMATE", "Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
 
 
-class Method(nn.Module, ABC):
+@dataclass(frozen=True)
+class MethodSpec(PluginSpec):
+    """A method as a value, as :class:`~benchmark.network.NetworkSpec` is for networks: equal specs score alike.
+
+    Attributes:
+        recipes: task -> recipe, for what it trains: the authors' values, or what a run has made of them.
+    """
+
+    recipes: Mapping[str, Recipe] = dataclasses.field(default_factory=dict)
+
+    def with_defaults(self, options: Collection[str]) -> MethodSpec:
+        """The spec with the defaults of some options."""
+        config = {k: self.defaults[k] if k in options else v for k, v in self.config.items()}
+        return dataclasses.replace(self, config=config)
+
+
+class Method(Plugin, nn.Module, ABC):
     """An anomaly-segmentation method: networks' outputs in, one score per pixel out.
 
-    Constructor keywords are the configuration and are recorded verbatim. Statistics, prototypes and students are
-    buffers or child modules, so that device, saving and loading come from :class:`torch.nn.Module`. A method knows no
-    files, no devices, no metrics and no other image than those of its batch.
+    Constructor keywords are the options and are recorded verbatim (:attr:`spec`). Statistics, prototypes and students
+    are buffers or child modules, so that device, saving and loading come from :class:`torch.nn.Module`. A method knows
+    no files, no devices, no metrics and no other image than those of its batch.
 
     Only :meth:`score` must be written. A method that gathers statistics overrides :meth:`observe` (one pass over the
     training images, shared by all methods) and :meth:`fit`; one that trains a module of its own names the recipe in
     :attr:`recipes` and trains in :meth:`fit`.
     """
 
-    name: ClassVar[str] = ""
-    """Set by the registry: the plugin's name."""
+    registry = METHODS
+
     title: ClassVar[str] = ""
     """As printed in tables; the name where empty."""
     paper: ClassVar[str] = ""
@@ -45,8 +64,10 @@ class Method(nn.Module, ABC):
     paper_variants: ClassVar[tuple[str, ...]] = ()
     """Further calls ("name:key=value") that ``--preset paper`` measures beside this method."""
     recipes: Mapping[str, Recipe] = {}
-    """What :meth:`fit` trains, or a network of its own in :meth:`needs`: task -> recipe. The class holds the authors'
-    values; in a run the instance holds them with the overrides of the dataset and the command line applied."""
+    """What :meth:`fit` trains, or a network of its own in :meth:`needs`: task -> recipe with the authors' values. What
+    a run makes of them for its dataset and command line stands in ``self.spec.recipes``."""
+    light: Mapping[str, LightRecipe] = {}
+    """Per task, what differs where a dataset asks for light trainings; without it only length and image sizes do."""
     score_options: ClassVar[frozenset[str]] = frozenset()
     """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
     released: Mapping[str, Release] = {}
@@ -56,13 +77,22 @@ class Method(nn.Module, ABC):
     version: ClassVar[int] = 1
     """Raise it when the method computes something else than before: records and fits of the old version are stale."""
 
-    config: Mapping[str, Any]
-    """Set by the registry: every constructor keyword with its value."""
-    label: str
-    """Set by the registry: the name with the keywords that differ from their defaults."""
+    spec: MethodSpec
+    """Name, options and recipes of this instance."""
 
     def __init__(self) -> None:
         super().__init__()
+
+    @classmethod
+    def specify(cls, name: str, config: Mapping[str, Any]) -> MethodSpec:
+        return MethodSpec(name, config, cls.defaults(), cls.recipes)
+
+    @classmethod
+    def made(cls, spec: MethodSpec) -> Self:
+        """A new instance that is what a spec says."""
+        method = cls(**spec.config)
+        method.spec = spec
+        return method
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
         """The networks by role. The default is the shared segmentation network under the role "base".

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -86,7 +86,12 @@ class Network(nn.Module, ABC):
     std: Tensor
     """(1, 3, 1, 1), of pixel values 0..255; buffers that no file of weights holds."""
 
-    def __init__(self, classes: int, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)) -> None:
+    def __init__(
+        self,
+        classes: int,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.channels: dict[str, int] = {}  # tap -> number of channels
@@ -259,7 +264,7 @@ class Outputs:
             return self.max_logits()[1]
         return self._cached("prediction", lambda: self.log_probabilities().argmax(dim=1))
 
-    def _cached(self, key: str, compute) -> Any:
+    def _cached(self, key: str, compute: Callable[[], Any]) -> Any:
         if key not in self._cache:
             with self._clock.shared():
                 self._cache[key] = compute()

@@ -6,16 +6,21 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.cost_meter import Clock
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.machine import arithmetic
 from benchmark.network import PENULTIMATE, Network, NetworkSpec, Outputs
-from benchmark.networks import build_network
+from benchmark.networks import as_network, build_network
+from benchmark.recipe import Recipe
+
+if TYPE_CHECKING:
+    from benchmark.method import Method
 
 
 @dataclass(frozen=True)
@@ -170,3 +175,48 @@ class Networks(Mapping[str, Handle]):
 
     def __len__(self) -> int:
         return len(self._handles)
+
+
+def networks_for(method: Method, base: nn.Module, classes: int = 0, **others: nn.Module) -> Networks:
+    """The networks of a method from modules at hand: no weights store, no recipe, no run. For notebooks and tests.
+
+    In ten lines, for a model that maps normalised images (B, 3, H, W) to logits (B, 19, h, w)::
+
+        from benchmark.data import Batch
+        from benchmark.pool import networks_for
+        from benchmark.methods.msp import MSP
+
+        method = MSP(double_softmax=True)
+        networks = networks_for(method, model, classes=19)
+        batch = Batch.unlabelled(images)  # uint8 RGB (B, 3, H, W)
+        with torch.no_grad():
+            scores = method.score(batch, networks)  # float32 (B, H, W), higher = more anomalous
+        print(method.label, scores.amax(dim=(1, 2)))
+
+    A method that needs more is served in the order of a run: ``build(networks)``, ``observe(batch, networks)`` for
+    every training batch, ``fit(None, networks)``.
+
+    Args:
+        method: says what it needs.
+        base: the network that all methods share. A bare module is taken with the defaults of
+            :class:`~benchmark.networks.External`, ImageNet's normalisation among them. It is put into eval mode and
+            frozen.
+        classes: number of its classes C; a :class:`~benchmark.network.Network` knows it.
+        others: networks of the method's own, by role.
+    Raises:
+        BenchmarkError: the number of classes is missing, or a network that the method needs.
+    """
+    if not isinstance(base, Network) and not classes:
+        raise BenchmarkError(f"Say how many classes the {type(base).__name__} has: networks_for(..., classes=C).")
+    network = as_network(base, classes, "by hand")
+    spec = NetworkSpec("by-hand", "by-hand", network.classes, Recipe())
+    modules, needs = {spec: network}, method.needs(spec)
+    for role, need in needs.items():
+        if need.network.checkpoint not in modules:
+            if role not in others:
+                raise BenchmarkError(
+                    f"{method.label} needs a network of its own as '{role}': networks_for(..., {role}=module)."
+                )
+            modules[need.network.checkpoint] = as_network(others[role], need.network.classes, role)
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    return Pool(modules.__getitem__, device).view(needs)

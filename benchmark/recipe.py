@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.errors import BenchmarkError
@@ -20,7 +20,7 @@ class Recipe:
     20 epochs of 5000 iterations, five input scales, horizontal flips).
 
     Attributes:
-        task: what is learned ("segmentation", "distillation", ...); also the key of a dataset's overrides.
+        task: what is learned ("segmentation", "distillation", ...); also the key of overrides.
         epochs: number of epochs.
         steps_per_epoch: optimiser steps in an epoch; 0 is one pass over the training images.
         batch_size: images in an optimiser step, over all devices.
@@ -81,7 +81,7 @@ class Recipe:
         for key in overrides:
             if key not in known:
                 raise BenchmarkError(f"A {self.task} recipe has no field '{key}'; it has {', '.join(known)}.")
-        frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
+        frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
         for key, value in frozen.items():
             if isinstance(known[key].default, tuple) and not isinstance(value, tuple):
                 frozen[key] = (value,)
@@ -90,6 +90,69 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a sidecar or a record."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+FAST: Mapping[str, Any] = {
+    "optimiser": "adamw",
+    "betas": (0.9, 0.98),
+    "schedule": "cosine",
+    "warmup_steps": 60,
+    "decay_everything": False,
+}
+"""An optimiser that trains small networks from scratch within minutes; its owner adds `lr` and `weight_decay`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightRecipe:
+    """How a recipe changes where a dataset asks for light trainings; whoever owns the recipe declares it beside it.
+
+    The authors' recipes assume an ImageNet encoder, 100,000 iterations and a GPU. What is not declared here stays
+    theirs, so that the default shortens a training and leaves its optimiser alone.
+
+    Attributes:
+        epochs: per epoch of the shared network, whose number the dataset says.
+        at_least: fewest epochs.
+        segmentation: whether a segmentation network is trained, which takes the dataset's crops and label size, too.
+        changes: the fields that differ from the authors'.
+    """
+
+    epochs: float = 1.0
+    at_least: int = 1
+    segmentation: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+LIGHT_SEGMENTATION = LightRecipe(
+    segmentation=True,
+    changes={**FAST, "lr": 0.012, "weight_decay": 0.01, "label_size": "half", "aux_weight": 0.0},
+)
+"""The light counterpart of segmentation recipes, chosen by the validation mIoU of MiniHazards without any anomaly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightTraining:
+    """What a dataset of a few hundred small images says of every training on it, from scratch and on a CPU.
+
+    It knows no method and no task; :class:`LightRecipe` is the other half.
+
+    Attributes:
+        epochs: of the shared network; an epoch is one pass over the training images.
+        scales: as in :class:`Recipe`.
+        colour: as in :class:`Recipe`.
+        segmentation: further fields of the recipes of segmentation networks.
+    """
+
+    epochs: int
+    scales: tuple[int, ...] = ()
+    colour: float = 0.0
+    segmentation: Mapping[str, Any] = field(default_factory=dict)
+
+    def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
+        """The light version of a recipe."""
+        images = {"scales": self.scales, "max_size": 0, "scale_range": (), "crop": (), "colour": self.colour}
+        length = {"epochs": max(light.at_least, round(light.epochs * self.epochs)), "steps_per_epoch": 0}
+        own = self.segmentation if light.segmentation else {}
+        return authors.changed({**images, **length, "batch_size": 4, **light.changes, **own})
 
 
 def digest(value: Any, length: int = 10) -> str:

@@ -13,16 +13,95 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from benchmark.errors import BenchmarkError
 
+if TYPE_CHECKING:
+    from benchmark.data import Dataset
+    from benchmark.method import Method
 
-class Registry:
-    """The plugins of one kind.
+T = TypeVar("T")
+P = TypeVar("P", bound="Plugin")
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """Under which name and with which options a plugin was made, as a value.
+
+    Attributes:
+        name: the plugin's name in its registry.
+        config: every option (constructor keyword that the harness does not give) with its value, in order.
+        defaults: every option that has a default with it.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What records and tables call it: the name with the options that differ from their defaults."""
+        changed = {k: v for k, v in self.config.items() if k not in self.defaults or v != self.defaults[k]}
+        return ":".join([self.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
+
+
+class Plugin:
+    """What methods and datasets share: an instance knows its name and its options, whoever made it.
+
+    The constructor call is kept in :attr:`spec` before ``__init__`` runs, so that ``MSP(double_softmax=True)``
+    in a notebook is labelled like ``msp:double_softmax=true`` on the command line.
+    """
+
+    registry: ClassVar[Registry[Any]]
+    """Where plugins of this kind have their names."""
+    given: ClassVar[frozenset[str]] = frozenset()
+    """Constructor keywords that the harness gives: no options."""
+    spec: PluginSpec
+    """Name and options of this instance."""
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
+        instance = super().__new__(cls)
+        # Partial, since copying and unpickling call this without arguments; what is missing __init__ says.
+        bound = inspect.signature(cls).bind_partial(*arguments, **keywords)
+        bound.apply_defaults()
+        config = {k: v for k, v in bound.arguments.items() if k not in cls.given}
+        instance.spec = cls.specify(cls.registry.name_of(cls), config)
+        return instance
+
+    @classmethod
+    def specify(cls, name: str, config: Mapping[str, Any]) -> PluginSpec:
+        """The spec of an instance with this name and these options."""
+        return PluginSpec(name, config, cls.defaults())
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The options that have a default, with it."""
+        parameters = inspect.signature(cls).parameters.items()
+        return {k: p.default for k, p in parameters if k not in cls.given and p.default is not p.empty}
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.spec.name
+
+    @property
+    def label(self) -> str:
+        """The name with the options that differ from their defaults."""
+        return self.spec.label
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Every option with its value."""
+        return self.spec.config
+
+
+class Registry(Generic[T]):
+    """The plugins of one kind: classes, or functions of the type T.
 
     A plugin is a module that defines exactly one public subclass of the kind's base class (or, for networks, a
     function ``build``); its name is the module's. An entry point of the group, or a file, does the same from outside.
@@ -41,7 +120,7 @@ class Registry:
         self._wanted = wanted
         self._separator = separator
         self._sources: dict[str, tuple[str, Any]] | None = None
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, T] = {}
 
     def canonical(self, name: str) -> str:
         """The name as it is printed and stored."""
@@ -66,11 +145,25 @@ class Registry:
                 errors[name] = str(error)
         return errors
 
-    def get(self, name: str) -> Any:
+    def name_of(self, plugin: type) -> str:
+        """The name of a plugin's class: as it was registered, or as scanning will register it.
+
+        A class from elsewhere, for instance a notebook, has its own name in lower case.
+        """
+        for name, loaded in self._loaded.items():
+            if loaded is plugin:
+                return name
+        inside = f"{self.package}."
+        if plugin.__module__.startswith(inside):
+            return self.canonical(plugin.__module__.removeprefix(inside).partition(".")[0])
+        return self.canonical(plugin.__name__.lower())
+
+    def get(self, name: str) -> T:
         """The plugin's class (or build function).
 
         Raises:
-            BenchmarkError: unknown name (with the nearest known ones), or a plugin that cannot be imported.
+            BenchmarkError: unknown name (with the nearest known ones), a plugin that cannot be imported, or a class
+                that has another name already.
         """
         key = self.canonical(name)
         if key in self._loaded:
@@ -91,37 +184,39 @@ class Registry:
                 f"The {self.kind} '{key}' ({where}) cannot be imported: {type(error).__name__}: {error}"
             ) from error
         if inspect.isclass(plugin):
-            plugin.name = key
+            for other, loaded in self._loaded.items():
+                if loaded is plugin:
+                    raise BenchmarkError(f"The {self.kind}s '{other}' and '{key}' are one class; remove one name.")
         self._loaded[key] = plugin
         return plugin
 
-    def create(self, call: str, options: Mapping[str, Mapping[str, Any]] | None = None, **keywords: Any) -> Any:
+    def create(
+        self: Registry[type[P]], call: str, options: Mapping[str, Mapping[str, Any]] | None = None, **keywords: Any
+    ) -> P:
         """Make an instance from ``name[:key=value[:key=value...]]``.
 
-        The text's values override those that `options` holds under the plugin's name, and both override `keywords`.
-
-        The instance's ``config`` holds every constructor keyword that is not among `keywords` with its value, defaults
-        included, and ``label`` the name with those that differ from their defaults: what records and tables call it.
+        Args:
+            call: what the user typed.
+            options: by plugin, options that stand where the call says nothing.
+            keywords: what the harness gives (:attr:`Plugin.given`).
+        Raises:
+            BenchmarkError: as :meth:`get`; an option that the plugin does not know or a value that it refuses.
         """
         name, stated = parse_call(call)
-        cls = self.get(name)
+        cls, key = self.get(name), self.canonical(name)
+        chosen = {**keywords, **(options or {}).get(key, {}), **stated}
         signature = inspect.signature(cls)
         try:
-            bound = signature.bind(**{**keywords, **(options or {}).get(cls.name, {}), **stated})
+            signature.bind(**chosen)
         except TypeError as error:
-            known = ", ".join(p for p in signature.parameters if p != "self") or "no options"
-            raise BenchmarkError(f"The {self.kind} '{cls.name}': {error}; it knows {known}.") from None
+            known = ", ".join(p for p in signature.parameters if p not in cls.given) or "no options"
+            raise BenchmarkError(f"The {self.kind} '{key}': {error}; it knows {known}.") from None
         try:
-            instance = cls(**bound.arguments)
+            return cls(**chosen)
         except BenchmarkError:
             raise
         except (TypeError, ValueError) as error:
-            raise BenchmarkError(f"The {self.kind} '{cls.name}' refuses {call!r}: {error}") from error
-        bound.apply_defaults()
-        config = {k: v for k, v in bound.arguments.items() if k not in keywords}
-        instance.config = config
-        instance.label = label_of(cls, config)
-        return instance
+            raise BenchmarkError(f"The {self.kind} '{key}' refuses {call!r}: {error}") from error
 
     def add(self, name: str, where: str, plugin: Any) -> None:
         """Register a plugin that is already imported: a module, or the class or function itself."""
@@ -180,21 +275,9 @@ class Registry:
         return found[0]
 
 
-def defaults_of(cls: type) -> dict[str, Any]:
-    """The constructor keywords of a plugin's class with their default values."""
-    return {k: p.default for k, p in inspect.signature(cls).parameters.items()}
-
-
-def label_of(cls: type, config: Mapping[str, Any]) -> str:
-    """The plugin's name with the keywords that differ from their defaults."""
-    defaults = defaults_of(cls)
-    changed = {k: v for k, v in config.items() if v != defaults[k]}
-    return ":".join([cls.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
-
-
-METHODS = Registry("method", "benchmark.methods", "benchmark.method:Method", "_")
-DATASETS = Registry("dataset", "benchmark.datasets", "benchmark.data:Dataset", "-")
-NETWORKS = Registry("network", "benchmark.networks", "build", "-")
+METHODS: Registry[type[Method]] = Registry("method", "benchmark.methods", "benchmark.method:Method", "_")
+DATASETS: Registry[type[Dataset]] = Registry("dataset", "benchmark.datasets", "benchmark.data:Dataset", "-")
+NETWORKS: Registry[Callable[..., Any]] = Registry("network", "benchmark.networks", "build", "-")
 
 
 def load_plugin(path: str | Path) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from benchmark.data import ANOMALY, IGNORE
+from benchmark.data import ANOMALY, IGNORE, DatasetCard
 
 from ._files import FileDataset, Pair, find_folder, pair_up
 from .cityscapes import Cityscapes
@@ -48,11 +48,13 @@ class EvaluationOnly(FileDataset):
     A known pixel has label 0, which here means "known" and not "road", and there is no mIoU.
     """
 
-    classes = Cityscapes.classes
-    palette = Cityscapes.palette
-    class_labels = False
-    trained_on = "cityscapes"
-    splits = ("test",)
+    card = DatasetCard(
+        classes=Cityscapes.card.classes,
+        palette=Cityscapes.card.palette,
+        class_labels=False,
+        trained_on="cityscapes",
+        splits=("test",),
+    )
 
 
 class Bundled(EvaluationOnly):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.data import ANOMALY, Download
+from benchmark.data import ANOMALY, DatasetCard, Download, Policy
 from benchmark.errors import BenchmarkError
 from benchmark.images import natural
 
@@ -17,8 +17,8 @@ from .cityscapes import Cityscapes
 _ANOMALIES = {3: ("train", "motorcycle", "bicycle"), 2: ("train", "motorcycle")}
 _SIZES = {3: {"train": 6280, "val": 910, "test": 810}, 2: {"train": 6688, "val": 951, "test": 361}}
 _OTHER = "other"
-_NATIVE = {i: name for i, name in enumerate(Cityscapes.classes)} | {255: _OTHER}
-_SHIFTED = {i + 2: name for i, name in enumerate(Cityscapes.classes)} | {1: _OTHER}
+_NATIVE = {i: name for i, name in enumerate(Cityscapes.card.classes)} | {255: _OTHER}
+_SHIFTED = {i + 2: name for i, name in enumerate(Cityscapes.card.classes)} | {1: _OTHER}
 
 
 class _Layout(NamedTuple):
@@ -34,6 +34,46 @@ _LAYOUTS = (
     _Layout("seg/images", "seg/labels", "_train_id", _NATIVE),
     _Layout("images/10k", "labels/sem_seg/masks", "", _NATIVE),
 )
+
+
+def _card(variant: int) -> DatasetCard:
+    every = {_OTHER: (0, 0, 0)} | dict(zip(Cityscapes.card.classes, Cityscapes.card.palette))
+    colours = {c: colour for c, colour in every.items() if c not in _ANOMALIES[variant]}
+    return DatasetCard(
+        title="BDD-Anomaly" if variant == 3 else f"BDD-Anomaly ({' and '.join(_ANOMALIES[variant])})",
+        classes=tuple(colours),
+        palette=tuple(colours.values()),
+        licence="BDD100K licence: educational, research and not-for-profit use",
+        citation=(
+            "Yu, Chen, Wang, Xian, Chen, Liu, Madhavan, Darrell: BDD100K: A Diverse Driving Dataset for Heterogeneous "
+            "Multitask Learning. CVPR 2020. "
+            "Hendrycks, Basart, Mazeika, Zou, Kwon, Mostajabi, Steinhardt, Song: Scaling Out-of-Distribution Detection "
+            "for Real-World Settings. ICML 2022."
+        ),
+        url="https://github.com/hendrycks/anomaly-seg",
+        # Checksums of BDD100K's own documentation (doc/source/download.rst).
+        downloads=(
+            Download(
+                "bdd100k/images/10k",
+                file="bdd100k_images_10k.zip",
+                members=((r"bdd100k/images/10k/((?:train|val)/.+)", r"\1"),),
+                checksum="md5:08f26aecceda982568063d3d5873378e",
+            ),
+            Download(
+                "bdd100k/labels/sem_seg/masks",
+                file="bdd100k_sem_seg_labels_trainval.zip",
+                members=((r"bdd100k/labels/sem_seg/masks/((?:train|val)/.+)", r"\1"),),
+                checksum="md5:9a2968dde3345eeb689cffb1e26f9c78",
+            ),
+        ),
+        obtain="""\
+1. Log in at https://bdd-data.berkeley.edu/ and accept the licence.
+2. Get "10K Images" (bdd100k_images_10k.zip, 1.1 GB) and "Segmentation" (bdd100k_sem_seg_labels_trainval.zip, 419 MB).
+3. python -m benchmark fetch bdd-anomaly --archive bdd100k_images_10k.zip \\
+       --archive bdd100k_sem_seg_labels_trainval.zip
+   or unpack both yourself into the data root, which gives its folder bdd100k/.""",
+        sizes=_SIZES[variant],
+    )
 
 
 class BDDAnomaly(FileDataset):
@@ -56,44 +96,14 @@ class BDDAnomaly(FileDataset):
             published loader). 2: train and motorcycle (361 test images; the papers around TRADI).
     """
 
-    title = "BDD-Anomaly"
-    classes = (_OTHER, *(c for c in Cityscapes.classes if c not in _ANOMALIES[3]))
-    palette = ((0, 0, 0), *(p for c, p in zip(Cityscapes.classes, Cityscapes.palette) if c not in _ANOMALIES[3]))
-    license = "BDD100K licence: educational, research and not-for-profit use"
-    citation = (
-        "Yu, Chen, Wang, Xian, Chen, Liu, Madhavan, Darrell: BDD100K: A Diverse Driving Dataset for Heterogeneous "
-        "Multitask Learning. CVPR 2020. "
-        "Hendrycks, Basart, Mazeika, Zou, Kwon, Mostajabi, Steinhardt, Song: Scaling Out-of-Distribution Detection "
-        "for Real-World Settings. ICML 2022."
+    card = _card(3)
+    policy = Policy(
+        paper_scales=(300, 375, 450, 525, 600),
+        paper_max_size=1000,
+        # Nothing is void here, so "streethazards" and "per-image" would agree; the papers name the former's rules.
+        protocols=("streethazards", "pooled"),
+        recipes={"segmentation": {"scales": (300, 375, 450, 525, 600), "max_size": 1000}},
     )
-    url = "https://github.com/hendrycks/anomaly-seg"
-    # Checksums of BDD100K's own documentation (doc/source/download.rst).
-    downloads = (
-        Download(
-            "bdd100k/images/10k",
-            file="bdd100k_images_10k.zip",
-            members=((r"bdd100k/images/10k/((?:train|val)/.+)", r"\1"),),
-            checksum="md5:08f26aecceda982568063d3d5873378e",
-        ),
-        Download(
-            "bdd100k/labels/sem_seg/masks",
-            file="bdd100k_sem_seg_labels_trainval.zip",
-            members=((r"bdd100k/labels/sem_seg/masks/((?:train|val)/.+)", r"\1"),),
-            checksum="md5:9a2968dde3345eeb689cffb1e26f9c78",
-        ),
-    )
-    obtain = """\
-1. Log in at https://bdd-data.berkeley.edu/ and accept the licence.
-2. Get "10K Images" (bdd100k_images_10k.zip, 1.1 GB) and "Segmentation" (bdd100k_sem_seg_labels_trainval.zip, 419 MB).
-3. python -m benchmark fetch bdd-anomaly --archive bdd100k_images_10k.zip \\
-       --archive bdd100k_sem_seg_labels_trainval.zip
-   or unpack both yourself into the data root, which gives its folder bdd100k/."""
-    sizes = _SIZES[3]
-    paper_scales = (300, 375, 450, 525, 600)
-    paper_max_size = 1000
-    # Nothing is void here, so "streethazards" and "per-image" would agree; the papers name the former's rules.
-    protocols = ("streethazards", "pooled")
-    recipes = {"segmentation": {"scales": (300, 375, 450, 525, 600), "max_size": 1000}}  # noqa: RUF012
 
     def __init__(self, split: str, root: Path, variant: int = 3) -> None:
         super().__init__(split, root)
@@ -107,12 +117,7 @@ class BDDAnomaly(FileDataset):
             )
         home, layout = found
         anomalies = _ANOMALIES[variant]
-        if variant != 3:
-            self.title = f"{self.title} ({' and '.join(anomalies)})"
-        self.sizes = _SIZES[variant]
-        colours = {_OTHER: (0, 0, 0)} | dict(zip(Cityscapes.classes, Cityscapes.palette))
-        self.classes = tuple(c for c in colours if c not in anomalies)
-        self.palette = tuple(colours[c] for c in self.classes)
+        self.card = _card(variant)
         values = {
             value: ANOMALY if name in anomalies else self.classes.index(name) for value, name in layout.values.items()
         }

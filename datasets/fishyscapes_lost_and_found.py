@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,22 +27,25 @@ class FishyscapesLostAndFound(Bundled):
     Found, which must lie beside it in ``lost_and_found/``.
     """
 
-    title = "Fishyscapes Lost & Found (validation)"
-    license = "labels CC BY 4.0; images under the licence of Lost and Found, non-commercial research"
-    citation = FISHYSCAPES
-    url = "https://fishyscapes.com"
-    # Size and checksum of the labels as the authors' own loader holds them against (hermannsblum/bdl-benchmark).
-    downloads = (
-        Download(
-            "fishyscapes_lostandfound",
-            "https://robotics.ethz.ch/~asl-datasets/Fishyscapes/fishyscapes_lostandfound.zip",
-            members=((r"(?:[^/]+/)?([^/]+_labels\.png)", r"\1"),),
-            size=729_335,
-            checksum="sha256:f0078e89f0a147060a0864feb90e8b523313a2723b1b764bce638dc425473094",
+    card = replace(
+        Bundled.card,
+        title="Fishyscapes Lost & Found (validation)",
+        licence="labels CC BY 4.0; images under the licence of Lost and Found, non-commercial research",
+        citation=FISHYSCAPES,
+        url="https://fishyscapes.com",
+        # Size and checksum of the labels as the authors' own loader holds them against (hermannsblum/bdl-benchmark).
+        downloads=(
+            Download(
+                "fishyscapes_lostandfound",
+                "https://robotics.ethz.ch/~asl-datasets/Fishyscapes/fishyscapes_lostandfound.zip",
+                members=((r"(?:[^/]+/)?([^/]+_labels\.png)", r"\1"),),
+                size=729_335,
+                checksum="sha256:f0078e89f0a147060a0864feb90e8b523313a2723b1b764bce638dc425473094",
+            ),
+            IMAGES_ARCHIVE,
         ),
-        IMAGES_ARCHIVE,
+        sizes={"test": 100},
     )
-    sizes = {"test": 100}  # noqa: RUF012
     folders = ("FS_LostFound_full", "FS_LostAndFound_full", "fs_lost_and_found", "fishyscapes/LostAndFound")
     elsewhere = ", nor fishyscapes_lostandfound/ beside lost_and_found/leftImg8bit"
 

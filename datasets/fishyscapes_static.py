@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data import Download
+from benchmark.data import Download, Policy
 from benchmark.errors import BenchmarkError
 from benchmark.images import find_images, natural
 
@@ -35,29 +36,32 @@ class FishyscapesStatic(Bundled):
     AUPR by a few points: that is the protocol pooled-anomalous, recorded beside pooled.
     """
 
-    title = "Fishyscapes Static (validation)"
-    note = "The anomalies are pasted in."
-    license = "images under the Cityscapes licence, non-commercial research; objects from PASCAL VOC"
-    citation = FISHYSCAPES
-    url = "https://fishyscapes.com"
-    # The checksum is the one that pytorch-ood holds the archive against.
-    downloads = (
-        Download(
-            "fs_val_v3",
-            "https://robotics.ethz.ch/~asl-datasets/Fishyscapes/fs_val_v3.zip",
-            members=((r"(?:[^/]+/)?([^/]+_(?:rgb\.npz|labels\.png))", r"\1"),),
-            checksum="md5:0dc11db9e57088c5bb18de4c55a53f3a",
+    card = replace(
+        Bundled.card,
+        title="Fishyscapes Static (validation)",
+        note="The anomalies are pasted in.",
+        licence="images under the Cityscapes licence, non-commercial research; objects from PASCAL VOC",
+        citation=FISHYSCAPES,
+        url="https://fishyscapes.com",
+        # The checksum is the one that pytorch-ood holds the archive against.
+        downloads=(
+            Download(
+                "fs_val_v3",
+                "https://robotics.ethz.ch/~asl-datasets/Fishyscapes/fs_val_v3.zip",
+                members=((r"(?:[^/]+/)?([^/]+_(?:rgb\.npz|labels\.png))", r"\1"),),
+                checksum="md5:0dc11db9e57088c5bb18de4c55a53f3a",
+            ),
+            IMAGES_ARCHIVE,
         ),
-        IMAGES_ARCHIVE,
-    )
-    obtain = """\
+        obtain="""\
 The objects are public and fetched; the images they are pasted into are those of Cityscapes:
 1. Register at https://www.cityscapes-dataset.com/register/ and accept the licence.
 2. From https://www.cityscapes-dataset.com/downloads/ get leftImg8bit_trainvaltest.zip (11 GB).
 3. python -m benchmark fetch fishyscapes-static --archive leftImg8bit_trainvaltest.zip
-   or unpack it yourself into the folder cityscapes/ of the data root."""
-    sizes = {"test": 30}  # noqa: RUF012
-    protocols = ("per-image", "pooled", "pooled-anomalous")
+   or unpack it yourself into the folder cityscapes/ of the data root.""",
+        sizes={"test": 30},
+    )
+    policy = Policy(protocols=("per-image", "pooled", "pooled-anomalous"))
     folders = ("fs_static", "fishyscapes/Static")
     elsewhere = ", nor fs_static_val/, nor fs_val_v3/ beside cityscapes/leftImg8bit/val"
 

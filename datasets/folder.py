@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.data import ANOMALY, IGNORE, SPLITS
+from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset, DatasetCard, LightTraining, Policy
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
 
 from ._files import FileDataset, pair_up
 
-_KEYS = ("title", "classes", "palette", "trained_on", "note", "license", "citation", "url", "labels", "splits")
+_TEXTS = ("title", "trained_on", "note", "licence", "citation", "url")
+_KEYS = (*_TEXTS, "classes", "palette", "network", "scales", "labels", "splits", "light")
 _NORMAL = "normal"
 _WORDS = {"anomaly": ANOMALY, "ignore": IGNORE}
 
@@ -27,6 +29,8 @@ class Folder(FileDataset):
         title = "Harbour roads"
         classes = ["road", "crane", "sky"]
         palette = [[128, 64, 128], [220, 20, 60], [70, 130, 180]]   # optional
+        network = "pspnet-small"                                    # optional, as are the test scales
+        scales = [240]
 
         [labels]             # value in the label files -> a class, "anomaly" or "ignore"
         0 = "ignore"
@@ -40,11 +44,16 @@ class Folder(FileDataset):
         val = "val"
         test = "test"
 
+        [light]              # optional: every method trains from scratch on a CPU, not by its authors' recipe
+        epochs = 40          # of the shared network
+        scales = [240]       # short side in training, where it is not the images' own
+        colour = 0.3         # strength of the jitter
+
     A set that only evaluates networks trained elsewhere, and whose labels say "normal" instead of classes (there is no
     mIoU then)::
 
         title = "Lost cargo"
-        trained_on = "camvid-ood"    # a registered dataset; `classes` and `palette` are its own
+        trained_on = "camvid-ood"    # a registered dataset; classes, palette, network and test scales are its own
 
         [labels]
         0 = "normal"
@@ -59,9 +68,11 @@ class Folder(FileDataset):
         BenchmarkError: the folder or its TOML is missing or says something that cannot be.
     """
 
-    title = "Folder of your own (path=DIR)"
-    license = "as the folder's owner says"
-    citation = "none"
+    card = DatasetCard(
+        title="Folder of your own (path=DIR)",
+        licence="as the folder's owner says",
+        citation="none",
+    )
 
     def __init__(self, split: str, root: Path, path: str = "") -> None:
         super().__init__(split, root)
@@ -70,17 +81,25 @@ class Folder(FileDataset):
         home = Path(path).expanduser()
         self._file = home / "dataset.toml"
         content = self._read()
-        for key in ("title", "trained_on", "note", "license", "citation", "url"):
-            setattr(self, key, self._get(content, key, str, home.resolve().name if key == "title" else ""))
-        self._classes(content)
-        values = self._values(self._get(content, "labels", dict))
         splits = self._get(content, "splits", dict, {"test": "."})
         for name in splits:
             if name not in SPLITS:
                 raise self._wrong(f"[splits] has '{name}'; splits are {', '.join(SPLITS)}")
-        self.splits = tuple(splits)
         if split not in splits:
             raise self._wrong(f"there is no {split} split; name its folder under [splits]")
+        texts = {key: self._get(content, key, str, "") for key in _TEXTS}
+        origin = DATASETS.get(texts["trained_on"]) if texts["trained_on"] else None
+        classes, palette = self._classes(content, origin)
+        labels = self._get(content, "labels", dict)
+        values = self._values(labels, classes)
+        self.card = DatasetCard(
+            **texts | {"title": texts["title"] or home.resolve().name},
+            classes=classes,
+            palette=palette,
+            splits=tuple(splits),
+            class_labels=self._class_labels(labels, classes, texts["trained_on"]),
+        )
+        self.policy = self._policy(content, origin)
         place = home / str(splits[split])
         self._open(pair_up(place / "images", place / "labels"), values)
 
@@ -102,15 +121,16 @@ class Folder(FileDataset):
                 raise self._wrong(f"'{key}' means nothing; known are {', '.join(_KEYS)}")
         return content
 
-    def _classes(self, content: Mapping[str, Any]) -> None:
-        """Set `classes` and `palette`, from the file or from the dataset that the networks are trained on."""
+    def _classes(
+        self, content: Mapping[str, Any], origin: type[Dataset] | None
+    ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+        """Classes and palette, from the file or of the dataset that the networks are trained on."""
         names = self._get(content, "classes", list, [])
         colours = self._get(content, "palette", list, [])
         if not names:
-            if not self.trained_on:
+            if origin is None:
                 raise self._wrong('it needs classes = [...] or trained_on = "a dataset"')
-            origin = DATASETS.get(self.trained_on)
-            names, colours = list(origin.classes), list(origin.palette)
+            names, colours = list(origin.card.classes), list(origin.card.palette)
         if not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
             raise self._wrong("classes must be different names")
         if reserved := {*_WORDS, _NORMAL}.intersection(names):
@@ -120,11 +140,10 @@ class Folder(FileDataset):
         colours = colours or [_colour(i) for i in range(len(names))]
         if len(colours) != len(names) or not all(_is_colour(c) for c in colours):
             raise self._wrong(f"palette must hold one [red, green, blue] in 0..255 for each of {len(names)} classes")
-        self.classes = tuple(names)
-        self.palette = tuple((int(r), int(g), int(b)) for r, g, b in colours)
+        return tuple(names), tuple((int(r), int(g), int(b)) for r, g, b in colours)
 
-    def _values(self, labels: Mapping[str, Any]) -> dict[int, int]:
-        """[labels] as value -> label; sets `class_labels`."""
+    def _values(self, labels: Mapping[str, Any], classes: Sequence[str]) -> dict[int, int]:
+        """[labels] as value -> label."""
         values: dict[int, int] = {}
         for key, word in labels.items():
             if not key.isdecimal() or int(key) > 255:
@@ -133,16 +152,37 @@ class Folder(FileDataset):
                 values[int(key)] = 0
             elif word in _WORDS:
                 values[int(key)] = _WORDS[word]
-            elif word in self.classes:
-                values[int(key)] = self.classes.index(word)
+            elif word in classes:
+                values[int(key)] = classes.index(word)
             else:
                 raise self._wrong(f"[labels] {key} = {word!r} is neither a class nor anomaly, ignore or normal")
-        self.class_labels = _NORMAL not in labels.values()
-        if not self.class_labels and any(word in self.classes for word in labels.values()):
-            raise self._wrong('[labels] mixes "normal" with classes; known pixels must all have a class or none')
-        if not self.class_labels and not self.trained_on:
-            raise self._wrong('labels without classes train nothing; say trained_on = "a dataset"')
         return values
+
+    def _class_labels(self, labels: Mapping[str, Any], classes: Sequence[str], trained_on: str) -> bool:
+        """Whether known pixels carry their class."""
+        if _NORMAL not in labels.values():
+            return True
+        if any(word in classes for word in labels.values()):
+            raise self._wrong('[labels] mixes "normal" with classes; known pixels must all have a class or none')
+        if not trained_on:
+            raise self._wrong('labels without classes train nothing; say trained_on = "a dataset"')
+        return False
+
+    def _policy(self, content: Mapping[str, Any], origin: type[Dataset] | None) -> Policy:
+        policy = origin.policy.for_other_images() if origin else Policy()
+        scales = self._get(content, "scales", list, list(policy.scales))
+        if not all(isinstance(s, int) and s > 0 for s in scales):
+            raise self._wrong("scales must be short sides in pixels, as in scales = [240]")
+        policy = replace(policy, network=self._get(content, "network", str, policy.network), scales=tuple(scales))
+        light = self._get(content, "light", dict, {})
+        if not light:
+            return policy
+        if origin:
+            raise self._wrong(f"[light] is for sets that train; networks are those of {DATASETS.name_of(origin)}")
+        epochs = light.get("epochs")
+        if not isinstance(epochs, int) or epochs < 1 or not {"epochs", "scales", "colour"}.issuperset(light):
+            raise self._wrong("[light] holds epochs = 1 or more and, where wanted, scales and colour")
+        return replace(policy, light=LightTraining(**light | {"scales": tuple(light.get("scales", ()))}))
 
     def _get(self, content: Mapping[str, Any], key: str, kind: type, default: Any = None) -> Any:
         value = content.get(key, default)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.data import ANOMALY, IGNORE, Download
@@ -65,16 +66,19 @@ class LostAndFound(EvaluationOnly):
         variant: "hazards" or "no-known".
     """
 
-    title = "Lost and Found"
-    note = "Only the road and the obstacles on it are measured; everything else is void."
-    license = "non-commercial research (the licence that comes with the archives)"
-    citation = (
-        "Pinggera, Ramos, Gehrig, Franke, Rother, Mester: Lost and Found: Detecting Small Road Hazards for "
-        "Self-Driving Vehicles. IROS 2016."
+    card = replace(
+        EvaluationOnly.card,
+        title="Lost and Found",
+        note="Only the road and the obstacles on it are measured; everything else is void.",
+        licence="non-commercial research (the licence that comes with the archives)",
+        citation=(
+            "Pinggera, Ramos, Gehrig, Franke, Rother, Mester: Lost and Found: Detecting Small Road Hazards for "
+            "Self-Driving Vehicles. IROS 2016."
+        ),
+        url="http://www.6d-vision.com/lostandfounddataset",
+        downloads=(IMAGES_ARCHIVE, _LABELS_ARCHIVE),
+        sizes={"test": 1203},
     )
-    url = "http://www.6d-vision.com/lostandfounddataset"
-    downloads = (IMAGES_ARCHIVE, _LABELS_ARCHIVE)
-    sizes = {"test": 1203}  # noqa: RUF012
 
     def __init__(self, split: str, root: Path, variant: str = "hazards") -> None:
         super().__init__(split, root)
@@ -86,8 +90,7 @@ class LostAndFound(EvaluationOnly):
         images, labels = found
         end, values = _IDS, {0: IGNORE, 1: 0} | dict.fromkeys(_OBJECTS, ANOMALY)
         if variant == "no-known":
-            self.title = f"{self.title} (without known objects)"
-            self.sizes = {"test": 1043}
+            self.card = replace(self.card, title=f"{self.card.title} (without known objects)", sizes={"test": 1043})
         elif some_file(labels, f"{_TRAIN_IDS}.png") and not some_file(labels, f"{_IDS}.png"):
             end, values = _TRAIN_IDS, {0: IGNORE, 1: 0, 2: ANOMALY, 255: IGNORE}
         else:
@@ -103,7 +106,7 @@ class LostAndFound(EvaluationOnly):
 def _without_known(pairs: list[Pair]) -> list[Pair]:
     """The images of the variant "no-known"; of an incomplete set those without labels stay, which changes no value."""
     by_name = sorted(pairs, key=_name)
-    complete = len(pairs) == LostAndFound.sizes["test"]
+    complete = len(pairs) == LostAndFound.card.sizes["test"]
     void = {by_name[i].id for i in _ALL_VOID} if complete else set()
     return [p for p in pairs if p.id not in void and not _name(p).startswith(_KNOWN_OBJECTS)]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-from benchmark.data import ANOMALY, Dataset, Sample
+from benchmark.data import ANOMALY, Dataset, DatasetCard, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
 
@@ -32,31 +33,31 @@ class Pasted(Dataset):
         base: a registered dataset that has a validation split.
     """
 
-    title = "Validation images with pasted anomalies (base=NAME)"
-    note = "The anomalies are invented and pasted in; good for choosing settings, not for ranking methods."
-    license = "as of the base dataset; the pasted objects are this project's"
-    citation = "see the base dataset"
+    card = DatasetCard(
+        title="Validation images with pasted anomalies (base=NAME)",
+        note="The anomalies are invented and pasted in; good for choosing settings, not for ranking methods.",
+        licence="as of the base dataset; the pasted objects are this project's",
+        citation="see the base dataset",
+    )
 
     def __init__(self, split: str, root: Path, base: str = "minihazards") -> None:
         super().__init__(split, root)
         if DATASETS.canonical(base) == self.name:
             raise BenchmarkError("pasted cannot paste into itself; name another dataset with base=NAME.")
         self.base: Dataset = DATASETS.create(base, split="val" if split == "test" else split, root=root)
-        for key in (
-            "classes",
-            "palette",
-            "network",
-            "scales",
-            "recipes",
-            "method_options",
-            "class_labels",
-            "citation",
-            "url",
-        ):
-            setattr(self, key, getattr(self.base, key))
-        self.trained_on = self.base.trained_on or self.base.name
-        self.title = f"{self.base.title}: validation images with pasted anomalies"
-        self.note = " ".join(filter(None, (type(self).note, self.base.note)))
+        base_card = self.base.card
+        self.card = replace(
+            self.card,
+            title=f"{base_card.title}: validation images with pasted anomalies",
+            note=" ".join(filter(None, (self.card.note, base_card.note))),
+            classes=base_card.classes,
+            palette=base_card.palette,
+            citation=base_card.citation,
+            url=base_card.url,
+            class_labels=base_card.class_labels,
+            trained_on=base_card.trained_on or self.base.name,
+        )
+        self.policy = self.base.policy.for_other_images()
 
     def __len__(self) -> int:
         return len(self.base)
@@ -72,7 +73,7 @@ class Pasted(Dataset):
             image = _paste(rng, image, labels)
         pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(2, 0, 1)
         done = Sample(sample.id, torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(labels))
-        return done.checked(len(self.classes), f"{self.title} {sample.id}")
+        return done.checked(len(self.classes), f"{self.card.title} {sample.id}")
 
     def fingerprint(self) -> str:
         """The base's; of the test split, hashed together with the version of the objects."""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data import ANOMALY, Download, Layout
+from benchmark.data import ANOMALY, DatasetCard, Download, Layout, Policy
 
 from ._files import FileDataset, pair_up, plain
 
 _FOLDERS = {"train": ("train", "training"), "val": ("train", "validation"), "test": ("test", "test")}
+
+_CLASSES = (
+    "unlabeled", "building", "fence", "other", "pedestrian", "pole", "road line", "road", "sidewalk",
+    "vegetation", "car", "wall", "traffic sign",
+)  # fmt: skip
+_PALETTE = (
+    (0, 0, 0), (70, 70, 70), (190, 153, 153), (250, 170, 160), (220, 20, 60), (153, 153, 153), (157, 234, 50),
+    (128, 64, 128), (244, 35, 232), (107, 142, 35), (0, 0, 142), (102, 102, 156), (220, 220, 0),
+)  # fmt: skip
 
 
 def _paths(kind: str) -> dict[str, str]:
@@ -26,44 +35,42 @@ class StreetHazards(FileDataset):
     anomaly. Class 0 is background, mostly sky, and learned like any other. Nothing is ignored.
     """
 
-    title = "StreetHazards"
-    classes = (
-        "unlabeled", "building", "fence", "other", "pedestrian", "pole", "road line", "road", "sidewalk",
-        "vegetation", "car", "wall", "traffic sign",
-    )  # fmt: skip
-    palette = (
-        (0, 0, 0), (70, 70, 70), (190, 153, 153), (250, 170, 160), (220, 20, 60), (153, 153, 153), (157, 234, 50),
-        (128, 64, 128), (244, 35, 232), (107, 142, 35), (0, 0, 142), (102, 102, 156), (220, 220, 0),
-    )  # fmt: skip
-    license = "none stated with the images; research use, with citation"
-    citation = (
-        "Hendrycks, Basart, Mazeika, Zou, Kwon, Mostajabi, Steinhardt, Song: Scaling Out-of-Distribution Detection "
-        "for Real-World Settings. ICML 2022."
-    )
-    url = "https://github.com/hendrycks/anomaly-seg"
-    # The authors publish no checksums; these are the ones that pytorch-ood holds the archives against.
-    downloads = (
-        Download(
-            "streethazards/train",
-            "https://people.eecs.berkeley.edu/~hendrycks/streethazards_train.tar",
-            members=((r"(?:[^/]+/)?train/(.+)", r"\1"),),
-            checksum="md5:cd2d1a8649848afb85b5059d227d2090",
+    card = DatasetCard(
+        title="StreetHazards",
+        classes=_CLASSES,
+        palette=_PALETTE,
+        licence="none stated with the images; research use, with citation",
+        citation=(
+            "Hendrycks, Basart, Mazeika, Zou, Kwon, Mostajabi, Steinhardt, Song: Scaling Out-of-Distribution Detection "
+            "for Real-World Settings. ICML 2022."
         ),
-        Download(
-            "streethazards/test",
-            "https://people.eecs.berkeley.edu/~hendrycks/streethazards_test.tar",
-            members=((r"(?:[^/]+/)?test/(.+)", r"\1"),),
-            checksum="md5:8c547c1346b00c21b2483887110bfea7",
+        url="https://github.com/hendrycks/anomaly-seg",
+        # The authors publish no checksums; these are the ones that pytorch-ood holds the archives against.
+        downloads=(
+            Download(
+                "streethazards/train",
+                "https://people.eecs.berkeley.edu/~hendrycks/streethazards_train.tar",
+                members=((r"(?:[^/]+/)?train/(.+)", r"\1"),),
+                checksum="md5:cd2d1a8649848afb85b5059d227d2090",
+            ),
+            Download(
+                "streethazards/test",
+                "https://people.eecs.berkeley.edu/~hendrycks/streethazards_test.tar",
+                members=((r"(?:[^/]+/)?test/(.+)", r"\1"),),
+                checksum="md5:8c547c1346b00c21b2483887110bfea7",
+            ),
         ),
+        layout=Layout(_paths("images"), _paths("annotations"), {**{c: c + 1 for c in range(13)}, ANOMALY: 14}),
+        sizes={"train": 5125, "val": 1031, "test": 1500},
     )
-    layout = Layout(_paths("images"), _paths("annotations"), {**{c: c + 1 for c in range(13)}, ANOMALY: 14})
-    auto = 0
-    sizes = {"train": 5125, "val": 1031, "test": 1500}  # noqa: RUF012
-    network = "pspnet-resnet50"
-    paper_scales = (300, 375, 450, 525, 600)
-    paper_max_size = 1000
-    protocols = ("streethazards", "pooled", "densehybrid", "failure-split")
-    recipes = {"segmentation": {"scales": (300, 375, 450, 525, 600), "max_size": 1000}}  # noqa: RUF012
+    policy = Policy(
+        auto=0,
+        network="pspnet-resnet50",
+        paper_scales=(300, 375, 450, 525, 600),
+        paper_max_size=1000,
+        protocols=("streethazards", "pooled", "densehybrid", "failure-split"),
+        recipes={"segmentation": {"scales": (300, 375, 450, 525, 600), "max_size": 1000}},
+    )
 
     def __init__(self, split: str, root: Path) -> None:
         super().__init__(split, root)
@@ -74,7 +81,7 @@ class StreetHazards(FileDataset):
                 f"StreetHazards images of the {split} split ([streethazards*/]{archive}/images/{part}/t*/*.png, from "
                 f"streethazards_{archive}.tar)"
             )
-        labels = {value: label for label, value in self.layout.values.items()}
+        labels = {value: label for label, value in self.card.layout.values.items()}
         self._open(pair_up(home / "images" / part, home / "annotations" / part), labels)
 
     @classmethod

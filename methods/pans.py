@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
-from benchmark.recipe import Recipe
+from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 
 
 class PAnS(Method):
@@ -48,6 +48,7 @@ class PAnS(Method):
             seed=42,
         )
     }
+    light: Mapping[str, LightRecipe] = {"pans": LIGHT_SEGMENTATION}
 
     def __init__(self, arch: str = "") -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class PAnS(Method):
         spec = dataclasses.replace(
             base,
             arch=self.arch or base.arch,
-            recipe=self.recipes["pans"],
+            recipe=self.spec.recipes["pans"],
             options=tuple(sorted(options.items())),
             weights="",  # a file that stands in for the shared network has no cosine classifier
         )

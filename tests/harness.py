@@ -14,15 +14,19 @@ from benchmark.registry import DATASETS, METHODS, NETWORKS
 
 # Four images of 64x48 pixels; a file DIR/damaged holds the position of a test image that cannot be read.
 TOWN = """
+from dataclasses import replace
 from benchmark.run.contract import Toy
 from benchmark.errors import BenchmarkError
 
 class Town(Toy):
-    title = "Town"
-    license = citation = "none"
-    recipes = {
-        task: {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2} for task in ("segmentation", "distillation", "sum")
-    }
+    card = replace(Toy.card, title="Town", licence="none", citation="none")
+    policy = replace(
+        Toy.policy,
+        recipes={
+            task: {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}
+            for task in ("segmentation", "distillation", "sum")
+        },
+    )
 
     def __init__(self, split, root, edition=1):
         super().__init__(split, root)

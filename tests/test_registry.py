@@ -1,6 +1,8 @@
 """Names to plugins: scanning, entry points, files, and what is said when something is wrong."""
 
+import copy
 import importlib
+import pickle
 import sys
 from types import SimpleNamespace
 
@@ -8,9 +10,19 @@ import pytest
 from harness import METHOD, fresh_registries
 
 from benchmark.errors import BenchmarkError
-from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry, format_value, load_plugin, parse_call, parse_value
+from benchmark.registry import DATASETS, METHODS, NETWORKS, format_value, load_plugin, parse_call, parse_value
 
-BASE = "class Animal:\n    def legs(self):\n        return 4\n"
+BASE = """
+from benchmark.registry import Plugin, Registry
+
+ZOO = Registry("animal", "zoo", "zoo_base:Animal", "-")
+
+class Animal(Plugin):
+    registry = ZOO
+    given = frozenset({"home"})
+
+    def __init__(self): ...
+"""
 
 
 @pytest.fixture
@@ -22,7 +34,8 @@ def zoo(tmp_path, monkeypatch):
     (folder / "__init__.py").write_text("")
     (folder / "_private.py").write_text("raise RuntimeError")
     (folder / "red_fox.py").write_text(
-        "from zoo_base import Animal\nclass Fox(Animal):\n    def __init__(self, tail: bool = True, speed=2.5):\n"
+        "from zoo_base import Animal\nclass Fox(Animal):\n"
+        "    def __init__(self, home='den', tail: bool = True, speed=2.5):\n"
         "        if speed < 0:\n            raise ValueError('the speed is negative.')\n"
     )
     (folder / "broken.py").write_text("import no_such_library")
@@ -30,7 +43,7 @@ def zoo(tmp_path, monkeypatch):
     (folder / "twins.py").write_text("from zoo_base import Animal\nclass A(Animal): ...\nclass B(Animal): ...")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    yield Registry("animal", "zoo", "zoo_base:Animal", "-")
+    yield importlib.import_module("zoo_base").ZOO
     for name in [n for n in sys.modules if n.split(".")[0] in ("zoo", "zoo_base")]:
         del sys.modules[name]
 
@@ -43,7 +56,7 @@ def test_scanning_finds_modules_without_importing_them(zoo):
 
 def test_hyphen_and_underscore_are_interchangeable(zoo):
     assert zoo.get("red-fox") is zoo.get("red_fox") is zoo.get(" red-fox ")
-    assert zoo.get("red_fox").name == "red-fox"
+    assert zoo.name_of(zoo.get("red_fox")) == "red-fox"
 
 
 def test_an_unknown_name_suggests_the_nearest(zoo):
@@ -69,7 +82,29 @@ def test_options_become_config_and_label(zoo):
     assert zoo.create("red_fox").label == "red-fox"
     assert zoo.create("red-fox:speed=2.5").label == "red-fox", "an option at its default is no option"
     assert zoo.create("red-fox:tail=no:speed=3").label == zoo.create("red-fox:speed=3:tail=no").label
-    assert "speed" not in zoo.create("red-fox", speed=1.0).config, "what the harness gives is no option"
+    assert "home" not in zoo.create("red-fox", home="hole").config, "what the harness gives is no option"
+
+
+def test_what_is_made_by_hand_is_called_what_the_registry_calls_it(zoo):
+    module = importlib.import_module("zoo.red_fox")  # nobody has asked the registry yet
+    by_hand, made = module.Fox("hole", False), zoo.create("red-fox:tail=false")
+    assert by_hand.spec == made.spec and by_hand.label == "red-fox:tail=false"
+    with pytest.raises(TypeError, match="ears"):
+        module.Fox(ears=2)
+
+    class Wolf(module.Fox):
+        pass
+
+    assert Wolf(speed=3).label == "wolf:speed=3", "a class of no package has its own name"
+    assert copy.deepcopy(Wolf(speed=3)).label == "wolf:speed=3"
+    assert pickle.loads(pickle.dumps(by_hand)).spec == by_hand.spec
+
+
+def test_a_class_has_one_name(zoo):
+    fox = zoo.get("red-fox")
+    zoo.add("vixen", "a test", fox)
+    with pytest.raises(BenchmarkError, match="animals 'red-fox' and 'vixen' are one class"):
+        zoo.get("vixen")
 
 
 def test_options_of_a_dataset_stand_where_the_call_says_nothing(zoo):
@@ -113,7 +148,7 @@ def test_an_entry_point_is_a_plugin(zoo, monkeypatch):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [owl] if group == zoo.group else [])
     assert "snow-owl" in zoo.names()
     assert zoo.source("snow-owl") == "entry point of owlery"
-    assert zoo.get("snow-owl").name == "snow-owl"
+    assert zoo.name_of(zoo.get("snow-owl")) == "snow-owl"
 
 
 def test_an_entry_point_that_fails_is_unavailable(zoo, monkeypatch):

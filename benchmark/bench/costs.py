@@ -99,7 +99,7 @@ class _Bench:
         self.reduced = reduced(options, size, images)
         if self.device.type == "cpu" and not self.reduced:
             say("On a CPU this takes hours; `bench --help` has an example of a trial.")
-        self.timer = StepTimer(self.setup, self.like.sizes["train"], self.warm, self.steps, folder, say)
+        self.timer = StepTimer(self.setup, self.like.card.sizes["train"], self.warm, self.steps, folder, say)
         self.found: dict[str, dict[str, Any]] = {}  # label -> fields of its MethodCost
         self.networks: dict[NetworkSpec, tuple[float, float]] = {}  # milliseconds per image, GiB
         count = options.batch_size or images_per_batch(self.setup.test[0])
@@ -125,12 +125,12 @@ class _Bench:
             observing = [other for other in observing if other is not entry]
         methods = [MethodCost(label, **found) for label, found in self.found.items()]
         return Costs(
-            dataset=self.like.name,
-            title=self.like.title,
+            dataset=self.setup.test.name,
+            title=self.like.card.title,
             network=network_name(self.setup).partition(":")[0],
             size=list(self.size),
-            train_images=self.like.sizes["train"],
-            test_images=self.like.sizes["test"],
+            train_images=self.like.card.sizes["train"],
+            test_images=self.like.card.sizes["test"],
             batch_size=len(self.batches[0]),
             reduced=self.reduced,
             trainings=list(self.timer.costs.values()),
@@ -269,7 +269,7 @@ def _trainings(entry: Entry) -> list[str]:
 
 def reduced(options: Options, size: tuple[int, int] = SIZE, images: int = 0) -> str:
     """In which way a measurement with these arguments of :func:`bench_costs` is not the whole one; else empty."""
-    network = DATASETS.get(options.dataset).network or REFERENCE
+    network = DATASETS.get(options.dataset).policy.network or REFERENCE
     parts = [f"{size[1]}x{size[0]}"] if size != SIZE else []
     parts += [f"network {options.network}"] if options.network not in ("", network) else []
     parts += [f"{images} images"] if images else []

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.data import Batch, Dataset, Sample, collate
+from benchmark.data import Batch, Dataset, Policy, Sample, collate
 from benchmark.errors import BenchmarkError
-from benchmark.recipe import Recipe
-from benchmark.registry import METHODS
+from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
+from benchmark.registry import DATASETS, METHODS, PluginSpec
 
 SIZE = (720, 1280)
 """(H, W) for which the recipes of the road-scene papers are written."""
@@ -39,23 +38,19 @@ class StandIn(Dataset):
     """
 
     def __init__(self, like: type[Dataset], split: str, size: tuple[int, int] = SIZE, images: int = 0) -> None:
+        self.card, self.policy = like.card, like.policy
+        self.spec = PluginSpec(DATASETS.name_of(like), {}, {})
         super().__init__(split, Path())
-        for key in Dataset.__annotations__:
-            setattr(self, key, getattr(like, key))
-        if split not in like.sizes:
+        if split not in self.card.sizes:
             raise BenchmarkError(
-                f"{like.name} publishes no number of {split} images, from which the hours follow; take a dataset for "
+                f"{self.name} publishes no number of {split} images, from which the hours follow; take a dataset for "
                 f"which `python -m benchmark list datasets` shows one."
             )
-        self.label = like.name
-        self.count = images or like.sizes[split]
-        factor = size[0] / SIZE[0]
-        if factor != 1:
-            self.paper_scales = tuple(_scaled(s, factor) for s in like.paper_scales)
-            self.paper_max_size = _scaled(like.paper_max_size, factor) if like.paper_max_size else 0
-            self.recipes = _scaled_recipes(like, factor)
+        self.count = images or self.card.sizes[split]
+        if size[0] != SIZE[0]:
+            self.policy = _scaled_policy(like.policy, size[0] / SIZE[0])
         number = min(DIFFERENT, self.count)
-        self._files = [_encoded(seed, size, len(like.classes)) for seed in range(number)]
+        self._files = [_encoded(seed, size, len(self.classes)) for seed in range(number)]
 
     def __len__(self) -> int:
         return self.count
@@ -92,24 +87,30 @@ def _png(pixels: np.ndarray) -> bytes:
     return memory.getvalue()
 
 
-def _scaled_recipes(like: type[Dataset], factor: float) -> Mapping[str, Mapping[str, Any]]:
-    """The dataset's overrides of every known recipe, with scales and crops in proportion."""
+def _scaled_policy(policy: Policy, factor: float) -> Policy:
+    """The policy with the papers' test scales, and scales and crops of every known recipe, in proportion."""
     broken = METHODS.unavailable()
-    recipes = {"segmentation": Recipe()}
+    known = {"segmentation": (Recipe(), LIGHT_SEGMENTATION)}
     for name in METHODS.names():
         if name not in broken:
-            recipes.update(METHODS.get(name).recipes)
+            method = METHODS.get(name)
+            known |= {task: (r, method.light.get(task, LightRecipe())) for task, r in method.recipes.items()}
     found = {}
-    for task, default in recipes.items():
-        overrides = like.recipes.get(task, {})
-        recipe = default.changed(overrides)
+    for task, (authors, light) in known.items():
+        recipe = policy.recipe(authors, light)
         smaller = {
             "scales": tuple(_scaled(s, factor) for s in recipe.scales),
             "max_size": _scaled(recipe.max_size, factor) if recipe.max_size else 0,
             "crop": tuple(_scaled(s, factor) for s in recipe.crop),
         }
-        found[task] = {**overrides, **{k: v for k, v in smaller.items() if v != getattr(default, k)}}
-    return found
+        changed = {k: v for k, v in smaller.items() if v != getattr(recipe, k)}
+        found[task] = {**policy.recipes.get(task, {}), **changed}
+    return dataclasses.replace(
+        policy,
+        paper_scales=tuple(_scaled(s, factor) for s in policy.paper_scales),
+        paper_max_size=_scaled(policy.paper_max_size, factor) if policy.paper_max_size else 0,
+        recipes=found,
+    )
 
 
 def _scaled(pixels: int, factor: float) -> int:

@@ -57,7 +57,7 @@ def list_plugins(arguments: argparse.Namespace) -> int:
 
 def _method(registry: Registry, name: str) -> list[str]:
     cls = registry.get(name)
-    options = [f"{p.name}={p.default}" for p in inspect.signature(cls).parameters.values()]
+    options = [f"{key}={value}" for key, value in cls.defaults().items()]
     source = registry.source(name)
     return [name, cls.paper + ("" if source == "built in" else f" ({source})"), " ".join(options)]
 
@@ -71,8 +71,8 @@ def _dataset(root: Path):
             found = str(error)
         from benchmark.data import SPLITS
 
-        sizes = "/".join(str(cls.sizes.get(s, "-")) for s in SPLITS) if cls.sizes else ""
-        return [name, found, sizes, cls.title]
+        sizes = "/".join(str(cls.card.sizes.get(s, "-")) for s in SPLITS) if cls.card.sizes else ""
+        return [name, found, sizes, cls.card.title]
 
     return describe
 

@@ -76,10 +76,10 @@ def show(arguments: argparse.Namespace) -> int:
     contact_sheet(
         rows,
         path,
-        setup.test.palette,
+        setup.test.card.palette,
         dict(zip(titles, map(caption, measured))),
         classes=setup.test.classes,
-        class_labels=setup.test.class_labels,
+        class_labels=setup.test.card.class_labels,
         note=note(workshop, measured),
         width=arguments.width,
     )

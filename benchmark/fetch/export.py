@@ -16,6 +16,7 @@ from benchmark.data import IGNORE, SPLITS, Dataset, Layout, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
 from benchmark.io.jsonfile import write_atomic
+from benchmark.registry import DATASETS
 
 _CHUNK = 8
 
@@ -45,7 +46,7 @@ def export(
 
     Args:
         factory: makes the dataset of a split when called with ``split=``; picklable where `workers` is not 0.
-        like: the class of the dataset whose :attr:`~benchmark.data.Dataset.layout` is taken.
+        like: the class of the dataset whose :attr:`~benchmark.data.DatasetCard.layout` is taken.
         destination: folder to write into.
         splits: the splits to write.
         limit: images per split at most; None is all.
@@ -57,20 +58,18 @@ def export(
         BenchmarkError: the layout has other classes or no value for a label that occurs, or the folder holds another
             export.
     """
-    layout = like.layout
+    layout = like.card.layout
     if layout is None:
-        raise BenchmarkError(
-            f"{like.name or like.title} does not say how its files are laid out; name another by --as."
-        )
+        raise BenchmarkError(f"{DATASETS.name_of(like)} does not say how its files are laid out; name another by --as.")
     done: dict[str, Exported] = {}
     for split in splits:
         data = factory(split=split)
         if len(data.classes) != layout.classes:
             raise BenchmarkError(
-                f"{data.name} has {len(data.classes)} classes and cannot be exported: the layout of {like.title} has "
-                f"{layout.classes}."
+                f"{data.name} has {len(data.classes)} classes and cannot be exported: the layout of {like.card.title} "
+                f"has {layout.classes}."
             )
-        target = Target(Path(destination), split, layout, like.title)
+        target = Target(Path(destination), split, layout, like.card.title)
         complete = target.resume(data)
         count = len(data) if limit is None else min(limit, len(data))
         missing = [i for i in range(count) if i not in complete]

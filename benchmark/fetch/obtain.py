@@ -46,22 +46,23 @@ def obtain(name: str, root: Path, wanted: Wanted) -> int:
     Raises:
         BenchmarkError: no such data set, no space, a damaged archive, a folder that is not ours.
     """
-    cls = DATASETS.get(name)
-    if not cls.downloads and not cls.obtain:
-        print(f"{cls.name} has nothing to download.")
+    cls, name = DATASETS.get(name), DATASETS.canonical(name)
+    card = cls.card
+    if not card.downloads and not card.obtain:
+        print(f"{name} has nothing to download.")
         return 0
     if _complete(cls, root) and not wanted.force and not wanted.archives:
-        print(f"{cls.name} is already there, under {root}; `fetch {cls.name} --force` fetches it again.")
+        print(f"{name} is already there, under {root}; `fetch {name} --force` fetches it again.")
         return 0
     given = _match(cls, wanted.archives)
     # With archives at hand nothing is downloaded: whoever brings them may have no connection.
-    parts = list(given) if given else [d for d in cls.downloads if d.url]
+    parts = list(given) if given else [d for d in card.downloads if d.url]
     pending = [d for d in parts if wanted.force or not (root / d.folder).exists()]
     for one in parts:
         if one not in pending:
             print(f"{root / one.folder} is already there; --force replaces it.")
     if pending:
-        print(f"{cls.title or cls.name}. Licence: {cls.license or 'not stated'}. Please cite: {cls.citation}")
+        print(f"{card.title or name}. Licence: {card.licence or 'not stated'}. Please cite: {card.citation}")
         _refuse_foreign(root, pending)
         _check_space(cls, root, pending, given, wanted.keep)
     for one in pending:
@@ -75,6 +76,7 @@ def _check_space(
     cls: type[Dataset], root: Path, pending: Sequence[Download], given: Mapping[Download, Path], keep: bool
 ) -> None:
     """Refuse before the first connection what published sizes say cannot fit; each download looks again."""
+    name = DATASETS.name_of(cls)
     content = sum(one.unpacked or one.size for one in pending)
     archives = [0]
     for one in pending:
@@ -82,11 +84,11 @@ def _check_space(
             path = _place(cls, one, root)
             here = sum(p.stat().st_size for p in (path, _part(path)) if p.exists())
             archives.append(max(one.size - here, 0))
-    require_space(root, content + (sum(archives) if keep else max(archives)), f"{cls.name} with its archives")
+    require_space(root, content + (sum(archives) if keep else max(archives)), f"{name} with its archives")
 
 
 def _place(cls: type[Dataset], one: Download, root: Path) -> Path:
-    return root / "downloads" / cls.name / one.name
+    return root / "downloads" / DATASETS.name_of(cls) / one.name
 
 
 def _part(path: Path) -> Path:
@@ -95,21 +97,22 @@ def _part(path: Path) -> Path:
 
 def _complete(cls: type[Dataset], root: Path) -> bool:
     """Whether the dataset is found, and not just because one of several archives has been unpacked."""
-    folders = [root / one.folder for one in cls.downloads]
+    folders = [root / one.folder for one in cls.card.downloads]
     begun = any((folder / RECEIPT).is_file() for folder in folders) and not all(f.exists() for f in folders)
     return cls.available(root) and not begun
 
 
 def _match(cls: type[Dataset], files: Sequence[Path]) -> dict[Download, Path]:
     """Which of the dataset's archives the user's files are: by name, or the only one."""
+    name = DATASETS.name_of(cls)
     given: dict[Download, Path] = {}
     for file in files:
         if not file.is_file() or not os.access(file, os.R_OK):
             raise BenchmarkError(f"--archive {file}: there is no such file, or it may not be read.")
-        named = [d for d in cls.downloads if d.name == file.name] or list(cls.downloads)
+        named = [d for d in cls.card.downloads if d.name == file.name] or list(cls.card.downloads)
         if len(named) != 1:
-            names = " and ".join(d.name for d in cls.downloads) or "no archive"
-            raise BenchmarkError(f"--archive {file}: {cls.name} is made of {names}; give the file the name of one.")
+            names = " and ".join(d.name for d in cls.card.downloads) or "no archive"
+            raise BenchmarkError(f"--archive {file}: {name} is made of {names}; give the file the name of one.")
         given[named[0]] = file
     return given
 
@@ -135,7 +138,7 @@ def _download(cls: type[Dataset], one: Download, root: Path, wanted: Wanted) -> 
 
 def _unpack(cls: type[Dataset], one: Download, path: Path, root: Path, own: bool, wanted: Wanted) -> None:
     """Check an archive and make its folder; an archive of ours that is no good is deleted, one of the user's never."""
-    again = f"`python -m benchmark fetch {cls.name}`"
+    again = f"`python -m benchmark fetch {DATASETS.name_of(cls)}`"
     try:
         sha256 = check(path, one.size, one.checksum)
         with whole(root / one.folder) as folder:
@@ -162,19 +165,18 @@ def _unpack(cls: type[Dataset], one: Download, path: Path, root: Path, own: bool
 
 def _report(cls: type[Dataset], root: Path) -> int:
     """Open what is there and count it, or say what is still missing."""
+    name = DATASETS.name_of(cls)
     if not _complete(cls, root):
-        missing = [one.name for one in cls.downloads if not (root / one.folder).exists()]
-        if not cls.obtain and not missing:
-            raise BenchmarkError(f"{root} still has no {cls.name}; `fetch {cls.name} --force` makes its folders anew.")
-        print(
-            f"{cls.name} is not complete under {root.absolute()}; still missing: {', '.join(missing) or 'see below'}."
-        )
-        print(cls.obtain or f"`python -m benchmark fetch {cls.name}` without --archive fetches it.")
+        missing = [one.name for one in cls.card.downloads if not (root / one.folder).exists()]
+        if not cls.card.obtain and not missing:
+            raise BenchmarkError(f"{root} still has no {name}; `fetch {name} --force` makes its folders anew.")
+        print(f"{name} is not complete under {root.absolute()}; still missing: {', '.join(missing) or 'see below'}.")
+        print(cls.card.obtain or f"`python -m benchmark fetch {name}` without --archive fetches it.")
         return 2
-    for split, published in cls.sizes.items():
-        count = len(DATASETS.create(cls.name, split=split, root=root))
+    for split, published in cls.card.sizes.items():
+        count = len(DATASETS.create(name, split=split, root=root))
         print(f"{split}: {count} images" + (f" (published are {published})" if count != published else ""))
-    print(f"{cls.name} is ready: python -m benchmark run --dataset {cls.name} --data {root}")
+    print(f"{name} is ready: python -m benchmark run --dataset {name} --data {root}")
     return 0
 
 
@@ -182,13 +184,14 @@ def listing(root: Path) -> str:
     """A table of every dataset that is published somewhere."""
     broken = DATASETS.unavailable()
     rows = []
-    for cls in (DATASETS.get(name) for name in DATASETS.names() if name not in broken):
-        if not cls.downloads and not cls.obtain:
+    for name in (n for n in DATASETS.names() if n not in broken):
+        cls = DATASETS.get(name)
+        if not cls.card.downloads and not cls.card.obtain:
             continue
-        sizes = [one.size for one in cls.downloads]
+        sizes = [one.size for one in cls.card.downloads]
         size = bytes_in_words(sum(sizes)) if sizes and all(sizes) else "unknown"
-        public = all(one.url for one in cls.downloads) and not cls.obtain
-        how = f"fetch {cls.name}" if public else f"by hand in part; fetch {cls.name} says how"
-        rows.append([cls.name, "found" if cls.available(root) else "", size, how, cls.license])
+        public = all(one.url for one in cls.card.downloads) and not cls.card.obtain
+        how = f"fetch {name}" if public else f"by hand in part; fetch {name} says how"
+        rows.append([name, "found" if cls.available(root) else "", size, how, cls.card.licence])
     headers = ["dataset", f"under {root}", "archives", "python -m benchmark ...", "licence"]
     return tabulate(rows, headers=headers, maxcolwidths=[None, None, None, None, 40])

@@ -85,7 +85,7 @@ def score_directory(
     directory = Path(directory)
     name = directory.resolve().name
     found = _find(directory)
-    first, ids = FirstPass(chosen, dataset.classes if dataset.class_labels else (), name), set()
+    first, ids = FirstPass(chosen, dataset.classes if dataset.card.class_labels else (), name), set()
     for view in tqdm(_views(dataset, found, directory), name, len(dataset), unit="image", disable=None, leave=False):
         first.update(view)
         ids.add(view.image)

@@ -16,7 +16,7 @@ from benchmark.registry import NETWORKS
 if TYPE_CHECKING:
     from benchmark.network import Network
 
-__all__ = ["REFERENCE", "REHEARSAL", "External", "build_network", "split_arch"]
+__all__ = ["REFERENCE", "REHEARSAL", "External", "as_network", "build_network", "split_arch"]
 
 REFERENCE = "pspnet-resnet50"
 """The network of the papers, which a dataset gets that names none."""

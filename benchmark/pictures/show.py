@@ -132,7 +132,7 @@ def note(workshop: Workshop, measured: Sequence[Measured | str]) -> str:
     """What a reader of the sheet must know."""
     setup = workshop.setup
     records = [m.record for m in measured if isinstance(m, Measured)]
-    words = f"{setup.test.title}, {setup.test.split} split, {network_name(setup)}, "
+    words = f"{setup.test.card.title}, {setup.test.split} split, {network_name(setup)}, "
     words += scales_in_words(setup.base.scales, setup.base.max_size)
     mious = {percent(r.segmentation.miou) for r in records if r.segmentation and r.segmentation.miou is not None}
     words += f", mIoU {mious.pop()}" if len(mious) == 1 else ""
@@ -165,7 +165,7 @@ def pooled_curves(
 def _per_image(test: Dataset) -> PixelProtocol:
     """The per-image protocol that the tables of a dataset show."""
     return next(
-        (pixel_protocol(name) for name in test.protocols if protocol(name).family == "per-image"),
+        (pixel_protocol(name) for name in test.policy.protocols if protocol(name).family == "per-image"),
         pixel_protocol("per-image"),
     )
 
@@ -182,5 +182,5 @@ def _by_id(test: Dataset, ids: Sequence[str]) -> list[Sample]:
     unknown = next(image_id for image_id in ids if image_id not in found)
     near = difflib.get_close_matches(unknown, seen, n=3, cutoff=0.3) or seen[:3]
     raise BenchmarkError(
-        f"{test.title} ({test.split}) has no image '{unknown}'; it has for instance {', '.join(near)}."
+        f"{test.card.title} ({test.split}) has no image '{unknown}'; it has for instance {', '.join(near)}."
     )

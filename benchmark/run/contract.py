@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, Sample, collate
+from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, DatasetCard, Policy, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine, arithmetic, check_precision, products
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import REHEARSAL, build_network
-from benchmark.recipe import Recipe
+from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.registry import DATASETS, METHODS, format_value, parse_call
 from benchmark.run.options import Options
 from benchmark.run.setup import Setup, resolve_recipe
@@ -38,11 +38,12 @@ class Finding:
 class Toy(Dataset):
     """Four images of coloured rectangles with four classes; in the test split one rectangle is an anomaly."""
 
-    title = "Toy"
-    classes = ("ground", "box", "sky", "post")
-    palette = ((128, 64, 128), (70, 70, 70), (70, 130, 180), (220, 220, 0))
-    network = REHEARSAL
-    name = label = "toy"
+    card = DatasetCard(
+        title="Toy",
+        classes=("ground", "box", "sky", "post"),
+        palette=((128, 64, 128), (70, 70, 70), (70, 130, 180), (220, 220, 0)),
+    )
+    policy = Policy(network=REHEARSAL)
 
     def __len__(self) -> int:
         return 4
@@ -57,7 +58,7 @@ class Toy(Dataset):
         if self.split == "test":
             labels[30:40, 44:56] = ANOMALY
         colours = np.zeros((256, 3), np.int64)
-        colours[: len(self.palette)] = self.palette
+        colours[: len(self.classes)] = self.card.palette
         colours[ANOMALY] = (250, 40, 200)
         image = np.clip(colours[labels] + random.integers(-20, 20, (*labels.shape, 3)), 0, 255).astype(np.uint8)
         return Sample(f"toy/{index}", torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels))
@@ -82,6 +83,8 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:
         method = METHODS.create(call)
         yield Finding("is constructed without required arguments")
+        unknown = ", ".join(sorted(set(method.light) - set(method.recipes)))
+        yield Finding("declares light versions of its own recipes only", unknown and f"it trains no {unknown}")
         workshop = toy_workshop(Path(folder), tuple(method.recipes), device)
         entry = prepared(workshop, method, untrained=True)
         yield Finding("needs, builds and fits", entry.error)
@@ -137,7 +140,7 @@ def check_dataset(call: str, root: Path) -> Iterator[Finding]:
             errors[split_name] = str(error)
     some = next(iter(opened.values()), DATASETS.get(parse_call(call)[0]))
     seen = {}
-    for split_name in some.splits:
+    for split_name in some.card.splits:
         if split_name in errors:
             yield Finding(f"{split_name} opens", errors[split_name])
             continue
@@ -153,7 +156,7 @@ def check_dataset(call: str, root: Path) -> Iterator[Finding]:
             yield Finding(f"{split_name} holds no anomaly", _unless(not found, "it does"))
         seen[split_name] = dataset.fingerprint()
     yield Finding("fingerprints tell the splits apart", _unless(len(set(seen.values())) == len(seen), str(seen)))
-    missing = [k for k in ("title", "classes", "palette", "license", "citation") if not getattr(some, k)]
+    missing = [k for k in ("title", "classes", "palette", "licence", "citation") if not getattr(some.card, k)]
     yield Finding("metadata is complete", f"{', '.join(missing)} missing" if missing else "")
 
 
@@ -204,9 +207,9 @@ def toy_workshop(folder: Path, tasks: tuple[str, ...], device: str = "cpu", prec
     options = Options(out=folder, progress=False, device=device, precision=precision, recipe=recipe)
     check_precision(machine.device, precision)
     train, val, test = (Toy(name, folder) for name in ("train", "val", "test"))
-    recipe = resolve_recipe(Recipe(), train, options)
-    base = NetworkSpec(Toy.network, "toy", len(Toy.classes), recipe, data=train.fingerprint())
-    return Workshop(Setup(options, "toy", test, train, val, base, machine), say=lambda text: None)
+    recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train, options)
+    base = NetworkSpec(train.policy.network, train.label, len(train.classes), recipe, data=train.fingerprint())
+    return Workshop(Setup(options, test.label, test, train, val, base, machine), say=lambda text: None)
 
 
 def prepared(workshop: Workshop, method: Method, untrained: bool = False) -> Entry:

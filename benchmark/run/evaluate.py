@@ -77,7 +77,7 @@ def _keep(workshop: Workshop, tally: Tally) -> None:
 
 def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, marks: dict[str, str]) -> Tally:
     setup = workshop.setup
-    classes = setup.test.classes if setup.test.class_labels else ()
+    classes = setup.test.classes if setup.test.card.class_labels else ()
     methods = {e.label: FirstPass(setup.protocols, classes, e.label) for e in entries}
     segmentation = SegmentationEvaluator(classes) if classes else None
     return Tally(methods, segmentation, batch_size, journal_of(workshop, marks), marks=marks)

@@ -96,7 +96,7 @@ def label_set(text: str, test: Dataset) -> LabelSet:
     if plus and not extra.isdecimal():
         raise BenchmarkError(f"--classes {text}: after the + stands a number of outputs, for instance {name}+1.")
     more = int(extra or 0)
-    trained_on = test.trained_on or test.label
+    trained_on = test.card.trained_on or test.label
     if name in ("", test.label, trained_on):
         found = LabelSet(name or trained_on, tuple(test.classes), len(test.classes), more)
     elif name.isdecimal():
@@ -105,11 +105,11 @@ def label_set(text: str, test: Dataset) -> LabelSet:
         lines = tuple(filter(None, map(str.strip, Path(name).read_text(encoding="utf-8").splitlines())))
         found = LabelSet(Path(name).stem, lines, len(lines), more)
     else:
-        known = tuple(DATASETS.get(name).classes)
+        known = tuple(DATASETS.get(name).card.classes)
         found = LabelSet(DATASETS.canonical(name), known, len(known), more)
     if not found.count:
         raise BenchmarkError(f"--classes {text} names no class.")
-    if test.class_labels and not _same(found, test.classes):
+    if test.card.class_labels and not _same(found, test.classes):
         raise BenchmarkError(
             f"--classes {text} has {found.count} classes and {test.label} labels {len(test.classes)} which are not the "
             f"same; evaluate this network on a dataset with its classes, or on one that labels none."

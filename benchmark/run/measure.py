@@ -72,9 +72,9 @@ def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step]]:
     say(choose_dataset(options.dataset, options.root)[1])
     setup = make_setup(options)
     for part in (setup.train, setup.val, setup.test):
-        expected = part.sizes.get(part.split)
+        expected = part.card.sizes.get(part.split)
         if expected and expected != len(part) and not options.limit:
-            say(f"{part.title} has {len(part)} {part.split} images here, the published split has {expected}.")
+            say(f"{part.card.title} has {len(part)} {part.split} images here, the published split has {expected}.")
     workshop = Workshop(setup, say)
     return workshop, make_steps(workshop, options.methods)
 

@@ -110,7 +110,7 @@ def ranked_datasets() -> list[str]:
     ranked = []
     for name in DATASETS.names():
         try:
-            rank = DATASETS.get(name).auto
+            rank = DATASETS.get(name).policy.auto
         except BenchmarkError:
             continue  # `list` reports plugins that cannot be imported
         if rank is not None:

@@ -41,7 +41,7 @@ def network_name(setup: Setup) -> str:
         options["label_size"] = setup.options.label_size
     if setup.options.preset != "common":
         return network_label(base.arch, options | {"preset": setup.options.preset}, (), 0)
-    return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.test.scales)
+    return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.test.policy.scales)
 
 
 def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
@@ -79,7 +79,7 @@ def _entry(workshop: Workshop, call: str) -> Entry:
     try:
         setup = workshop.setup
         # A dataset chooses options for networks that are trained on it here.
-        return workshop.entry(METHODS.create(call, {} if setup.own else setup.train.method_options))
+        return workshop.entry(METHODS.create(call, {} if setup.own else setup.train.policy.method_options))
     except BenchmarkError:
         raise
     except Exception as error:  # whatever a plugin raises

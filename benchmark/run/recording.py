@@ -40,13 +40,13 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
     record = Record(
         dataset=DatasetPart(
             name=setup.dataset,
-            title=setup.test.title,
-            note=setup.test.note,
+            title=setup.test.card.title,
+            note=setup.test.card.note,
             split=setup.test.split,
             fingerprint=setup.test.fingerprint(),
             images=len(setup.test),
             limit=setup.options.limit or None,
-            published_images=setup.test.sizes.get(setup.test.split),
+            published_images=setup.test.card.sizes.get(setup.test.split),
             anomaly_fraction=tally.anomalous / tally.valid if tally.valid else None,
             label_size=setup.options.label_size,
             pixels={"anomalous": tally.anomalous, "normal": tally.valid - tally.anomalous, "ignored": tally.ignored},

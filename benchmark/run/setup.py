@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.recipe import Recipe
+from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 from benchmark.registry import DATASETS
 from benchmark.run.options import Options, choose_dataset
 
@@ -37,7 +37,7 @@ class Setup:
     @property
     def protocols(self) -> tuple[str, ...]:
         """Names of the evaluation protocols: the dataset's own, then those of the command line."""
-        return tuple(dict.fromkeys((*self.test.protocols, *self.options.protocols)))
+        return tuple(dict.fromkeys((*self.test.policy.protocols, *self.options.protocols)))
 
     def given(self, spec: NetworkSpec) -> bool:
         """Whether a file of the user's stands in for the training of a network."""
@@ -47,9 +47,9 @@ class Setup:
         """The key of a network; of a given one without the digests of its files, which a record states beside it."""
         return dataclasses.replace(spec, weights="").key if self.given(spec) else spec.key
 
-    def recipe(self, default: Recipe) -> Recipe:
-        """A recipe with the overrides of the training dataset and of the command line, and the repetition's seed."""
-        return resolve_recipe(default, self.train, self.options)
+    def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
+        """A recipe as :func:`resolve_recipe` makes it for this run."""
+        return resolve_recipe(authors, light, self.train, self.options)
 
 
 def make_setup(options: Options) -> Setup:
@@ -60,11 +60,9 @@ def make_setup(options: Options) -> Setup:
     call, _ = choose_dataset(options.dataset, options.root)
     test = DATASETS.create(call, split="test", root=options.root)
     if options.limit:
-        label = test.label
         test = Subset(test, options.limit)
-        test.label = label
-    resolved = resolve(options.network or test.network, options.weights)
-    own, source = resolved[2], test.trained_on or call
+    resolved = resolve(options.network or test.policy.network, options.weights)
+    own, source = resolved[2], test.card.trained_on or call
     _check_own(options, own)
     if own and own.weights:
         labels = label_set(options.classes, test)
@@ -97,18 +95,19 @@ def assemble(
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import resolve
 
-    arch, keywords, own = resolved or resolve(options.network or test.network)
-    default = test.scales if own is None else ()  # the dataset's scales are those of its recipes
+    arch, keywords, own = resolved or resolve(options.network or test.policy.network)
+    default = test.policy.scales if own is None else ()  # the dataset's scales are those of its recipes
     scales, max_size = default if options.scales is None else options.scales, options.max_size
     if options.preset == "paper":
         if options.scales is not None or options.max_size:
             raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
-        scales, max_size = test.paper_scales, test.paper_max_size
+        scales, max_size = test.policy.paper_scales, test.policy.paper_max_size
     if labels:
         trained_on, classes, recipe = labels.name, labels.count + labels.extra, _seeded(Recipe(), options)
         data = ""  # whether the training images are here must not decide which network it is
     else:
-        trained_on, classes, recipe = train.label, len(train.classes), resolve_recipe(Recipe(), train, options)
+        trained_on, classes = train.label, len(train.classes)
+        recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train, options)
         data = train.fingerprint()
     base = NetworkSpec(
         arch=arch,
@@ -126,9 +125,18 @@ def assemble(
     return Setup(options, test.label, test, train, val, base, machine, own)
 
 
-def resolve_recipe(default: Recipe, train: Dataset, options: Options) -> Recipe:
-    """The authors' recipe, then the training dataset's overrides of its task, then the command line's."""
-    recipe = default.changed(train.recipes.get(default.task, {})).changed(options.recipe.get(default.task, {}))
+def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options: Options) -> Recipe:
+    """The authors' recipe as the training dataset's policy has it, then with the command line's overrides of its task.
+
+    The repetition shifts its seed.
+
+    Args:
+        authors: the recipe as its owner states it.
+        light: what is different about it where trainings are light.
+        train: images to train on.
+        options: the command line.
+    """
+    recipe = train.policy.recipe(authors, light).changed(options.recipe.get(authors.task, {}))
     return _seeded(recipe, options)
 
 

@@ -19,9 +19,8 @@ from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
 from benchmark.networks import build_network
 from benchmark.pool import Need, Networks, Pool
-from benchmark.recipe import Recipe, digest
+from benchmark.recipe import LightRecipe, Recipe, digest
 from benchmark.records.provenance import gather
-from benchmark.registry import defaults_of, label_of
 from benchmark.run.setup import Setup
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
 from benchmark.weights.checkpoint import load_checkpoint
@@ -75,9 +74,13 @@ class Workshop:
         self.pool = Pool(self.load_network, self.setup.machine.device, self.setup.options.precision)
 
     def entry(self, method: Method) -> Entry:
-        """What a method needs and what its fit is called."""
-        recipes = {task: self.setup.recipe(recipe) for task, recipe in type(method).recipes.items()}
-        method.recipes = recipes  # needs() may put one of them into a spec
+        """A method with this run's recipes, what it needs and what its fit is called."""
+        recipes = {
+            task: self.setup.recipe(recipe, method.light.get(task, LightRecipe()))
+            for task, recipe in method.recipes.items()
+        }
+        # needs() may put one of them into the spec of a network.
+        method = method.made(dataclasses.replace(method.spec, recipes=recipes))
         base = self.setup.base
         if self.setup.options.preset == "paper" and method.single_scale:
             base = base.native()
@@ -85,18 +88,16 @@ class Workshop:
         key = ""
         if method.fitted:
             # What only score() reads has its default here, so that the default configuration names every such fit.
-            defaults = defaults_of(type(method))
-            config = {k: defaults[k] if k in method.score_options else v for k, v in method.config.items()}
+            spec = method.spec.with_defaults(method.score_options)
             parts = {
-                "config": self._stated(config),
+                "config": self._stated(spec.config),
                 "version": method.version,
                 "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
                 "data": self.setup.base.data or self.setup.train.fingerprint(),
                 "repetition": self.setup.options.repetition,
             }
-            label = label_of(type(method), config).replace(":", "+")
-            key = f"{self.setup.base.dataset}/{label}-{digest(parts)}"
+            key = f"{self.setup.base.dataset}/{spec.label.replace(':', '+')}-{digest(parts)}"
         return Entry(method, base, needs, recipes, self._stated(method.config), key)
 
     def has(self, spec: NetworkSpec) -> bool:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from benchmark.data import Batch, Dataset, Sample, collate
+from benchmark.derived import Derived
 from benchmark.distributed import rank, world
 from benchmark.machine import Machine
 from benchmark.progress import counted
@@ -27,14 +28,11 @@ CACHE_BYTES = 2 << 30
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-class Cached(Dataset):
+class Cached(Derived):
     """A dataset whose samples are decoded once and kept, image memory in (H, W, 3) order as resizing wants it."""
 
     def __init__(self, base: Dataset, machine: Machine) -> None:
-        for key in Dataset.__annotations__:
-            setattr(self, key, getattr(base, key))
-        self.__dict__.update(vars(base))
-        self.base = base
+        super().__init__(base)
         samples = ahead(base.__getitem__, range(len(base)), machine.workers)
         text = f"preparing {len(base)} {base.split} images"
         self._samples = [_channels_last(s) for s in counted(samples, len(base), text, machine)]
@@ -44,9 +42,6 @@ class Cached(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         return self._samples[index]
-
-    def fingerprint(self) -> str:
-        return self.base.fingerprint()
 
 
 def cached(dataset: Dataset, machine: Machine, budget: int = CACHE_BYTES) -> Dataset:

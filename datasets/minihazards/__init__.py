@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, ClassVar
 
 import torch
 
-from benchmark.data import Dataset, Sample
+from benchmark.data import Dataset, DatasetCard, LightTraining, Policy, Sample
 from benchmark.errors import BenchmarkError
 
-from .._light import light_recipes
 from . import scene
 from .classes import NAMES, PALETTE
 
@@ -30,28 +28,32 @@ class MiniHazards(Dataset):
         size: "WIDTHxHEIGHT" in pixels; the same index shows the same scene at every size.
     """
 
-    title: ClassVar[str] = "MiniHazards (rendered rehearsal set)"
-    classes = NAMES
-    palette = PALETTE
-    note: ClassVar[str] = (
-        "A rehearsal stage rendered by this project's own code, not a publication benchmark; "
-        "its numbers are not comparable with StreetHazards."
+    card = DatasetCard(
+        title="MiniHazards (rendered rehearsal set)",
+        classes=NAMES,
+        palette=PALETTE,
+        note=(
+            "A rehearsal stage rendered by this project's own code, not a publication benchmark; "
+            "its numbers are not comparable with StreetHazards."
+        ),
+        licence="the licence of this project",
+        citation="rendered by this project (datasets/minihazards)",
+        sizes={"train": 480, "val": 60, "test": 120},
     )
-    license: ClassVar[str] = "the license of this project"
-    citation: ClassVar[str] = "rendered by this project (datasets/minihazards)"
-    protocols: ClassVar[tuple[str, ...]] = ("streethazards", "pooled", "failure-split")
-    exported_as: ClassVar[str] = "streethazards"
-    auto: ClassVar[int | None] = 1
-    sizes: ClassVar[dict[str, int]] = {"train": 480, "val": 60, "test": 120}
-    network: ClassVar[str] = "pspnet-small"
-    recipes: ClassVar[dict[str, dict[str, Any]]] = light_recipes(8, 4, 9)
+    policy = Policy(
+        protocols=("streethazards", "pooled", "failure-split"),
+        auto=1,
+        exported_as="streethazards",
+        network="pspnet-small",
+        light=LightTraining(epochs=8),
+    )
 
     def __init__(self, split: str, root: Path = Path(), size: str | tuple[int, int] = "320x180") -> None:
         super().__init__(split, root)
         self.size = _parse_size(size) if isinstance(size, str) else size
 
     def __len__(self) -> int:
-        return self.sizes[self.split]
+        return self.card.sizes[self.split]
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):

@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmark.blocks import SYNC_BN
 from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
-from benchmark.recipe import Recipe
+from benchmark.recipe import FAST, LightRecipe, Recipe
 from benchmark.released import Release, ReleasedFile
 from benchmark.training import FitData
 
@@ -83,6 +83,9 @@ class DiCNet(Method):
             aux_weight=0.0,
             seed=666,
         )
+    }
+    light: Mapping[str, LightRecipe] = {
+        "distillation": LightRecipe(epochs=0.5, changes={**FAST, "lr": 0.006, "weight_decay": 0.0})
     }
 
     def __init__(self, teacher_target: str = "bn_affine", align_corners: bool = True, encoder: str = "auto") -> None:

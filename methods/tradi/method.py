@@ -17,7 +17,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.method import Method, Networks
 from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.progress import Progress, say
-from benchmark.recipe import Recipe
+from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 from benchmark.training import FitData, Segmentation, run_seed, seeded
 
 from .sampling import batch_norms, capacity, reestimate, sample_network
@@ -63,6 +63,7 @@ class TRADI(Method):
     score_options = frozenset({"aggregate"})
     trial: Mapping[str, Any] = {"members": 3}  # twenty take long
     recipes: Mapping[str, Recipe] = {"segmentation": Recipe()}
+    light: Mapping[str, LightRecipe] = {"segmentation": LIGHT_SEGMENTATION}
 
     def __init__(
         self,

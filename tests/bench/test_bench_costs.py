@@ -23,16 +23,19 @@ from benchmark.training import Segmentation
 
 CPU = Machine(torch.device("cpu"), progress=False)
 HAMLET = """
+from dataclasses import replace
 from benchmark.run.contract import Toy
 
 class Hamlet(Toy):
-    title = "Hamlet"
-    sizes = {"train": 6, "val": 2, "test": 3}
-    paper_scales = (24, 48)
-    recipes = {
-        "segmentation": {"epochs": 2, "steps_per_epoch": 0, "batch_size": 2, "scales": (24, 48)},
-        "distillation": {"epochs": 3, "steps_per_epoch": 5, "batch_size": 2},
-    }
+    card = replace(Toy.card, title="Hamlet", sizes={"train": 6, "val": 2, "test": 3})
+    policy = replace(
+        Toy.policy,
+        paper_scales=(24, 48),
+        recipes={
+            "segmentation": {"epochs": 2, "steps_per_epoch": 0, "batch_size": 2, "scales": (24, 48)},
+            "distillation": {"epochs": 3, "steps_per_epoch": 5, "batch_size": 2},
+        },
+    )
 """
 GREEDY = """
 import torch
@@ -153,7 +156,7 @@ class Paced(Segmentation):
     """Steps of known lengths, on a clock of their own."""
 
     def __init__(self, lengths=()):
-        super().__init__(Tiny(), Blobs.classes)
+        super().__init__(Tiny(), Blobs.card.classes)
         self.lengths, self.clock = list(lengths), 0.0
 
     def loss(self, batch):
@@ -187,15 +190,15 @@ def test_a_failing_training_keeps_its_reason(tmp_path):
 def test_a_stand_in_has_sizes_classes_and_recipes_of_its_dataset():
     like = DATASETS.get("streethazards")
     full, small = StandIn(like, "train", (72, 128)), StandIn(like, "val", (72, 128), images=3)
-    assert len(full) == 5125 and len(small) == 3 and full.classes == like.classes and full.network == like.network
-    assert full.paper_scales == (30, 38, 45, 52, 60) and full.paper_max_size == 100
-    assert full.recipes["segmentation"] == {"scales": (30, 38, 45, 52, 60), "max_size": 100}
-    assert full.recipes["pans"] == {"crop": (45, 45)} and full.recipes["distillation"] == {}
+    assert len(full) == 5125 and len(small) == 3 and full.card is like.card
+    assert full.policy.paper_scales == (30, 38, 45, 52, 60) and full.policy.paper_max_size == 100
+    assert full.policy.recipes["segmentation"] == {"scales": (30, 38, 45, 52, 60), "max_size": 100}
+    assert full.policy.recipes["pans"] == {"crop": (45, 45)} and full.policy.recipes["distillation"] == {}
     sample = full[4997].checked(13)
     assert sample.image.shape == (3, 72, 128) and len(sample.labels.unique()) > 3
     assert torch.equal(sample.image, full[4997 % 4].image) and not torch.equal(sample.image, full[0].image)
     assert not (sample.labels == IGNORE).any() and full.fingerprint() != small.fingerprint()
-    assert SIZE == (720, 1280) and StandIn(like, "test", SIZE, 1).recipes is like.recipes
+    assert SIZE == (720, 1280) and StandIn(like, "test", SIZE, 1).policy is like.policy
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the kernel keeps its high-water mark")

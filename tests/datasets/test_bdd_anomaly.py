@@ -85,17 +85,17 @@ def test_both_variants_follow_from_the_masks(tmp_path, layout, variant, home):
                 if value in anomalies:
                     assert split == "test" and label == [ANOMALY]
                 else:
-                    name = "other" if value == 255 else Cityscapes.classes[value]
+                    name = "other" if value == 255 else Cityscapes.card.classes[value]
                     assert [data.classes[i] for i in label] == [name]
 
 
 def test_metadata_of_the_variants(root):
     three, two = open_split("test", root), open_split("test", root, 2)
     assert (three.label, two.label) == ("bdd-anomaly", "bdd-anomaly:variant=2")
-    assert (sum(three.sizes.values()), sum(two.sizes.values())) == (8000, 8000)
-    assert (three.sizes["test"], two.sizes["test"]) == (810, 361)
-    assert three.classes == ("other", *Cityscapes.classes[:16])
-    assert two.classes == (*three.classes, "bicycle") and len(two.palette) == 18 == len(set(two.palette))
+    assert (sum(three.card.sizes.values()), sum(two.card.sizes.values())) == (8000, 8000)
+    assert (three.card.sizes["test"], two.card.sizes["test"]) == (810, 361)
+    assert three.classes == ("other", *Cityscapes.card.classes[:16])
+    assert two.classes == (*three.classes, "bicycle") and len(two.card.palette) == 18 == len(set(two.card.palette))
     assert type(three)(split="test", root=root).classes == three.classes  # the variants leave each other alone
     assert three.fingerprint() != two.fingerprint()
 

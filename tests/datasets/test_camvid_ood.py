@@ -47,8 +47,8 @@ def test_real_counts_and_pixels(real_data):
     cls = DATASETS.get("camvid-ood")
     if not cls.available(real_data):
         pytest.skip("ANOMALY_DATA holds no camvid and camvid_ood")
-    splits = {split: open_split(split, real_data) for split in cls.sizes}
-    assert {split: len(data) for split, data in splits.items()} == cls.sizes
+    splits = {split: open_split(split, real_data) for split in cls.card.sizes}
+    assert {split: len(data) for split, data in splits.items()} == cls.card.sizes
     counts = torch.zeros(256, dtype=torch.long)
     for sample in splits["test"]:
         assert sample.image.shape == (3, 360, 480)

@@ -91,5 +91,5 @@ def test_missing_parts_are_named(tmp_path):
 )  # fmt: skip
 def test_its_networks_are_those_of_the_evaluation_only_sets(name):
     cls, source = DATASETS.get(name), DATASETS.get("cityscapes")
-    assert (cls.trained_on, cls.splits, cls.class_labels) == ("cityscapes", ("test",), False)
-    assert (cls.classes, cls.palette) == (source.classes, source.palette)
+    assert (cls.card.trained_on, cls.card.splits, cls.card.class_labels) == ("cityscapes", ("test",), False)
+    assert (cls.card.classes, cls.card.palette) == (source.card.classes, source.card.palette)

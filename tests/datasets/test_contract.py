@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.data import ANOMALY, IGNORE, SPLITS
+from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset
 from benchmark.errors import BenchmarkError
 from benchmark.networks import split_arch
 from benchmark.registry import DATASETS, NETWORKS
@@ -20,13 +20,14 @@ EVERY = pytest.mark.parametrize("name", DATASETS.names())
 @EVERY
 def test_metadata_is_complete(name):
     cls = DATASETS.get(name)
-    assert cls.name == name and cls.title and cls.license and cls.citation
-    assert len(cls.palette) == len(cls.classes) == len(set(cls.classes)) <= ANOMALY
-    assert len(set(cls.palette)) == len(cls.palette)
-    assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in cls.palette)
-    assert set(cls.sizes) <= set(cls.splits) <= set(SPLITS)
-    assert split_arch(resolve(cls.network)[0])[0] in NETWORKS.names()
-    assert "train" in cls.splits or cls.trained_on in DATASETS.names()
+    card = cls.card
+    assert DATASETS.name_of(cls) == name and card.title and card.licence and card.citation
+    assert len(card.palette) == len(card.classes) == len(set(card.classes)) <= ANOMALY
+    assert len(set(card.palette)) == len(card.palette)
+    assert all(len(colour) == 3 and all(0 <= c <= 255 for c in colour) for colour in card.palette)
+    assert set(card.sizes) <= set(card.splits) <= set(SPLITS)
+    assert split_arch(resolve(cls.policy.network)[0])[0] in NETWORKS.names()
+    assert "train" in cls.card.splits or cls.card.trained_on in DATASETS.names()
 
 
 @EVERY
@@ -48,7 +49,7 @@ def splits(request):
     if not cls.available(ROOT):
         pytest.skip(f"{request.param} is not found under {ROOT.absolute()} (set ANOMALY_DATA)")
     opened = {}
-    for split in cls.splits:
+    for split in cls.card.splits:
         data = DATASETS.create(request.param, split=split, root=ROOT)
         opened[split] = data, {i: data[i] for i in sorted({0, len(data) // 2, len(data) - 1})}
     return opened
@@ -57,7 +58,7 @@ def splits(request):
 def test_lengths_are_the_published_ones(splits):
     for split, (data, _) in splits.items():
         assert data.split == split and len(data) > 0
-        assert len(data) == data.sizes.get(split, len(data))
+        assert len(data) == data.card.sizes.get(split, len(data))
 
 
 def test_samples_keep_their_form_and_have_ids_of_their_own(splits):
@@ -92,4 +93,10 @@ def test_anomalies_are_in_the_test_split_only(splits):
 def test_labels_say_classes_where_the_dataset_says_so(splits):
     for data, samples in splits.values():
         values = set(torch.cat([s.labels.unique() for s in samples.values()]).tolist())
-        assert len(values - {ANOMALY, IGNORE}) > 3 if data.class_labels else values <= {0, ANOMALY, IGNORE}
+        assert len(values - {ANOMALY, IGNORE}) > 3 if data.card.class_labels else values <= {0, ANOMALY, IGNORE}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sizes", "card = DatasetCard"), ("scales", "policy = Policy")])
+def test_what_belongs_into_the_card_or_the_policy_is_not_passed_over(name, kind):
+    with pytest.raises(BenchmarkError, match=rf"Pond says '{name}' .* write {kind}\({name}=...\)"):
+        type("Pond", (Dataset,), {name: ()})

@@ -14,17 +14,19 @@ from benchmark.cli import main as cli
 from benchmark.registry import DATASETS
 from tests.datasets.files import ids, noise
 
-PUBLISHED = [name for name in DATASETS.names() if name not in DATASETS.unavailable() and DATASETS.get(name).downloads]
+PUBLISHED = [
+    name for name in DATASETS.names() if name not in DATASETS.unavailable() and DATASETS.get(name).card.downloads
+]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_what_a_dataset_states_of_its_archives(name):
     cls = DATASETS.get(name)
-    folders = [PurePosixPath(one.folder) for one in cls.downloads]
-    assert len({one.name for one in cls.downloads}) == len(cls.downloads)
-    for i, (one, folder) in enumerate(zip(cls.downloads, folders)):
+    folders = [PurePosixPath(one.folder) for one in cls.card.downloads]
+    assert len({one.name for one in cls.card.downloads}) == len(cls.card.downloads)
+    for i, (one, folder) in enumerate(zip(cls.card.downloads, folders)):
         address = urlsplit(one.url)
-        assert address.scheme == "https" or (not one.url and cls.obtain), one
+        assert address.scheme == "https" or (not one.url and cls.card.obtain), one
         assert bool(address.hostname) == bool(one.url) and not address.username and not address.port
         assert one.name and "/" not in one.name and not one.name.startswith(".")
         assert not folder.is_absolute() and ".." not in folder.parts and folder.parts
@@ -34,7 +36,7 @@ def test_what_a_dataset_states_of_its_archives(name):
         for pattern, target in one.members:
             groups = re.compile(pattern).groups
             assert all(int(n) <= groups for n in re.findall(r"\\(\d)", target))
-    assert cls.license and cls.citation and re.match("https?://", cls.url) and cls.sizes
+    assert cls.card.licence and cls.card.citation and re.match("https?://", cls.card.url) and cls.card.sizes
 
 
 def layouts() -> dict[str, dict[str, bytes]]:
@@ -166,7 +168,8 @@ COUNTS = {
 @pytest.mark.parametrize("name", COUNTS)
 def test_published_layouts_become_what_the_dataset_finds(name, tmp_path, capsys, monkeypatch):
     cls = DATASETS.get(name)
-    monkeypatch.setattr(cls, "downloads", tuple(replace(d, checksum="", size=0, unpacked=0) for d in cls.downloads))
+    unchecked = tuple(replace(d, checksum="", size=0, unpacked=0) for d in cls.card.downloads)
+    monkeypatch.setattr(cls, "card", replace(cls.card, downloads=unchecked))
     line = ["fetch", name, "--data", str(tmp_path / "data")]
     for archive, content in layouts()[name].items():
         (tmp_path / archive).write_bytes(content)

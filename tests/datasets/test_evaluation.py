@@ -88,8 +88,8 @@ def test_an_absent_set_says_where_it_is_looked_for(tmp_path, name):
 @EVERY
 def test_known_pixels_have_no_class(name):
     cls = DATASETS.get(name)
-    assert not cls.class_labels and cls.trained_on == "cityscapes" and len(cls.classes) == 19
-    assert "pooled" in cls.protocols
+    assert not cls.card.class_labels and cls.card.trained_on == "cityscapes" and len(cls.card.classes) == 19
+    assert "pooled" in cls.policy.protocols
 
 
 @EVERY
@@ -129,7 +129,7 @@ def test_real_counts_and_pixels(real_data, name):
     if not cls.available(real_data):
         pytest.skip(f"ANOMALY_DATA holds no anomaly_val/{cls.folders[0]}")
     data = cached(open_test(name, real_data), Machine.choose("cpu", progress=False))
-    assert len(data) == cls.sizes["test"]
+    assert len(data) == cls.card.sizes["test"]
     network = External(torch.nn.Conv2d(3, 19, 1), 19, size=(512, 1024), filter="nearest")
     for images, expected in zip((data, Resized(data, network)), PIXELS[name], strict=True):
         counts = torch.zeros(256, dtype=torch.long)

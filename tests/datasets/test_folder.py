@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmark.data import ANOMALY, IGNORE
+from benchmark.data import ANOMALY, IGNORE, LightTraining, Policy
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
 from benchmark.run.contract import check_dataset
@@ -44,8 +44,8 @@ def test_classes_of_its_own(tmp_path):
     make(tmp_path, OWN, ("testing",), 3)
     make(tmp_path, OWN, ("training",), 2)
     data = open_split(tmp_path)
-    assert (data.title, data.classes, data.class_labels) == ("Harbour roads", ("road", "crane"), True)
-    assert len(set(data.palette)) == 2
+    assert (data.card.title, data.classes, data.card.class_labels) == ("Harbour roads", ("road", "crane"), True)
+    assert len(set(data.card.palette)) == 2
     raw = torch.from_numpy(ids(0, 3)).long()
     assert torch.equal(data[0].labels.long(), torch.tensor([IGNORE, 1, 0, ANOMALY])[raw])
     assert data[0].id == "a/0"
@@ -56,9 +56,9 @@ def test_classes_of_its_own(tmp_path):
 
 def test_labels_without_classes_take_the_classes_of_the_training_set(tmp_path):
     data = open_split(make(tmp_path / "cargo", BINARY))
-    assert data.title == "cargo" and not data.class_labels
-    assert data.classes == DATASETS.get("camvid-ood").classes
-    assert data.palette == DATASETS.get("camvid-ood").palette
+    assert data.card.title == "cargo" and not data.card.class_labels
+    assert data.classes == DATASETS.get("camvid-ood").card.classes
+    assert data.card.palette == DATASETS.get("camvid-ood").card.palette
     assert data[0].labels.unique().tolist() == [0, ANOMALY]
 
 
@@ -114,3 +114,34 @@ def test_a_missing_toml_or_path_is_named(tmp_path):
         DATASETS.create("folder", split="test", root=tmp_path)
     with pytest.raises(BenchmarkError, match="camvid-ood"):
         open_split(make(tmp_path, BINARY.replace("camvid-ood", "camvid-odd")))
+
+
+def test_networks_and_trainings_of_a_folder(tmp_path):
+    light = "\n[light]\nepochs = 40\nscales = [90]\ncolour = 0.3\n"
+    make(tmp_path / "own", 'network = "pspnet-small"\nscales = [120]\n' + OWN + light, ("testing",), 3)
+    policy = open_split(tmp_path / "own").policy
+    assert (policy.network, policy.scales) == ("pspnet-small", (120,))
+    assert policy.light == LightTraining(epochs=40, scales=(90,), colour=0.3)
+    make(tmp_path / "plain", OWN, ("testing",), 3)
+    assert open_split(tmp_path / "plain").policy == Policy()
+    of = DATASETS.get("camvid-ood").policy
+    elsewhere = open_split(make(tmp_path / "cargo", BINARY)).policy
+    assert (elsewhere.network, elsewhere.scales, elsewhere.light) == (of.network, of.scales, of.light)
+    assert elsewhere.auto is None and elsewhere.paper_scales == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (OWN + "[light]\ncolour = 0.3\n", r"\[light\] holds epochs"),
+        (OWN + "[light]\nepochs = 0\n", r"\[light\] holds epochs"),
+        (OWN + "[light]\nepochs = 4\nlr = 0.1\n", r"\[light\] holds epochs"),
+        (BINARY + "[light]\nepochs = 4\n", "networks are those of camvid-ood"),
+        ('scales = ["big"]\n' + OWN, "scales must be short sides"),
+        ('license = "mine"\n' + OWN, "'license' means nothing; known are title, .*licence"),
+    ],
+)
+def test_a_wrong_policy_is_one_sentence(tmp_path, text, words):
+    make(tmp_path, text, ("testing",), 3)
+    with pytest.raises(BenchmarkError, match=words):
+        open_split(tmp_path)

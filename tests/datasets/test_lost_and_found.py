@@ -27,7 +27,7 @@ def test_hazards_are_anomalies_and_other_objects_void(tmp_path, home):
     lost_and_found(tmp_path / home, (*NAMES, *KNOWN), RAW)
     assert DATASETS.get("lost-and-found").available(tmp_path)
     data = open_test(tmp_path)
-    assert data.label == "lost-and-found" and data.sizes["test"] == 1203 and len(data) == 4
+    assert data.label == "lost-and-found" and data.card.sizes["test"] == 1203 and len(data) == 4
     assert [s.id for s in data][-3:-1] == [f"02_Hanns_Klemm_Str_44/{name}" for name in NAMES]
     assert torch.equal(data[0].labels, expected(no_hazard=IGNORE))
 
@@ -43,7 +43,7 @@ def test_train_ids_say_the_same(tmp_path):
 def test_without_known_objects_everything_on_the_road_is_an_anomaly(tmp_path):
     lost_and_found(tmp_path / "lost_and_found", (*NAMES, *KNOWN), RAW)
     data = open_test(tmp_path, ":variant=no-known")
-    assert data.label == "lost-and-found:variant=no-known" and data.sizes["test"] == 1043
+    assert data.label == "lost-and-found:variant=no-known" and data.card.sizes["test"] == 1043
     assert [p.id.rpartition("/")[2] for p in data.pairs] == list(NAMES)
     assert torch.equal(data[1].labels, expected(no_hazard=ANOMALY))
     assert data.fingerprint() != open_test(tmp_path).fingerprint()

@@ -18,7 +18,7 @@ from benchmark.data import ANOMALY, SPLITS, Sample
 from benchmark.errors import BenchmarkError
 
 HERE = Path(__file__).resolve().parents[2]
-CLASSES = len(MiniHazards.classes)
+CLASSES = len(MiniHazards.card.classes)
 
 
 @cache
@@ -57,7 +57,7 @@ def test_pixels_are_those_that_the_committed_records_were_measured_on() -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_samples_keep_the_contract(split: str) -> None:
     dataset = MiniHazards(split)
-    assert len(dataset) == MiniHazards.sizes[split]
+    assert len(dataset) == MiniHazards.card.sizes[split]
     for index in (0, len(dataset) - 1):
         one = dataset[index].checked(CLASSES)
         assert tuple(one.image.shape) == (3, 180, 320)

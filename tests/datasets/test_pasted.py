@@ -49,10 +49,12 @@ def test_train_and_val_are_the_base_and_its_networks_are_used(root):
         assert base.fingerprint() == pasted.fingerprint()
         assert torch.equal(base[0].image, pasted[0].image)
     assert open_split("test", root).fingerprint() != open_split("val", root).fingerprint()
-    assert pasted.trained_on == "camvid-ood"
-    for key in ("classes", "palette", "network", "scales", "recipes"):
-        assert getattr(pasted, key) == getattr(base, key)
-    assert "CamVid-OOD" in pasted.title and "pasted" in pasted.title
+    assert pasted.card.trained_on == "camvid-ood"
+    assert (pasted.classes, pasted.card.palette) == (base.classes, base.card.palette)
+    for key in ("network", "scales", "light", "recipes", "method_options"):
+        assert getattr(pasted.policy, key) == getattr(base.policy, key)
+    assert pasted.policy.protocols == ("per-image", "pooled") and pasted.policy.auto is None
+    assert "CamVid-OOD" in pasted.card.title and "pasted" in pasted.card.title
 
 
 def test_bases_that_cannot_serve_are_refused(root):

@@ -1,4 +1,5 @@
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.data import ANOMALY, IGNORE, Dataset, Layout, Sample
+from benchmark.data import ANOMALY, IGNORE, Dataset, DatasetCard, Layout, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.fetch.export import Exported, export
 from benchmark.registry import DATASETS
@@ -18,8 +19,7 @@ TOWNS = {"train": "t1", "val": "t4", "test": "t5"}
 class Toy(Dataset):
     """Random images with the 13 classes; a town has 20."""
 
-    name = "toy"
-    classes = STREETS.classes
+    card = replace(STREETS.card, title="Toy", layout=None)
 
     def __init__(self, split, count=20, seed=0, ignored=-1, dies_at=-1):
         super().__init__(split, Path())
@@ -100,7 +100,7 @@ def test_ignored_pixels_and_other_classes_cannot_be_exported(tmp_path):
         export(functools.partial(Toy, ignored=1), STREETS, tmp_path, splits=["val"], quiet=True)
 
     class Two(Toy):
-        classes = ("a", "b")
+        card = DatasetCard(classes=("a", "b"))
 
     with pytest.raises(BenchmarkError, match="2 classes and cannot be exported: the layout of StreetHazards has 13"):
         export(Two, STREETS, tmp_path, quiet=True)
@@ -117,7 +117,7 @@ def test_a_dataset_declares_how_others_are_written_like_it(tmp_path):
     """Labels may be any permutation of values, a folder may come after the id, and ignored pixels may have a value."""
     values = {**{c: 100 - c for c in range(13)}, ANOMALY: 7, IGNORE: 0}
     folders = {"test": "pictures/{id}/image.png"}, {"test": "truth/{id}.png"}
-    like = type("Like", (Toy,), {"title": "Like", "layout": Layout(*folders, values)})
+    like = type("Like", (Toy,), {"card": replace(Toy.card, title="Like", layout=Layout(*folders, values))})
     export(functools.partial(Toy, ignored=1), like, tmp_path, splits=["test"], limit=2, quiet=True)
     original = Toy("test", ignored=1)[1]
     written = np.asarray(Image.open(tmp_path / "truth/t5/1.png"))
@@ -125,8 +125,8 @@ def test_a_dataset_declares_how_others_are_written_like_it(tmp_path):
         np.asarray(Image.open(tmp_path / "pictures/t5/1/image.png")) == original.image.permute(1, 2, 0).numpy()
     ).all()
     assert all((written[original.labels.numpy() == label] == value).all() for label, value in values.items())
-    with pytest.raises(BenchmarkError, match="Toy does not say how its files are laid out; name another by --as"):
-        export(Toy, type("Plain", (Toy,), {"name": "", "title": "Toy"}), tmp_path)
+    with pytest.raises(BenchmarkError, match="toy does not say how its files are laid out; name another by --as"):
+        export(Toy, Toy, tmp_path)
 
 
 def test_the_command_takes_the_layout_that_the_dataset_names(bench):

@@ -17,18 +17,26 @@ from benchmark.fetch import download as downloading
 from tests.datasets.files import noise
 
 PLUGIN = """
+from dataclasses import replace
 from benchmark.data import ANOMALY, Download
 from benchmark.registry import DATASETS
 
 Base = DATASETS.get("road-anomaly")
 
 class Pond(Base):
-    title, license, citation, folders, sizes = "Pond", "CC0", "nobody", ("Pond",), {{"test": 2}}
-    downloads = (
-        Download("anomaly_val/Pond/images", "{address}/images.zip", ((r"pond/(.+)", r"\\1"),), checksum="{first}"),
-        Download("anomaly_val/Pond/labels_masks", "{address}/masks.tar", size={size}),
+    folders = ("Pond",)
+    card = replace(
+        Base.card,
+        title="Pond",
+        licence="CC0",
+        citation="nobody",
+        sizes={{"test": 2}},
+        downloads=(
+            Download("anomaly_val/Pond/images", "{address}/images.zip", ((r"pond/(.+)", r"\\1"),), checksum="{first}"),
+            Download("anomaly_val/Pond/labels_masks", "{address}/masks.tar", size={size}),
+        ),
+        obtain="{obtain}",
     )
-    obtain = "{obtain}"
 """
 
 
@@ -206,11 +214,14 @@ def test_another_number_of_images_than_published_is_said(shore):
 def test_steps_behind_a_login_are_printed(shore):
     shore.plugin.write_text(
         "from benchmark.registry import DATASETS\n"
-        "from benchmark.data import Download\n"
+        "from dataclasses import replace\nfrom benchmark.data import Download\n"
         "class Pond(DATASETS.get('road-anomaly')):\n"
         "    folders = ('Pond',)\n"
-        "    downloads = (Download('anomaly_val/Pond', file='pond.zip'),)\n"
-        "    obtain = 'Register at example.org, then fetch pond --archive pond.zip'\n"
+        "    card = replace(\n"
+        "        DATASETS.get('road-anomaly').card,\n"
+        "        downloads=(Download('anomaly_val/Pond', file='pond.zip'),),\n"
+        "        obtain='Register at example.org, then fetch pond --archive pond.zip',\n"
+        "    )\n"
     )
     assert shore("pond") == 2
     assert "still missing: pond.zip" in shore.out and "Register at example.org" in shore.out

@@ -6,7 +6,7 @@ import torch
 from oracles import score_map
 from PIL import Image
 
-from benchmark.data import Dataset, Sample
+from benchmark.data import Dataset, DatasetCard, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.maps.score import score_directory
 from benchmark.metrics import bootstrap_interval, evaluate_scores
@@ -17,8 +17,7 @@ RNG_SEED = 5
 class Four(Dataset):
     """Four images in two folders."""
 
-    name = "four"
-    classes = ("road", "sky")
+    card = DatasetCard(title="Four", classes=("road", "sky"))
 
     def __init__(self):
         super().__init__("test", "nowhere")

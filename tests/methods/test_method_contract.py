@@ -15,7 +15,7 @@ EVERY = pytest.mark.parametrize("name", METHODS.names())
 @EVERY
 def test_metadata_is_complete(name):
     cls = METHODS.get(name)
-    assert cls.name == name and cls.title and cls.paper and cls.__doc__
+    assert METHODS.name_of(cls) == name and cls.title and cls.paper and cls.__doc__
     assert isinstance(cls.version, int) and cls.version >= 1
     assert all(isinstance(r, Recipe) and r.task == task for task, r in cls.recipes.items())
     method = METHODS.create(name)
@@ -39,8 +39,7 @@ def test_any_scales_and_sizes(name, scales, data, tmp_path):
     with torch.no_grad():
         scores = entry.method.score(batch, entry.networks)
         assert scores.shape == batch.labels.shape and scores.dtype == torch.float32 and scores.isfinite().all()
-        fresh = METHODS.create(trial_call(name))
-        fresh.recipes = entry.method.recipes
+        fresh = entry.method.made(entry.method.spec)
         fresh.build(entry.networks)
         fresh.load_state_dict(entry.method.state_dict())
         assert torch.allclose(fresh.eval().score(batch, entry.networks), scores, rtol=1e-5, atol=1e-6)

@@ -67,7 +67,8 @@ def test_it_asks_for_the_shared_network_with_a_cosine_head():
 
 
 def test_overrides_of_dataset_and_command_line_reach_the_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(Toy, "recipes", {"pans": {"crop": (32, 40)}, "segmentation": {"lr": 9.0}})
+    overrides = {"pans": {"crop": (32, 40)}, "segmentation": {"lr": 9.0}}
+    monkeypatch.setattr(Toy, "policy", dataclasses.replace(Toy.policy, recipes=overrides))
     workshop = toy_workshop(tmp_path, ())
     options = Options(recipe={"pans": {"epochs": 3}}, repetition=2)
     workshop.setup = dataclasses.replace(workshop.setup, options=options)

@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torchvision.models import vgg19
 
-from benchmark.data import Batch, Dataset, Sample
+from benchmark.data import Batch, Dataset, DatasetCard, Sample
 from benchmark.machine import Machine
 from benchmark.training import FitData, learning_rate_factor, seeded, train
 
@@ -23,8 +23,7 @@ RECIPE = SynthCP.recipes["synthesis"].changed({"epochs": 2, "steps_per_epoch": 3
 class Flags(Dataset):
     """Two halves of fixed colours, one brighter than the other, with an ignored corner."""
 
-    name = "flags"
-    classes = ("left", "right")
+    card = DatasetCard(title="Flags", classes=("left", "right"))
 
     def __init__(self, images=4):
         self.split, self.root, self.images = "train", None, images

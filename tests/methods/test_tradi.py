@@ -67,9 +67,9 @@ def tracked_training(folder, stop=None, lr_floor=0.0, displacement="actual"):
     """Six steps on toy images with a resume state after each; `stop` is the step in which it is killed."""
     recipe = Recipe(epochs=2, steps_per_epoch=3, batch_size=2, lr=0.05, seed=7)
     with seeded(recipe):
-        network = build_network("pspnet-small", len(Toy.classes))
+        network = build_network("pspnet-small", len(Toy.card.classes))
     tracker = WeightTracker(network, displacement)
-    task = TrackedSegmentation(network, Toy.classes, tracker, lr_floor)
+    task = TrackedSegmentation(network, Toy.card.classes, tracker, lr_floor)
     update = tracker.update
     rates = []
 
@@ -104,7 +104,7 @@ def test_a_killed_training_goes_on_to_the_same_statistics(tmp_path, displacement
 def test_tracking_changes_nothing_in_the_training_and_the_mean_is_its_end(tmp_path):
     recipe = Recipe(epochs=2, steps_per_epoch=3, batch_size=2, lr=0.05, seed=7)
     with seeded(recipe):
-        plain = Segmentation(build_network("pspnet-small", len(Toy.classes)), Toy.classes)
+        plain = Segmentation(build_network("pspnet-small", len(Toy.card.classes)), Toy.card.classes)
     train(plain, recipe, Toy("train", tmp_path), None, CPU, tmp_path / "plain.state", "toy")
     task, _ = tracked_training(tmp_path)
     assert all(torch.equal(p, q) for p, q in zip(plain.network.parameters(), task.network.parameters()))

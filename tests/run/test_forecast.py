@@ -23,7 +23,7 @@ def workshop(tmp_path, monkeypatch):
 @pytest.fixture
 def forward():
     """Seconds of a forward of one toy image."""
-    return forward_flops(build_network(Toy.network, len(Toy.classes)), (48, 64)) / SPEED
+    return forward_flops(build_network(Toy.policy.network, len(Toy.card.classes)), (48, 64)) / SPEED
 
 
 def rows(workshop, *calls, evaluates=True):

@@ -33,12 +33,11 @@ def test_with_training_images_methods_are_fitted(roads):
 
 def test_installing_the_training_images_makes_no_record_stale(roads):
     avenue = """
+        from dataclasses import replace
         from benchmark.run.contract import Toy
 
         class Avenue(Toy):
-            title = "Avenue"
-            trained_on = "town"
-            class_labels = False
+            card = replace(Toy.card, title="Avenue", trained_on="town", class_labels=False)
     """
     roads.plugin("avenue", avenue)
     torch.save(module(4).state_dict(), roads.weights)

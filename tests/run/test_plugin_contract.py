@@ -35,7 +35,7 @@ def test_the_toy_images_hold_what_a_contract_needs():
 
 def test_the_least_method_keeps_its_contract(registries, tmp_path):
     found = findings(tmp_path, METHOD)
-    assert len(found) == 8 and not any(found.values())
+    assert len(found) == 9 and not any(found.values())
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,12 @@ def test_what_fit_does_not_put_into_buffers_is_lost_and_noticed(registries, tmp_
     assert not any(findings(tmp_path, kept + fit.replace("= 1.0", "+= 1.0"), "kept").values())
 
 
+def test_a_light_recipe_without_a_recipe_is_a_finding(registries, tmp_path):
+    light = METHOD.replace('title = "Plain"', 'light = {"distilation": None}')
+    found = findings(tmp_path, light)
+    assert found["declares light versions of its own recipes only"] == "it trains no distilation"
+
+
 def test_a_fit_that_raises_is_a_finding(registries, tmp_path):
     fit = "\n    def fit(self, data, networks):\n        raise ZeroDivisionError('no images')\n"
     assert findings(tmp_path, METHOD + fit)["needs, builds and fits"] == "ZeroDivisionError: no images"
@@ -93,7 +99,7 @@ def test_a_dataset_and_what_is_wrong_with_it(registries, tmp_path):
         "fingerprints tell the splits apart",
         "metadata is complete",
     }
-    assert wrong["metadata is complete"] == "license, citation missing"
+    assert wrong["metadata is complete"] == "licence, citation missing"
 
 
 def test_the_small_network_keeps_its_contract():

@@ -12,9 +12,10 @@ import dataclasses
 from benchmark.run.contract import Toy
 
 class Towns(Toy):
-    title = "Two towns"
-    license = citation = "none"
-    recipes = {"segmentation": {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}}
+    card = dataclasses.replace(Toy.card, title="Two towns", licence="none", citation="none")
+    policy = dataclasses.replace(
+        Toy.policy, recipes={"segmentation": {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}}
+    )
 
     def __getitem__(self, index):
         sample = super().__getitem__(index)
@@ -72,7 +73,8 @@ class Late(Method):
 def towns(bench):
     """The command line on four images of two towns: t0/0, t1/1, t1/2 and t1/3."""
     bench.plugin("towns", TOWNS)
-    unlabelled = TOWNS.replace("class Towns(Toy):", "class Unlabelled(Toy):\n    class_labels = False")
+    unlabelled = TOWNS.replace("class Towns(Toy):", "class Unlabelled(Toy):")
+    unlabelled = unlabelled.replace('title="Two towns"', 'title="Two towns", class_labels=False')
     bench.plugin("unlabelled", unlabelled)
     bench.plugin("oracle", ORACLE)
     return lambda *rest: bench("run", "--dataset", "towns", *rest)
@@ -126,7 +128,7 @@ def test_open_set_segmentation_with_thresholds_of_the_other_town(bench, towns):
         true = np.concatenate([labels[name].ravel() for name in ids]).astype(int)
         given = np.concatenate([predictions[name].ravel() for name in ids]).astype(int)
         given = np.where((true == 254) & rejected, 254, given)
-        known = [c for c in range(len(Toy.classes)) if (true == c).any() or (given == c).any()]
+        known = [c for c in range(len(Toy.card.classes)) if (true == c).any() or (given == c).any()]
         return jaccard_score(true, given, labels=known, average="macro", zero_division=0)
 
     assert extra["open_miou_t0"] == pytest.approx(miou("t0", False))

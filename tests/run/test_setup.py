@@ -6,7 +6,7 @@ import pytest
 from harness import TOWN
 
 from benchmark.errors import BenchmarkError
-from benchmark.recipe import Recipe
+from benchmark.recipe import LightRecipe, Recipe
 from benchmark.registry import DATASETS, load_plugin
 from benchmark.run.options import Options, choose_dataset, parse_recipe, ranked_datasets
 from benchmark.run.setup import make_setup
@@ -24,7 +24,8 @@ def town(registries, tmp_path, monkeypatch):
 def rank(tmp_path, name, auto, found):
     path = tmp_path / f"{name}.py"
     path.write_text(
-        f"{TOWN}\n    auto = {auto}\n\n    @classmethod\n    def available(cls, root):\n        return {found}\n"
+        f"{TOWN}\n    policy = replace(policy, auto={auto})\n\n"
+        f"    @classmethod\n    def available(cls, root):\n        return {found}\n"
     )
     load_plugin(path)
 
@@ -62,11 +63,11 @@ def test_the_data_root_is_the_option_or_the_environment_or_data(monkeypatch):
 
 def test_the_command_line_overrules_the_dataset_overrules_the_authors(town):
     authors = Recipe("distillation", epochs=150, steps_per_epoch=320, batch_size=16, lr=1e-4)
-    plain = make_setup(Options(dataset="town", device="cpu")).recipe(authors)
+    plain = make_setup(Options(dataset="town", device="cpu")).recipe(authors, LightRecipe())
     assert (plain.epochs, plain.batch_size, plain.lr) == (1, 2, 1e-4)
     overrides = parse_recipe(["distillation.batch_size=4", "segmentation.lr=0.5"])
     setup = make_setup(Options(dataset="town", device="cpu", recipe=overrides))
-    assert setup.recipe(authors) == authors.changed({"epochs": 1, "steps_per_epoch": 1, "batch_size": 4})
+    assert setup.recipe(authors, LightRecipe()) == authors.changed({"epochs": 1, "steps_per_epoch": 1, "batch_size": 4})
     assert (setup.base.recipe.lr, setup.base.recipe.batch_size) == (0.5, 2)
     assert setup.base.key != make_setup(Options(dataset="town", device="cpu")).base.key
 
@@ -74,7 +75,10 @@ def test_the_command_line_overrules_the_dataset_overrules_the_authors(town):
 def test_a_repetition_trains_everything_with_other_seeds(town):
     first, second = (make_setup(Options(dataset="town", device="cpu", repetition=r)) for r in (0, 1))
     authors = Recipe("distillation", seed=666)
-    seeds = [{s.base.member(m).recipe.seed + m for m in range(50)} | {s.recipe(authors).seed} for s in (first, second)]
+    seeds = [
+        {s.base.member(m).recipe.seed + m for m in range(50)} | {s.recipe(authors, LightRecipe()).seed}
+        for s in (first, second)
+    ]
     assert not seeds[0] & seeds[1], "no network of one repetition is one of another"
     assert first.base.key != second.base.key
 

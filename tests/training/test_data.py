@@ -93,7 +93,7 @@ def fit_data(folder, **recipes):
 
 def build(recipe):
     with seeded(recipe):
-        return Segmentation(Tiny(), Blobs.classes)
+        return Segmentation(Tiny(), Blobs.card.classes)
 
 
 def test_a_fit_trains_goes_on_and_clears_up(tmp_path, recipe):

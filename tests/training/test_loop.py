@@ -38,7 +38,7 @@ class Mortal(Segmentation):
 
 def fresh(recipe, kind=Mortal, **keywords):
     with seeded(recipe):
-        return kind(Tiny(), Blobs.classes, **keywords)
+        return kind(Tiny(), Blobs.card.classes, **keywords)
 
 
 def run(task, recipe, machine, folder, images=12):

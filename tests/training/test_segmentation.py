@@ -15,7 +15,7 @@ CPU = Machine(torch.device("cpu"), progress=False)
 
 def task_for(recipe, network=None):
     torch.manual_seed(0)
-    task = Segmentation(network or Tiny(), Blobs.classes)
+    task = Segmentation(network or Tiny(), Blobs.card.classes)
     task.machine, task.recipe = CPU, recipe
     return task
 
@@ -39,7 +39,7 @@ def test_validation_is_sklearns_over_the_classes_that_occur(recipe, scales):
     each = jaccard_score(truth, guess, labels=occurring, average=None)
     assert values["mIoU"] == pytest.approx(each.mean())
     assert values["accuracy"] == pytest.approx(accuracy_score(truth, guess))
-    assert [values[f"IoU {Blobs.classes[c]}"] for c in occurring] == pytest.approx(each.tolist())
+    assert [values[f"IoU {Blobs.card.classes[c]}"] for c in occurring] == pytest.approx(each.tolist())
 
 
 def test_a_recipe_with_one_scale_is_validated_at_it(recipe):

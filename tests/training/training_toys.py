@@ -5,7 +5,7 @@ import time
 import torch
 from torch import nn
 
-from benchmark.data import Dataset, Sample
+from benchmark.data import Dataset, DatasetCard, Sample
 from benchmark.machine import Machine
 from benchmark.network import Network
 from benchmark.recipe import Recipe
@@ -15,8 +15,7 @@ from benchmark.training import Report, Segmentation, seeded, train
 class Blobs(Dataset):
     """Squares of class 1 (bright) on class 0 (dark) with noise; a pixel of class 2 is a rare blue one."""
 
-    name = "blobs"
-    classes = ("ground", "square", "blue")
+    card = DatasetCard(title="Blobs", classes=("ground", "square", "blue"))
 
     def __init__(self, split="train", images=12, size=(30, 42), sizes=None):
         self.split, self.root = split, None
@@ -66,7 +65,7 @@ class Slow(Segmentation):
     """Pauses after every step, to leave time for a kill."""
 
     def __init__(self, pause):
-        super().__init__(Tiny(), Blobs.classes)
+        super().__init__(Tiny(), Blobs.card.classes)
         self.pause = pause
 
     def after_step(self, step, lr):

@@ -1,0 +1,98 @@
+"""What a recipe of every task becomes on every dataset, pinned: a changed digest makes weights and records stale."""
+
+import pytest
+
+from benchmark.data import Policy
+from benchmark.recipe import FAST, LIGHT_SEGMENTATION, LightRecipe, LightTraining, Recipe, digest
+from benchmark.registry import DATASETS, METHODS, load_plugin
+from benchmark.run.options import Options
+from benchmark.run.setup import make_setup
+from benchmark.run.workshop import Workshop
+
+AUTHORS = {"distillation": "adf8fa381f", "pans": "1cf5ae6339", "segmentation": "d830a3610b", "synthesis": "bb44733535"}
+PAPER_SCALES = AUTHORS | {"segmentation": "d9beae90ae"}
+PINNED = {
+    "bdd-anomaly": PAPER_SCALES,
+    "camvid-ood": {
+        "distillation": "c7d61d8261",
+        "pans": "c60bc663c3",
+        "segmentation": "1776afc9b8",
+        "synthesis": "5cb4d43e95",
+    },
+    "cityscapes": AUTHORS | {"segmentation": "74c8d66b5c"},
+    "minihazards": {
+        "distillation": "5ea8ed0640",
+        "pans": "d0f3c28089",
+        "segmentation": "384225092c",
+        "synthesis": "7df30526f0",
+    },
+    "streethazards": PAPER_SCALES,
+}
+
+
+def test_every_dataset_is_pinned():
+    others = set(DATASETS.names()) - set(PINNED)
+    assert all(DATASETS.get(name).card.trained_on for name in others - {"folder", "pasted"})
+
+
+@pytest.mark.parametrize("name", DATASETS.names())
+def test_resolved_recipes(name):
+    policy = DATASETS.get(name).policy
+    found = {"segmentation": digest(policy.recipe(Recipe(), LIGHT_SEGMENTATION))}
+    for method in map(METHODS.get, METHODS.names()):
+        for task, recipe in method.recipes.items():
+            key = digest(policy.recipe(recipe, method.light[task]))
+            assert found.setdefault(task, key) == key, "one task, one recipe"
+    assert found == PINNED.get(name, AUTHORS)
+
+
+NEW = Recipe(task="new", epochs=300, steps_per_epoch=1000, batch_size=32, optimiser="adam", lr=3e-4, crop=(512, 512))
+"""Of a method that no dataset has heard of."""
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "scales", "colour"), [("minihazards", 8, (), 0.0), ("camvid-ood", 60, (180,), 0.3)]
+)
+def test_a_new_recipe_is_light_without_a_word_in_a_dataset(name, epochs, scales, colour):
+    policy = DATASETS.get(name).policy
+    images = {"steps_per_epoch": 0, "batch_size": 4, "crop": (), "scales": scales, "colour": colour}
+    assert policy.recipe(NEW, LightRecipe()) == NEW.changed({"epochs": epochs, **images})
+    declared = LightRecipe(epochs=0.25, at_least=10, changes={**FAST, "lr": 0.01, "batch_size": 8})
+    expected = images | FAST | {"epochs": max(10, epochs // 4), "lr": 0.01, "batch_size": 8}
+    assert policy.recipe(NEW, declared) == NEW.changed(expected)
+    assert DATASETS.get("streethazards").policy.recipe(NEW, declared) == NEW, "full trainings are the authors'"
+
+
+def test_crops_of_a_dataset_are_for_segmentation_networks_and_overrides_come_last():
+    training = LightTraining(epochs=10, segmentation={"crop": (64, 64), "label_size": "full"})
+    policy = Policy(light=training, recipes={"new": {"epochs": 3}, "other": {"epochs": 4}})
+    assert (policy.recipe(NEW, LightRecipe()).crop, policy.recipe(NEW, LightRecipe()).epochs) == ((), 3)
+    network = policy.recipe(NEW, LIGHT_SEGMENTATION)
+    assert (network.crop, network.label_size, network.optimiser, network.epochs) == ((64, 64), "full", "adamw", 3)
+
+
+NOVEL = """
+from benchmark.method import Method
+from benchmark.recipe import LightRecipe, Recipe
+
+class Novel(Method):
+    recipes = {"novel": Recipe(task="novel", epochs=300, lr=3e-4)}
+    light = {"novel": LightRecipe(epochs=2, changes={"lr": 0.01})}
+
+    def fit(self, data, networks): ...
+
+    def score(self, batch, networks):
+        raise NotImplementedError
+"""
+
+
+def test_a_trained_method_in_a_file_is_trained_lightly(registries, tmp_path):
+    (tmp_path / "novel.py").write_text(NOVEL)
+    load_plugin(tmp_path / "novel.py")
+    setup = make_setup(Options(dataset="minihazards", out=tmp_path, device="cpu", repetition=1))
+    (recipe,) = Workshop(setup).entry(METHODS.create("novel")).method.spec.recipes.values()
+    assert recipe == Recipe("novel", epochs=16, lr=0.01, steps_per_epoch=0, batch_size=4, seed=304 + 1000)
+
+
+def test_datasets_know_no_task_of_a_method():
+    assert {task for name in DATASETS.names() for task in DATASETS.get(name).policy.recipes} == {"segmentation"}
