@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.walk import walk
 from benchmark.maps.files import SUFFIXES, read_scores
 from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, View, protocol
 from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
@@ -115,9 +116,8 @@ def _find(directory: Path) -> dict[str, list[Path]]:
     if not directory.is_dir():
         raise BenchmarkError(f"{directory} is no folder; name the one that holds the score maps.")
     found: dict[str, list[Path]] = {}
-    for path in sorted(directory.rglob("*")):
-        if path.suffix in SUFFIXES:
-            found.setdefault(path.relative_to(directory).with_suffix("").as_posix(), []).append(path)
+    for relative, path in walk(directory, SUFFIXES).items():
+        found.setdefault(relative.removesuffix(path.suffix), []).append(path)
     return found
 
 

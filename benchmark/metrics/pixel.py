@@ -69,7 +69,8 @@ class PixelEvaluator(Evaluator[Measurements]):
         self._pooled: Any = (PooledKeys if exact_pooled else PooledHistogram)(len(self._row_of_kind))
 
     def _add(self, view: View, where: str) -> None:
-        scores, labels, prediction = as_maps(replace(view, prediction=view.prediction if self._split else None), where)
+        used = replace(view, prediction=view.prediction if self._split else None)
+        scores, labels, prediction = as_maps(used, where, len(self.classes))
         if isinstance(scores, np.ndarray):
             image: Any = SortedImage(scores, labels, self._strata, where)
         else:
