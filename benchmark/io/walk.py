@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmark.errors import BenchmarkError
 
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode's categories of control characters, halves of characters (bytes that are no UTF-8), line and paragraph ends."""
+"""Categories of control characters, halves of characters (bytes that are no UTF-8), ends of lines and paragraphs."""
 
 
 def walk(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:

@@ -20,6 +20,8 @@ SUFFIXES = (".npy", ".npz", ".png", ".tif", ".tiff", ".hdf5")
 """What :func:`read_scores` reads."""
 MOST_PIXELS = 1 << 28
 """Of a score map: more is a damaged header, or not meant to be read into memory."""
+_NUMBERS = ((BITS, (16,)), (SAMPLE_FORMAT, (1,)))
+"""Tags of a TIFF that say what its numbers are, with what PNG amounts to."""
 FORMATS = {"npy": ".npy", "tif": ".tif", "png": ".png", "hdf5": ".hdf5"}
 """What :func:`write_scores` writes: name -> suffix."""
 
@@ -47,8 +49,8 @@ def read_scores(path: Path) -> np.ndarray:
 def write_scores(path: Path, scores: np.ndarray) -> None:
     """Write a score map in the format that the suffix names, whole or not at all.
 
-    ``.npy`` and ``.tif`` keep float32 as it is, ``.npy`` also float64. ``.png`` holds 16-bit codes (:func:`half_codes`): another scale, the
-    same order. ``.hdf5`` holds float16 under the name "value", as SegmentMeIfYouCan's toolkit does.
+    ``.npy`` and ``.tif`` keep float32 as it is, ``.npy`` also float64. ``.png`` holds 16-bit codes
+    (:func:`half_codes`): another scale, the same order. ``.hdf5`` holds float16 under the name "value", as SegmentMeIfYouCan's toolkit does.
 
     Args:
         path: with a suffix of :data:`FORMATS`.
@@ -144,7 +146,7 @@ def _read_image(path: Path) -> np.ndarray:
             raise BenchmarkError(
                 f"{path} is of mode {image.mode}; write one channel of 16 bits or float32, as fewer bits make ties."
             )
-        bits, kind = (tiff_tag(image, tag, default)[0] for tag, default in ((BITS, (16,)), (SAMPLE_FORMAT, (1,))))
+        bits, kind = (tiff_tag(image, tag, default)[0] for tag, default in _NUMBERS)
         if bits > 32 or (bits == 32 and kind == 1):  # Pillow makes float32 of float64, and negative of large unsigned
             raise BenchmarkError(f"{path} holds numbers of {bits} bits that TIFF readers cut; write float32 or an npy.")
         return np.asarray(image)

@@ -117,7 +117,7 @@ def check_prediction(prediction: Any, classes: int, where: str) -> None:
         right &= prediction == prediction.round()
     if not bool(right.all()):
         wrong = prediction[~right].reshape(-1)[0].item()
-        raise BenchmarkError(f"{where}: a predicted class, {wrong}, lies outside 0..{last}.")
+        raise BenchmarkError(f"{where}: a predicted class lies outside 0..{last} ({wrong}).")
 
 
 def check_range(scores: np.ndarray, where: str) -> np.ndarray:
@@ -165,7 +165,7 @@ def _check_ties(scores: np.ndarray, single: np.ndarray, labels: np.ndarray, wher
     if moved > TOLERANCE:
         raise BenchmarkError(
             f"{where}: the {scores.dtype} scores lie closer together than float32, in which scores are compared, tells "
-            f"apart: a metric would move by {100 * moved:.2g} points; subtract a constant, take logarithms or give ranks."
+            f"apart: a metric moves by {100 * moved:.2g} points; subtract a constant, take logarithms or give ranks."
         )
 
 
