@@ -114,8 +114,8 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(home).free
     if free < needed + SPARE:
         raise BenchmarkError(
-            f"{folder} has {bytes_in_words(free)} free, {purpose} needs {bytes_in_words(needed + SPARE)}; free space or "
-            f"name another folder with --data."
+            f"{folder} has {bytes_in_words(free)} free, {purpose} needs {bytes_in_words(needed + SPARE)}; free space "
+            f"or name another folder with --data."
         )
 
 

@@ -50,7 +50,8 @@ def write_scores(path: Path, scores: np.ndarray) -> None:
     """Write a score map in the format that the suffix names, whole or not at all.
 
     ``.npy`` and ``.tif`` keep float32 as it is, ``.npy`` also float64. ``.png`` holds 16-bit codes
-    (:func:`half_codes`): another scale, the same order. ``.hdf5`` holds float16 under the name "value", as SegmentMeIfYouCan's toolkit does.
+    (:func:`half_codes`): another scale, the same order. ``.hdf5`` holds float16 under the name "value", as
+    SegmentMeIfYouCan's toolkit does.
 
     Args:
         path: with a suffix of :data:`FORMATS`.

@@ -6,6 +6,7 @@ For a submission to SegmentMeIfYouCan write ``--format hdf5`` maps of its images
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -107,8 +108,8 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     """Score images with methods as ``run`` does, and write the maps.
 
     Batches, test scales and arithmetic are those of ``run``, so that a labelled dataset gets the scores that its
-    records were measured on. A map that is there and was made of the same pixels is kept. An image that cannot be read is noted, a method that fails
-    is dropped with a sentence; the others go on.
+    records were measured on. A map that is there and was made of the same pixels is kept. An image that cannot be read
+    is noted, a method that fails is dropped with a sentence; the others go on.
 
     Args:
         workshop: with everything loaded.
