@@ -104,8 +104,9 @@ def decode(path: Path, read: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     try:
         require_file(path)
         with Image.open(path, formats=_FORMATS) as image:
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG with a preview behind it
-                raise BenchmarkError(f"{path} holds {image.n_frames} images; save the one that is meant alone.")
+            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG with a preview
+            if frames > 1:
+                raise BenchmarkError(f"{path} holds {frames} images; save the one that is meant alone.")
             if (turned := tiff_tag(image, ORIENTATION, 1)) != 1:
                 raise BenchmarkError(f"{path} is stored turned (orientation {turned}); save it upright.")
             return read(image)
@@ -122,7 +123,7 @@ def decode(path: Path, read: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
 
 def tiff_tag(image: Image.Image, number: int, default: Any) -> Any:
     """A tag of an opened TIFF; the default where it has none or is no TIFF."""
-    return image.tag_v2.get(number, default) if image.format == "TIFF" else default
+    return getattr(image, "tag_v2", {}).get(number, default) if image.format == "TIFF" else default
 
 
 def find_images(folder: Path, end: str = "") -> dict[str, Path]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset, DatasetCard, LightTraining, Policy
-from benchmark.errors import BenchmarkError
-from benchmark.images import find_images, printable
+from benchmark.errors import BenchmarkError, printable
+from benchmark.images import find_images
 from benchmark.registry import DATASETS
 
 from ._files import FileDataset, pair_up

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Collection
 from pathlib import Path
 
-from benchmark.errors import BenchmarkError
-
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
-"""Categories of control characters, halves of characters (bytes that are no UTF-8), ends of lines and paragraphs."""
+from benchmark.errors import BenchmarkError, printable
 
 
 def walk(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
@@ -56,11 +52,6 @@ def require_file(path: Path) -> None:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise BenchmarkError(f"{printable(path)} {_WRONG['other']}; name or put a file there.")
-
-
-def printable(path: Path | str) -> str:
-    """A path for a message: on one line and in UTF-8, what is neither being written as an escape."""
-    return "".join(c if unicodedata.category(c) not in _UNPRINTABLE else ascii(c)[1:-1] for c in str(path))
 
 
 _WRONG = {

@@ -84,10 +84,12 @@ class Maps:
 
     def write(self, entry: Entry, image_id: str, digest: str, scores: np.ndarray) -> None:
         """Write a map. What the list said of an older one is withdrawn before, so that no kill can make it wrong."""
-        if image_id in self.sources[entry.label]:
+        known = self.sources[entry.label].get(image_id, "")
+        if known not in ("", digest):
             self._note(entry, image_id, "")
         write_scores(self.path(entry, image_id), scores)
-        self._note(entry, image_id, digest)
+        if known != digest:
+            self._note(entry, image_id, digest)
 
     def _note(self, entry: Entry, image_id: str, digest: str) -> None:
         self.sources[entry.label][image_id] = digest
