@@ -218,7 +218,9 @@ class Folder(FileDataset):
             raise self._wrong("[light] holds epochs = 1 or more and, where wanted, scales and colour")
         if isinstance(colour, bool) or not isinstance(colour, int | float) or not 0 <= colour <= 1:
             raise self._wrong("colour is the strength of the jitter, 0 to 1")
-        return replace(policy, light=LightTraining(epochs, self._sides(light, "scales"), float(colour)))
+        return replace(
+            policy, light=LightTraining(epochs=epochs, scales=self._sides(light, "scales"), colour=float(colour))
+        )
 
     def _sides(self, content: Mapping[str, Any], key: str, default: Sequence[int] = ()) -> tuple[int, ...]:
         sides = self._get(content, key, list, list(default))

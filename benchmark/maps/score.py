@@ -12,7 +12,7 @@ from tqdm import tqdm
 from benchmark.errors import BenchmarkError
 from benchmark.io.walk import walk
 from benchmark.maps.files import SUFFIXES, read_scores
-from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, View, protocol
+from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, View, hints_of, protocol
 from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class ScoreReport:
         metrics: protocol name -> what a record would store.
         rows: one per image and set of negatives.
         curves: pooled precision-recall and ROC curve, None where no pooled protocol was asked for.
+        pixels: numbers of anomalous, normal and ignored ones.
     """
 
     name: str
@@ -40,6 +41,12 @@ class ScoreReport:
     metrics: Measurements
     rows: DataFrame
     curves: Curves | None
+    pixels: Mapping[str, int]
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What looks like a common mistake, a sentence each."""
+        return hints_of(self.metrics, self.pixels)
 
     def __str__(self) -> str:
         """A table for the terminal: percent, 95 % intervals in brackets."""
@@ -62,7 +69,8 @@ class ScoreReport:
         )
         missing = {p.label: m for p in self.protocols if (m := self.metrics[p.name].missing)}
         why = [f"{label}: {metric} has no value ({m[metric]})." for label, m in missing.items() for metric in m]
-        return "\n".join([f"{self.name} on {self.dataset}\n\n{table}", *why])
+        advice = [f"Hint: {hint}" for hint in self.hints]
+        return "\n".join([f"{self.name} on {self.dataset}\n\n{table}", *why, *advice])
 
 
 def score_directory(
@@ -101,7 +109,8 @@ def score_directory(
             second.update(view)
     measured = first.measurement() | second.measurement()
     metrics = {p.name: measured[p.name] for p in chosen}
-    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, first.rows(), first.curves())
+    rows, curves, pixels = first.rows(), first.curves(), first.pixels.pixels()
+    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, rows, curves, pixels)
 
 
 def _views(dataset: Dataset, found: Mapping[str, list[Path]], directory: Path) -> Iterator[View]:

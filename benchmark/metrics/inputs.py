@@ -11,11 +11,10 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import View
 from benchmark.metrics.keys import keys_of
 from benchmark.metrics.ranking import Ranking, rank
-from benchmark.metrics.strata import ANOMALY
+from benchmark.metrics.strata import ANOMALY, IGNORE
 
 TOLERANCE = 1e-5
 """How far the metrics of an image may move when its scores become float32."""
-_IGNORE = 255
 _EXACT = 1 << 24
 """Float32 holds every integer up to here."""
 
@@ -153,7 +152,7 @@ def _check_ties(scores: np.ndarray, single: np.ndarray, labels: np.ndarray, wher
     exact_integers = scores.dtype.kind != "f" and bool((np.abs(single) <= _EXACT).all())
     if exact_integers or (scores.dtype.kind == "f" and bool((single == scores).all())):
         return
-    counted = labels != _IGNORE
+    counted = labels != IGNORE
     anomalous = labels[counted] == ANOMALY
     if np.isnan(single).any() or not 0 < int(anomalous.sum()) < anomalous.size:
         return  # a NaN is refused with its place by whoever sorts
