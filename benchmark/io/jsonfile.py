@@ -58,7 +58,7 @@ def loads(text: str) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    level, depth = [value], 0
+    level, depth = [value], 1
     while level := [part for each in level for part in _parts(each)]:
         depth += 1
         if depth > DEEPEST:
