@@ -135,7 +135,7 @@ def find_images(folder: Path, end: str = "") -> dict[str, Path]:
     Raises:
         BenchmarkError: no such folder, two files of one name, or as ``walk``.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BenchmarkError(f"{folder} is missing; unpack the archive there or name its place with --data.")
     found: dict[str, Path] = {}
     for relative, path in walk(folder, SUFFIXES).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,7 @@ def _views(dataset: Dataset, found: Mapping[str, list[Path]], directory: Path) -
 
 def _find(directory: Path) -> dict[str, list[Path]]:
     """Score maps by image id."""
-    if not directory.is_dir():
+    if not os.path.isdir(directory):  # other than Path.is_dir, also of a name that no folder can have
         raise BenchmarkError(f"{directory} is no folder; name the one that holds the score maps.")
     found: dict[str, list[Path]] = {}
     for relative, path in walk(directory, SUFFIXES).items():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from faulty import Fault, Refusal
+from harness import METHOD
 from PIL import Image
 from roads import SCORE, SIZE, TOML, lay_out, npy, pipe, png, relabel, rescore, save
 
@@ -67,6 +68,10 @@ def garbage(path):
     path.with_suffix(".npz").write_bytes(b"PK\3\4" + b"x" * 99)
 
 
+def wide(bench):
+    bench.plugin("wide", METHOD.replace("return -self", "return 1e300 - 1e300 * self").replace("amax", "double().amax"))
+
+
 DEEP = "[" * 100_000 + "]" * 100_000
 BOMB = png(60000, 60000, 8, 0, b"")
 HUGE = str({"descr": "<f8", "fortran_order": False, "shape": (1 << 20, 1 << 20)})
@@ -117,6 +122,8 @@ FAULTS = [
     scores("beyond float32", lambda s: s.astype(np.float64) * 1e300, "image '0': scores exceed the range of float32"),
     scores("one part in 1e9 apart", lambda s: 1 + 1e-9 * s.astype(np.float64), "image '0': .*lie closer together"),
     scores("large integers", lambda s: (s * 50).astype(np.int64) + (1 << 40), "image '0': .*lie closer together"),
+    Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], "wide: image .*scores exceed the range of fl", 1),
+    Fault("a folder of 300 letters", lambda bench: None, ["score", "x" * 300, *SCORE[2:]], "xx is no folder"),
     # advice
     labels("0 and 255", lambda m: (m == 1) * np.uint8(255), "Hint: .*if 255 marks the anomalies"),
     labels("only ignored", lambda m: m * 0 + 255, "Hint: Every pixel is labelled 255"),
