@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -134,6 +135,17 @@ def check_range(scores: np.ndarray, where: str) -> np.ndarray:
     if np.isinf(single).sum() != np.isinf(scores).sum():
         raise BenchmarkError(f"{where}: scores exceed the range of float32 (3.4e38); rescale them.")
     return single
+
+
+def check_threshold(value: float) -> float:
+    """A threshold of scores; NaN, which no score lies above or below, is refused.
+
+    Raises:
+        BenchmarkError: it is NaN.
+    """
+    if math.isnan(value):
+        raise BenchmarkError("A threshold is NaN, which no score lies above or below; name a number.")
+    return float(value)
 
 
 def _check_labels(labels: Any, classes: int, where: str) -> None:
