@@ -21,4 +21,7 @@ def in_words(error: Exception) -> str:
 
 def printable(path: Path | str) -> str:
     """A path for a message: on one line and in UTF-8, what is neither being written as an escape."""
-    return "".join(c if unicodedata.category(c) not in _UNPRINTABLE else ascii(c)[1:-1] for c in str(path))
+    text = str(path)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if unicodedata.category(c) not in _UNPRINTABLE else ascii(c)[1:-1] for c in text)
