@@ -179,12 +179,12 @@ def test_the_table_of_methods_is_the_registrys():
 
 
 def test_the_table_of_data_sets_is_the_registrys():
-    rows = table(HOME / "datasets" / "README.md", "## All data sets")
+    rows = table(HOME / "datasets" / "README.md", "## All datasets")
     assert [row["name"].strip("`") for row in rows] == DATASETS.names()
     for row in rows:
         name = row["name"].strip("`")
         card = DATASETS.get(name).card
-        assert (row["data set"], row["licence"]) == (card.title, card.licence)
+        assert (row["dataset"], row["licence"]) == (card.title, card.licence)
         if card.sizes:
             sizes = (str(card.sizes.get(split, "-")) for split in ("train", "val", "test"))
             assert row["train/val/test"] == "/".join(sizes), name

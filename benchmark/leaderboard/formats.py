@@ -22,7 +22,7 @@ from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
 BETTER = {"aupr": max, "fpr95": min, "auroc": max}
 WORDS = ("Method", "Images", "Protocol", "Source", "Training step", "image sizes", "Metric", "verdict")
-"""Columns that are set to the left; all others hold numbers."""
+"""Columns that are aligned to the left; all others hold numbers."""
 OUTLIERS = "With outlier images in training"
 FURTHER_TITLE = "Published elsewhere (* saw outlier images in training)"
 

@@ -31,7 +31,7 @@ class OwnNetwork:
 
     @property
     def digest(self) -> str:
-        """As :attr:`NetworkSpec.weights` has it."""
+        """The digests as :attr:`NetworkSpec.weights` states them."""
         return self.sha256 + (f"+{self.code}" if self.code else "")
 
 
@@ -118,7 +118,7 @@ def label_set(text: str, test: Dataset) -> LabelSet:
 
 
 def training_split(split: str, source: str, labels: LabelSet, test: Dataset, root: Path) -> Dataset:
-    """Images on which methods may be fitted to a network whose weights are given; an :class:`AbsentSplit` without them.
+    """Images on which methods may be fitted to a given network; an :class:`AbsentSplit` where they are missing.
 
     Args:
         split: "train" or "val".

@@ -292,7 +292,7 @@ def test_a_folder_without_published_numbers_shows_ours_of_what_was_measured_ther
     heads, table = rows(page(tmp_path))["Method"], rows(page(tmp_path))
     assert dict(zip(heads, table["MSP"]))["AUPR<br>difference"] == "+1.5"
     assert dict(zip(heads, table["DiCNet"]))["AUPR<br>published"].strip("*") == "16.2"
-    assert page(tmp_path).count("\n## ") == 1, "of other data sets it shows nothing"
+    assert page(tmp_path).count("\n## ") == 1, "of other datasets it shows nothing"
 
 
 def test_the_leaderboard_needs_no_torch():
