@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
-from benchmark.io.jsonfile import dumps, write_atomic
+from benchmark.io.jsonfile import dumps, loads, write_atomic
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class WeightsStore:
         """
         path = self._sidecar_path(key)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise BenchmarkError(f"{path} is missing; {_mend(key)}.") from None
         except (OSError, ValueError) as error:
