@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -47,15 +47,41 @@ def identity(task: Task, recipe: Recipe, train_set: Dataset, val_set: Dataset | 
 
 
 def save_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer], journal: Journal) -> None:
-    """Write the state; the file is either the old one or the new one, whenever the process dies."""
+    """Write the state; the file is either the old one or the new one, whenever the process dies.
+
+    Raises:
+        BenchmarkError: the disk is full or the folder cannot be written; the old state stays as it was.
+    """
     state = {
         "identity": mark,
         "journal": asdict(journal),
         "task": task.state_dict(),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
     }
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        output = _Output(file)
+        try:
+            torch.save(state, output)
+        except RuntimeError as error:
+            raise output.error or error from error
+
+
+class _Output:
+    """A file for ``torch.save``, which answers an error of writing with one of its own that names no reason."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def clear_states(stem: Path) -> None:
