@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from benchmark.records.record import Measurement, MethodPart, Record
+from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
 
 METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
 """The metrics in the order in which they are printed."""
@@ -24,6 +24,7 @@ def setting(records: Sequence[Record]) -> list[str]:
 
     phrases = [
         f"network {all_of(lambda r: r.network.arch)}{all_of(_options)}",
+        all_of(_recipe),
         all_of(_weights),
         all_of(_size),
         all_of(lambda r: _LABELS.get(r.dataset.label_size)),
@@ -50,6 +51,11 @@ def _options(record: Record) -> str:
 
 def _weights(record: Record) -> str | None:
     return f"weights of the file {record.network.weights_file}" if record.network.weights_file else None
+
+
+def _recipe(record: Record) -> str | None:
+    changes = recipe_changes(record.network.label)
+    return f"trained with {', '.join(changes)}" if changes else None
 
 
 def _size(record: Record) -> str:
