@@ -11,7 +11,7 @@ from benchmark.run.forecast import Forecast
 from benchmark.run.options import Options, choose_dataset
 from benchmark.run.plan import Step, make_steps, network_name
 from benchmark.run.recording import make_record
-from benchmark.run.resume import passes, sweep
+from benchmark.run.resume import check_unchanged, passes, sweep
 from benchmark.run.second_pass import has_second_pass, second_pass
 from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
@@ -49,6 +49,7 @@ def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcom
         for group in passes(workshop, ready):
             tally = evaluate(workshop, group)
             further = second_pass(workshop, group, tally)
+            check_unchanged(workshop, tally)
             for step in group:
                 if not step.entry.error:
                     measured = further.get(step.entry.label, {})

@@ -61,26 +61,45 @@ def journal_of(workshop: Workshop, marks: Mapping[str, str]) -> Journal:
     return Journal(_folder(workshop.setup.options.out) / f"{name}.npz")
 
 
-def take_up(workshop: Workshop, tally: Tally, images: Dataset) -> None:
-    """Restore what a tally's journal kept, where it is whole and of the same images; say what comes of it."""
-    state = tally.journal.read()
-    if state is None and not tally.journal.path.exists():
-        return
+def take_up(workshop: Workshop, begun: Tally, images: Dataset) -> Tally:
+    """The tally with what its journal kept, where that is whole and of the same images; says what comes of it.
+
+    Args:
+        workshop: says it.
+        begun: a tally that has seen no image.
+        images: in the order in which they are evaluated.
+    """
+    state = begun.journal.read()
+    if state is None and not begun.journal.path.exists():
+        return begun
+    kept = dataclasses.replace(begun)
     try:
         if state is None:
-            raise BenchmarkError(f"{tally.journal.path} is damaged or of another version.")
-        kept = dataclasses.replace(tally)
+            raise BenchmarkError(f"{begun.journal.path} is damaged or of another version.")
         kept.restore(state)
         if kept.done > len(images):
-            raise BenchmarkError(f"{tally.journal.path} is of {kept.done} images and there are {len(images)}.")
-        if kept.fingerprint != tally.fingerprint and not _same_images(kept, images, workshop.setup.machine):
+            raise BenchmarkError(f"{begun.journal.path} is of {kept.done} images and there are {len(images)}.")
+        if kept.fingerprint != begun.fingerprint and not _same_images(kept, images, workshop.setup.machine):
             raise BenchmarkError("The images that were evaluated have changed since.")
     except BenchmarkError as error:
         workshop.say(f"{str(error).rstrip('.')}; all images are measured again.")
-        tally.journal.delete()
-        return
-    tally.restore({**state, "numbers": {**state["numbers"], "fingerprint": tally.fingerprint}})
-    workshop.say(f"Evaluation goes on after {tally.done} of {len(images)} images.")
+        begun.journal.delete()
+        return begun
+    kept.fingerprint = begun.fingerprint
+    workshop.say(f"Evaluation goes on after {kept.done} of {len(images)} images.")
+    return kept
+
+
+def check_unchanged(workshop: Workshop, tally: Tally) -> None:
+    """Hold the images against those with which the evaluation began.
+
+    Raises:
+        BenchmarkError: they were changed meanwhile, so that nobody can say what was measured.
+    """
+    if workshop.setup.test.fingerprint() != tally.fingerprint:
+        raise BenchmarkError(
+            f"The images of {workshop.setup.dataset} were changed while they were evaluated; give the command again."
+        )
 
 
 def sweep(workshop: Workshop) -> None:

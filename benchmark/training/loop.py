@@ -108,7 +108,7 @@ class _Run:
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
         self.mark = identity(task, recipe, train_set, val_set)
-        self.journal, refused = load_state(state, self.mark, task, self.optimisers)
+        self.journal, refused = load_state(state, self.mark, task, self.optimisers, self.steps)
         if refused:
             say(f"{title}: {refused}; training starts anew.", machine)
         self.train_set, self.val_set = train_set, val_set

@@ -49,6 +49,7 @@ class WeightsStore:
     def __init__(self, root: Path, mend: str = "") -> None:
         self.root = Path(root)
         self.mend = mend
+        self._used: dict[str, str] = {}  # key -> SHA-256 of what this process saved or loaded last
 
     def path(self, key: str) -> Path:
         """Where the tensors of a key are or would be."""
@@ -59,7 +60,12 @@ class WeightsStore:
         return self.path(key).is_file() and self._sidecar_path(key).is_file()
 
     def digest(self, key: str) -> str | None:
-        """SHA-256 that the sidecar states, None where the key was not saved."""
+        """SHA-256 of what was loaded under a key, else the one that the sidecar states; None where there is none.
+
+        Another process may replace a file that this one has loaded.
+        """
+        if key in self._used:
+            return self._used[key]
         return self.sidecar(key)["sha256"] if self.has(key) else None
 
     def saving(self, key: str) -> str | None:
@@ -92,6 +98,7 @@ class WeightsStore:
             self._sidecar_path(key).unlink(missing_ok=True)  # it would describe the tensors that are replaced now
         stated = {**sidecar, "key": key, "sha256": sha256, "tensors": len(tensors)}
         write_atomic(self._sidecar_path(key), dumps(stated))
+        self._used[key] = sha256
         return sha256
 
     def sidecar(self, key: str) -> dict[str, Any]:
@@ -129,7 +136,9 @@ class WeightsStore:
         if recipe is not None and "key" not in sidecar and sidecar.get("recipe") not in (None, recipe):
             raise BenchmarkError(f"{path} was trained by another recipe than its name says; {self._mend(key)}.")
         try:
-            return load_file(path)
+            tensors = load_file(path)
+            self._used[key] = sidecar["sha256"]
+            return tensors
         except (SafetensorError, OSError, ValueError) as error:
             raise BenchmarkError(f"{path} is truncated or damaged ({error}); {self._mend(key)}.") from error
 
@@ -256,7 +265,16 @@ def _is_sidecar(content: Any) -> bool:
         isinstance(content, dict)
         and all(isinstance(content[name], kind) for name, kind in _SIDECAR.items() if name in content)
         and re.fullmatch("[0-9a-f]{64}", content.get("sha256", "")) is not None
-        and all(isinstance(report, dict) for report in content.get("reports", ()))
+        and all(_is_report(report) for report in content.get("reports", ()))
+    )
+
+
+def _is_report(report: Any) -> bool:
+    return (
+        isinstance(report, dict)
+        and isinstance(report.get("seconds", 0), (int, float))
+        and isinstance(values := report.get("validation", {}), dict)
+        and all(isinstance(value, (int, float)) for value in values.values())
     )
 
 
