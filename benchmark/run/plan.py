@@ -45,20 +45,22 @@ class Step:
 def network_name(setup: Setup) -> str:
     """The shared network as paths and tables call it.
 
-    Of two of the user's own files of one name, the second has digests of its code and weights in the label, so that
-    its records do not replace those of the first. A file that was changed where it lies keeps its label.
+    Of two of the user's own files of one name, the second has a digest of its content in the label, so that its
+    records do not replace those of the first. A file that was changed where it lies keeps its label.
     """
     own = setup.own
     if own is None:
         return _network_label(setup, {})
-    weights = {"weights": own.weights.stem} if own.weights else {}
-    name = _network_label(setup, weights)
-    if not any(_another(network, own) for network in network_records(setup.options.out, name)):
-        return name
-    return _network_label(
-        setup,
-        ({"code": own.code[:8]} if own.code else {}) | {k: f"{v}-{own.sha256[:8]}" for k, v in weights.items()},
-    )
+    name = own.weights.stem if own.weights else ""
+    plain, weights = ({"weights": text} if name else {} for text in (name, f"{name}-{own.sha256[:8]}"))
+    code = {"code": own.code[:8]} if own.code else {}
+    others = _others(setup, _network_label(setup, plain))
+    if not others:
+        return _network_label(setup, plain)
+    more = code if any(other.code_sha256 != own.code for other in others) else {}
+    more = more | (weights if any(other.weights_sha256 != own.sha256 for other in others) else plain)
+    label = _network_label(setup, more)
+    return _network_label(setup, weights | code) if _others(setup, label) else label
 
 
 def _network_label(setup: Setup, more: Mapping[str, str]) -> str:
@@ -73,11 +75,19 @@ def _network_label(setup: Setup, more: Mapping[str, str]) -> str:
     return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.test.policy.scales)
 
 
-def _another(network: NetworkPart, own: OwnNetwork) -> bool:
-    """Whether a record is of other files than these, and not of what these were before they were changed."""
-    if network.place and network.place == own.place:
-        return False
-    return network.code_sha256 != own.code or (own.weights is not None and network.weights_sha256 != own.sha256)
+def _others(setup: Setup, label: str) -> list[NetworkPart]:
+    """The networks of records under a label that are of other files than these, wherever these lay.
+
+    A record of what lay in the same place is of these files before they were changed.
+    """
+    own = setup.own
+    assert own is not None
+    return [
+        found
+        for found in network_records(setup.options.out, label)
+        if not (found.place and found.place == own.place)
+        and (found.code_sha256 != own.code or (own.weights is not None and found.weights_sha256 != own.sha256))
+    ]
 
 
 def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
