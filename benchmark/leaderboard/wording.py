@@ -46,11 +46,20 @@ def setting(records: Sequence[Record]) -> list[str]:
 
 
 def _options(record: Record) -> str:
-    return "".join(f" {k}={v}" for k, v in sorted(record.network.options.items()))
+    options = "".join(f" {k}={v}" for k, v in sorted(record.network.options.items()))
+    return options + _digest(record, record.network.code_sha256)
 
 
 def _weights(record: Record) -> str | None:
-    return f"weights of the file {record.network.weights_file}" if record.network.weights_file else None
+    network = record.network
+    if not network.weights_file:
+        return None
+    return f"weights of the file {network.weights_file}{_digest(record, network.weights_sha256)}"
+
+
+def _digest(record: Record, sha256: str) -> str:
+    """The digest of a file where the label needs it to tell the file from another of its name."""
+    return f" ({sha256[:8]})" if sha256 and sha256[:8] in record.network.label else ""
 
 
 def _recipe(record: Record) -> str | None:

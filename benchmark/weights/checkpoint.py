@@ -10,6 +10,7 @@ import argparse
 import collections
 import pathlib
 import types
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,8 @@ def _inert() -> list[Any]:
 def _unreadable(path: Path) -> str:
     """Why a file cannot be read: of which classes it holds objects, or that it is none at all."""
     anew = "save it anew with torch.save(model.state_dict(), path)"
+    if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+        return f"is a TorchScript archive, which is code; where it was trained, {anew}."
     try:
         strange = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         known = {kind[1] if isinstance(kind, tuple) else f"{kind.__module__}.{kind.__qualname__}" for kind in _inert()}

@@ -215,7 +215,7 @@ STATE = r"Cannot write .*\.state \(File too large\); free space or name a folder
 FULL = [
     Fault("no room", nothing, DICNET, STATE, 2, gone_on, lambda: full_disk(100)),
     Fault("room for a part of a state", nothing, DICNET, STATE, 2, gone_on, lambda: full_disk(100_000)),
-    Fault("room for no pass", weights, DICNET, r"Cannot write .*npz \(File too la", 2, gone_on, lambda: full_disk(9000)),
+    Fault("room for no pass", weights, DICNET, r"Cannot write .*npz \(File", 2, gone_on, lambda: full_disk(9000)),
 ]  # fmt: skip
 
 

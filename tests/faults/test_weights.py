@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmark.errors import BenchmarkError
+from benchmark.leaderboard.wording import setting
+from benchmark.records.record import read
 from benchmark.weights.checkpoint import load_checkpoint
 from benchmark.weights.store import WeightsStore, digest_file
 
@@ -169,6 +171,13 @@ def test_a_file_that_changes_while_a_command_runs(roads):
 # Two results, one name.
 
 
+def printed(bench) -> str:
+    """What the tables say of the settings of all records."""
+    return "\n".join(
+        phrase for path in sorted((bench.runs / "records").rglob("*.json")) for phrase in setting([read(path)])
+    )
+
+
 def test_weights_of_one_name(roads):
     for seed, folder in enumerate(("exp1", "exp2")):
         (roads.folder / folder).mkdir()
@@ -181,7 +190,8 @@ def test_weights_of_one_name(roads):
         label = "tiny+weights=best" + f"-{digest_file(roads.weights)[:8]}" * (folder == "exp2")
         found[folder] = record(roads, network=label)
         assert found[folder]["network"]["weights_sha256"] == digest_file(roads.weights)
-    assert found["exp1"]["metrics"] != found["exp2"]["metrics"] and len(roads.records()) == 1
+    assert found["exp1"]["metrics"] != found["exp2"]["metrics"]
+    assert f"weights of the file best.pth ({digest_file(roads.weights)[:8]})" in printed(roads)
     assert len(list((roads.runs / "records/road-anomaly").iterdir())) == 2
 
 
@@ -316,6 +326,22 @@ def test_a_checkpoint_is_unwrapped(tmp_path, form):
         assert re.search(says, sentence), sentence
     else:
         assert not said
+
+
+def test_a_torchscript_archive_is_refused(tmp_path):
+    torch.jit.script(net()).save(str(tmp_path / "x.pt"))
+    with pytest.raises(
+        BenchmarkError, match=r"x.pt is a TorchScript archive, .*torch.save\(model.state_dict\(\), path\)"
+    ):
+        load_checkpoint(tmp_path / "x.pt", net())
+
+
+def test_files_of_before_pytorch_had_archives_are_read(tmp_path):
+    content = {"model": STATE, **SCALARS, "args": argparse.Namespace(lr=0.1)}
+    torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+    made = net(9)
+    load_checkpoint(tmp_path / "x.pth", made, lambda text: None)
+    assert torch.equal(made[0].weight, STATE["0.weight"])
 
 
 @pytest.mark.parametrize("form", REFUSED)
