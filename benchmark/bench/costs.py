@@ -60,7 +60,7 @@ def bench_costs(
     """
     bench = _Bench(options, folder, size, steps, images, say)
     gc.collect()
-    gc.freeze()  # what is loaded by now need not be searched before every measurement
+    gc.freeze()  # collections before every measurement need not search what is loaded by now
     try:
         return bench.run()
     finally:

@@ -76,7 +76,7 @@ def _size(record: Record) -> str:
 
 
 _LABELS = {"network": "labels resized to the network's input by nearest neighbour"}
-"""What is said of a rule that is not the default."""
+"""How a rule is described that is not the default."""
 
 
 def _protocol(record: Record, aggregation: str) -> str | None:

@@ -62,17 +62,17 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     """Score images with methods as ``run`` does, and write the maps.
 
     Batches, test scales and arithmetic are those of ``run``, so that a labelled dataset gets the scores that its
-    records were measured on. A map that is there is kept. An image that cannot be read is noted, a method that fails
+    records were measured on. An existing map is kept. An image that cannot be read is noted, a method that fails
     is dropped with a sentence; the others go on.
 
     Args:
         workshop: with everything loaded.
         entries: the methods.
         images: what to score.
-        maps: where to; gathers how it went.
+        maps: where they go; also gathers how the work went.
         force: write anew what is there.
     Raises:
-        BenchmarkError: the folder holds maps of other images, or of another network, setting or format.
+        BenchmarkError: the folder holds maps of other images, or of another network, setup or format.
     """
     for entry in entries:
         _claim(workshop, entry, maps)

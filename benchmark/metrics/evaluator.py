@@ -198,12 +198,12 @@ class Protocol(ABC):
 
     @property
     def rankings(self) -> tuple[PixelProtocol, ...]:
-        """Under what the first pass ranks the pixels of all images for it."""
+        """The pixel protocols under which the first pass ranks the pixels of all images for this one."""
         return ()
 
     @property
     def fold_rankings(self) -> tuple[PixelProtocol, ...]:
-        """Under what the first pass ranks the pixels of every fold for it."""
+        """The pixel protocols under which the first pass ranks the pixels of every fold for this one."""
         return ()
 
     def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> Evaluator[Measurements] | None:

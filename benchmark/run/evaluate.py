@@ -1,4 +1,4 @@
-"""The runner: one pass over the test images for all methods, then one record each."""
+"""One pass over the test images for all methods, which keeps their metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     tally's journal once the records are written.
 
     Args:
-        workshop: that has trained and fitted everything.
+        workshop: with everything trained and fitted.
         steps: one group of :func:`benchmark.run.resume.passes`.
     """
     setup = workshop.setup
@@ -79,7 +79,7 @@ def _complete(workshop: Workshop, tally: Tally) -> None:
 
 
 def _keep(workshop: Workshop, tally: Tally) -> None:
-    """Write the state of the methods that have not failed; those start anew in a pass of their own."""
+    """Write the state of the methods that have not failed; the others start again in a pass of their own."""
     if not tally.methods:
         return
     former, tally.journal = tally.journal, journal_of(workshop, tally.marks)

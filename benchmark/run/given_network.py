@@ -37,7 +37,7 @@ class OwnNetwork:
 
     @property
     def digest(self) -> str:
-        """As :attr:`NetworkSpec.weights` has it."""
+        """The digests as :attr:`NetworkSpec.weights` states them."""
         return self.sha256 + (f"+{self.code}" if self.code else "")
 
     def load(self, module: nn.Module, say: Callable[[str], None]) -> None:
@@ -143,7 +143,7 @@ def label_set(text: str, test: Dataset) -> LabelSet:
 
 
 def training_split(split: str, source: str, labels: LabelSet, test: Dataset, root: Path) -> Dataset:
-    """Images on which methods may be fitted to a network whose weights are given; an :class:`AbsentSplit` without them.
+    """Images on which methods may be fitted to a given network; an :class:`AbsentSplit` where they are missing.
 
     Args:
         split: "train" or "val".

@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is left of a repetition once its networks are let go of."""
+    """What remains of a repetition once its networks are released."""
 
     records: Sequence[Record] = ()
     failed: Sequence[str] = ()  # a sentence for every method
@@ -61,7 +61,7 @@ def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcom
 
 
 def train(options: Options, say: Say = print) -> Outcome:
-    """Train networks and fit methods, without evaluating them; arguments as of :func:`measure`."""
+    """Train networks and fit methods, without evaluating them; arguments as for :func:`measure`."""
     workshop, steps = _begin(options, say)
     _print_plan(workshop, steps, steps, evaluates=False)
     sweep(workshop)

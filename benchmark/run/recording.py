@@ -27,7 +27,7 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
     """Write the record of a method, its per-image rows and its pooled curves.
 
     Args:
-        workshop: that trained and loaded everything.
+        workshop: with everything trained and loaded.
         step: the method.
         tally: of the pass, in which it did not fail.
         further: what the second pass measured of it.

@@ -22,11 +22,12 @@ from benchmark.run.workshop import Workshop
 def passes(workshop: Workshop, steps: Sequence[Step]) -> list[list[Step]]:
     """The steps in groups, each of which is one pass over the images.
 
-    An unfinished pass is gone on with by exactly the methods whose state it kept, whatever else is pending now: one
-    that had failed in it or was not asked for then has a pass with the others that begin. Nothing measured is lost.
+    An unfinished pass is continued by exactly the methods whose state it kept, whatever else is pending now. A method
+    that failed in it, or was not asked for at the time, starts in a pass together with the other new ones. Nothing
+    measured is lost.
 
     Args:
-        workshop: that has trained and fitted everything.
+        workshop: with everything trained and fitted.
         steps: methods to evaluate.
     """
     left = {mark(workshop, step): step for step in steps}
@@ -41,7 +42,7 @@ def passes(workshop: Workshop, steps: Sequence[Step]) -> list[list[Step]]:
 
 
 def mark(workshop: Workshop, step: Step) -> str:
-    """Digest of everything that decides what a method measures, apart from the images.
+    """Digest of everything that decides what is measured of a method, apart from the images.
 
     States of equal marks may go on as one another where the images seen so far are the same; one that could not be
     read and was mended since is not among them.

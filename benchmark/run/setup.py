@@ -44,7 +44,7 @@ class Setup:
         return bool(self.own and self.own.weights) and spec.checkpoint == self.base.checkpoint
 
     def identify(self, spec: NetworkSpec) -> str:
-        """The key of a network; of a given one without the digests of its files, which a record states beside it."""
+        """The key of a network; for a given one without the digests of its files, which a record states beside it."""
         return dataclasses.replace(spec, weights="").key if self.given(spec) else spec.key
 
     def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
@@ -98,8 +98,8 @@ def assemble(
         test: images to evaluate.
         train: images to train on.
         val: images to validate trainings on.
-        resolved: what :func:`benchmark.run.given_network.resolve` made of the network's name, where it was asked.
-        labels: what the outputs of a network with weights of its own are.
+        resolved: what :func:`benchmark.run.given_network.resolve` made of the network's name, where it was called.
+        labels: what the outputs of a network with given weights stand for.
     """
     from benchmark.machine import Machine, check_precision
     from benchmark.network import NetworkSpec
@@ -136,7 +136,7 @@ def assemble(
 
 
 def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options: Options) -> Recipe:
-    """The authors' recipe as the training dataset's policy has it, then with the command line's overrides of its task.
+    """The authors' recipe, changed by the training dataset's policy and then by the command line.
 
     The repetition shifts its seed.
 

@@ -32,9 +32,9 @@ class Tally:
     timed: int = 0  # images whose cost was measured
     seconds: dict[str, float] = field(default_factory=dict)  # "method label" or "network key" -> seconds
     anomalous: int = 0  # pixels
-    valid: int = 0  # pixels that are not void
+    valid: int = 0  # pixels that are not ignored
     ignored: int = 0  # pixels that are
-    marks: dict[str, str] = field(default_factory=dict)  # method label -> what tells its states from another setting's
+    marks: dict[str, str] = field(default_factory=dict)  # method label -> what tells its states from other setups'
     records: dict[str, str] = field(default_factory=dict)  # method label -> where its record will be, below the output
     fingerprint: str = ""  # of the images, all of them
     seen: str = ""  # digest of the images evaluated

@@ -32,7 +32,7 @@ class Entry:
     """A method on its way through a run."""
 
     method: Method
-    base: NetworkSpec  # the shared network in the setting of this method
+    base: NetworkSpec  # the shared network as this method tests it
     needs: Mapping[str, Need]
     recipes: Mapping[str, Recipe]
     config: Mapping[str, Any]  # its options as records state them
@@ -76,7 +76,7 @@ class Workshop:
         self.pool = Pool(self.load_network, self.setup.machine.device, self.setup.options.precision)
 
     def entry(self, method: Method) -> Entry:
-        """A method with this run's recipes, what it needs and what its fit is called."""
+        """A method with this run's recipes, its needs and the key of its fit."""
         recipes = {
             task: self.setup.recipe(recipe, method.light.get(task, LightRecipe()))
             for task, recipe in method.recipes.items()
@@ -197,8 +197,9 @@ class Workshop:
     def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
 
-        Code of the user's is not run for that, since a plan builds nothing of it: there the alias stands, beside the
-        code's digest. A network that names no such layer leaves it, too; who needs the layer learns that later.
+        The user's own code is not run for that, since a plan builds nothing of it: the alias then stands beside the
+        code's digest. A network that names no such layer keeps the alias, too; whoever needs the layer learns of that
+        later.
         """
         if PENULTIMATE not in config.values() or (self.setup.own and self.setup.own.code):
             return dict(config)
@@ -239,7 +240,7 @@ class Workshop:
 
     def settle(self, entry: Entry) -> None:
         """Make a fitted method ready to score."""
-        # A layout for all: what was just trained and what comes from a file give the same bits.
+        # One memory layout for all: what was just trained and what comes from a file give the same bits.
         entry.method.eval().requires_grad_(False)
         entry.method.to(device=self.setup.machine.device, memory_format=torch.channels_last)
 
@@ -279,7 +280,7 @@ class Workshop:
         self.store.load_into(entry.fit_key, entry.method, recipes)
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
-        # Statistics are gathered as images are evaluated; only what was trained knows a precision of training.
+        # Statistics are gathered at the evaluation's precision; only what was trained has a precision of training.
         precision = self.setup.machine.precision if reports else self.pool.precision
         sidecar = {
             **more,
@@ -292,7 +293,7 @@ class Workshop:
         clear_states(self.store.path(key).with_suffix(""))
 
     def _guard(self, entries: list[Entry], work: Callable[[], None]) -> None:
-        """Do something on which some entries depend; where it fails, they fail and nobody else."""
+        """Do work on which some entries depend; if it fails, they fail and no others."""
         if all(e.error for e in entries):
             return
         try:
