@@ -21,7 +21,6 @@ from benchmark.records.record import (
     record_path,
 )
 from benchmark.registry import METHODS
-from benchmark.run.given_network import OwnNetwork
 from benchmark.run.setup import Setup
 from benchmark.run.workshop import Entry, Workshop
 
