@@ -9,6 +9,8 @@ A test of a fault is a line in a list of ``tests/faults/test_*.py``:
     @pytest.mark.parametrize("fault", FAULTS, ids=str)
     def test_survived(bench, fault):
         fault.meet(bench)
+
+A library call that must be refused is a :class:`Refusal` in a list of its own, met in the same way without a bench.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from harness import Bench
+
+from benchmark.errors import BenchmarkError
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Fault:
     Attributes:
         title: what is broken, in a few words.
         arrange: breaks it, given the bench (:class:`harness.Bench`); what it returns replaces the command's last word.
-        line: verb and arguments, as given to ``Bench.arguments``.
+        line: verb and arguments, as given to ``Bench.arguments``; "{}" stands for the bench's folder.
         says: regular expression that the messages on stderr or stdout must match.
         code: exit code; 2 is "the user has to mend something", 1 "a method failed and the others finished".
         and_then: further assertions, given the bench afterwards.
@@ -52,7 +57,8 @@ class Fault:
     def meet(self, bench: Bench) -> None:
         """Break it, run the command, and hold what came of it against what must."""
         made = self.arrange(bench)
-        line = [*self.line[:-1], str(made)] if made is not None else list(self.line)
+        line = [word.replace("{}", str(bench.folder)) for word in self.line]
+        line = [*line[:-1], str(made)] if made is not None else line
         with self.within():
             try:
                 code = bench(*line)
@@ -84,3 +90,27 @@ def mend(bench: Bench) -> None:
     """Type the command that the last message names between backticks; it must do what it says."""
     (line,) = set(re.findall(r"`python -m benchmark ([^`]*)`", bench.err + bench.out))
     assert bench.type(*shlex.split(line)) == 0, bench.err
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A call of the library that must end in one sentence.
+
+    Attributes:
+        title: what is wrong, in a few words.
+        call: the call.
+        says: regular expression that the sentence must match.
+    """
+
+    title: str
+    call: Callable[[], Any]
+    says: str
+
+    def __str__(self) -> str:
+        return self.title
+
+    def meet(self) -> None:
+        """Make the call and hold what came of it against what must."""
+        with pytest.raises(BenchmarkError, match=self.says) as error:
+            self.call()
+        assert "\n" not in str(error.value), "one sentence"

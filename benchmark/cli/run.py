@@ -63,7 +63,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Measure every repetition, one after the other, and print the table of all."""
-    from benchmark.leaderboard.console import print_table, summary
+    from benchmark.leaderboard.console import advice, print_table, summary
     from benchmark.records.published import RESULTS, read_published
     from benchmark.run.measure import measure
 
@@ -76,6 +76,8 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"\n{more}")
         if pixels := records[0].dataset.pixels:
             print(f"\nPixels: {', '.join(f'{count} {kind}' for kind, count in pixels.items())}")
+        for line in advice(records):
+            print(f"\n{line}")
         print(f"\nRecords: {records[0].path(arguments.out).parent}")
     return _report(outcomes)
 

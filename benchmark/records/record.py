@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import build, dumps, write_atomic
+from benchmark.io.jsonfile import build, dumps, loads, write_atomic
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
@@ -189,7 +188,7 @@ def read(path: Path) -> Record:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError, interrupted
-from benchmark.metrics import FirstPass, SegmentationEvaluator
+from benchmark.metrics import FirstPass, SegmentationEvaluator, hints
 from benchmark.progress import Progress
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
@@ -125,6 +125,9 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
     if tally.segmentation is not None:
         for view in views(batch, None, pool.outputs(setup.base, batch).prediction(len(setup.test.classes))):
             tally.segmentation.update(view)
+    if not tally.done and any(setup.base in entry.specs for entry in entries):
+        for hint in hints(outputs=pool.outputs(setup.base, batch).logits()):
+            workshop.say(f"Hint: {hint}")
     if timed:
         for spec, clock in pool.clocks.items():
             name = network_cost(spec)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.io.atomic import replacing
+from benchmark.io.jsonfile import loads
 
 _SEAL = "seal|"
 
@@ -66,7 +67,7 @@ class Journal:
                 if name:
                     state.setdefault(part, {})[name] = array
                 else:
-                    state[part] = json.loads(str(array))
+                    state[part] = loads(str(array))
         except Exception:  # a damaged archive fails in many ways
             return None
         return state

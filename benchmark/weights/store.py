@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
-from benchmark.io.jsonfile import dumps, write_atomic
+from benchmark.io.jsonfile import dumps, loads, write_atomic
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,10 @@ class WeightsStore:
         """
         path = self._sidecar_path(key)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise BenchmarkError(f"{path} is missing; {self._mend(key)}.") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise BenchmarkError(f"{path} cannot be read ({error}); {self._mend(key)}.") from error
         if not _is_sidecar(content):
             raise BenchmarkError(f"{path} is not a sidecar of this suite; {self._mend(key)}.")
