@@ -63,6 +63,11 @@ class Evaluator(ABC, Generic[Found]):
         self.method = method
         self._images: set[str] = set()
 
+    @property
+    def images(self) -> int:
+        """Number of images added."""
+        return len(self._images)
+
     def update(self, view: View) -> None:
         """Add one image.
 

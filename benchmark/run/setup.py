@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
-from benchmark.registry import DATASETS
+from benchmark.registry import DATASETS, format_value
 from benchmark.run.options import Options, choose_dataset
 
 if TYPE_CHECKING:
@@ -50,6 +50,16 @@ class Setup:
     def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
         """A recipe as :func:`resolve_recipe` makes it for this run."""
         return resolve_recipe(authors, light, self.train, self.options)
+
+    def changes(self, authors: Recipe, light: LightRecipe) -> dict[str, str]:
+        """What the command line changes of a recipe, "task.field" -> value as labels have it; empty where nothing."""
+        usual = resolve_recipe(authors, light, self.train, dataclasses.replace(self.options, recipe={}))
+        made = self.recipe(authors, light)
+        return {
+            f"{made.task}.{f.name}": _in_label(getattr(made, f.name))
+            for f in dataclasses.fields(made)
+            if getattr(made, f.name) != getattr(usual, f.name)
+        }
 
 
 def make_setup(options: Options) -> Setup:
@@ -138,6 +148,10 @@ def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options:
     """
     recipe = train.policy.recipe(authors, light).changed(options.recipe.get(authors.task, {}))
     return _seeded(recipe, options)
+
+
+def _in_label(value: Any) -> str:
+    return "-".join(map(format_value, value)) if isinstance(value, tuple) else format_value(value)
 
 
 def _seeded(recipe: Recipe, options: Options) -> Recipe:
