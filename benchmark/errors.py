@@ -19,6 +19,13 @@ def in_words(error: Exception) -> str:
     return str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
 
 
+def interrupted(kept: int, total: int, what: str) -> KeyboardInterrupt:
+    """Ctrl-C with the truth about what the same command will find."""
+    if kept:
+        return KeyboardInterrupt(f"the same command goes on where it stopped, after {kept} of {total} {what}")
+    return KeyboardInterrupt(f"nothing of these {total} {what} was kept yet, the same command begins them again")
+
+
 def printable(path: Path | str) -> str:
     """A path for a message: on one line and in UTF-8, what is neither being written as an escape."""
     text = str(path)

@@ -40,6 +40,7 @@ class Folder(FileDataset):
         title = "Harbour roads"
         classes = ["road", "crane", "sky"]
         palette = [[128, 64, 128], [220, 20, 60], [70, 130, 180]]   # optional
+        licence = "CC BY 4.0"                                       # optional, as are citation, url and note
         network = "pspnet-small"                                    # optional, as are the test scales
         scales = [240]
 

@@ -16,7 +16,10 @@ A library call that must be refused is a :class:`Refusal` in a list of its own, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import resource
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +40,7 @@ class Fault:
         says: regular expression that the messages on stderr or stdout must match.
         code: exit code; 2 is "the user has to mend something", 1 "a method failed and the others finished".
         and_then: further assertions, given the bench afterwards.
+        within: makes what the command runs in, :func:`full_disk` for instance.
     """
 
     title: str
@@ -45,6 +49,7 @@ class Fault:
     says: str
     code: int = 2
     and_then: Callable[[Bench], None] | None = None
+    within: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def __str__(self) -> str:
         return self.title
@@ -54,10 +59,11 @@ class Fault:
         made = self.arrange(bench)
         line = [word.replace("{}", str(bench.folder)) for word in self.line]
         line = [*line[:-1], str(made)] if made is not None else line
-        try:
-            code = bench(*line)
-        except SystemExit as stop:  # argparse
-            code = stop.code
+        with self.within():
+            try:
+                code = bench(*line)
+            except SystemExit as stop:  # argparse
+                code = stop.code
         said = bench.out + bench.err
         assert "Traceback" not in said, said
         assert re.search(self.says, said), said
@@ -67,6 +73,23 @@ class Fault:
             assert len(errors) <= 1, "one sentence, not several"
         if self.and_then is not None:
             self.and_then(bench)
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """Inside, no file can become larger than `room` bytes: writing ends as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def mend(bench: Bench) -> None:
+    """Type the command that the last message names between backticks; it must do what it says."""
+    (line,) = set(re.findall(r"`python -m benchmark ([^`]*)`", bench.err + bench.out))
+    assert bench.type(*shlex.split(line)) == 0, bench.err
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,12 @@ train --methods dicnet --dataset streethazards --retrain""",
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, train, fit, evaluate, record and print the table of every data set."""
+    """Plan, train, fit, evaluate, record and print the table of every dataset."""
     return _each_dataset(_run, arguments)
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train the networks and fit the methods for every data set."""
+    """Train the networks and fit the methods for every dataset."""
     return _each_dataset(_train, arguments)
 
 
@@ -89,7 +89,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """One data set after the other; one that fails does not keep the others from their turn. The worst code counts."""
+    """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
     names = [name for part in arguments.dataset.split(",") if (name := part.strip())]
     if len(names) < 2:
         return work(argparse.Namespace(**vars(arguments) | {"dataset": "".join(names)}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import re
 import types
 from collections.abc import Iterable
@@ -124,7 +123,5 @@ def write_atomic(path: Path, text: str) -> None:
     Raises:
         BenchmarkError: the file cannot be written; an older one stays as it was.
     """
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -117,10 +117,10 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
         workshop: with everything loaded.
         entries: the methods.
         images: what to score.
-        maps: where to; gathers how it went.
+        maps: where they go; also gathers how the work went.
         force: write anew what is there.
     Raises:
-        BenchmarkError: the folder holds maps of other images, or of another network, setting or format.
+        BenchmarkError: the folder holds maps of other images, or of another network, setup or format.
     """
     for entry in entries:
         _claim(workshop, entry, maps)
