@@ -167,13 +167,13 @@ def _score(workshop: Workshop, entry: Entry, batch: Batch, maps: Maps, force: bo
     if not missing:
         return
     try:
-        scores = score(workshop, entry, batch)[0].cpu().numpy()
+        scores = score(workshop, entry, batch)[0].float().cpu().numpy()
         for index in missing:
             if holes := int(np.isnan(scores[index]).sum()):
                 raise BenchmarkError(f"{entry.label}, image {batch.ids[index]}: {holes} scores are NaN.")
             write_scores(paths[index], scores[index])
             maps.written[entry.label] = maps.written.get(entry.label, 0) + 1
-    except Exception as error:  # whatever a plugin raises must not take the others down
+    except BaseException as error:  # whatever a plugin raises must not take the others down
         drop(workshop, entry, batch, error)
 
 

@@ -77,8 +77,7 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     if weights is not None and not Path(weights).is_file():
         raise BenchmarkError(f"--weights {weights}: there is no such file.")
     family, _ = split_arch(arch)
-    source = NETWORKS.source(family) if family in NETWORKS.names() else ""
-    code = digest_file(Path(source.removeprefix("file "))) if source.startswith("file ") else ""
+    code = NETWORKS.code(family) if family in NETWORKS.names() else ""
     return arch, options, OwnNetwork(code, weights, digest_file(weights) if weights else "")
 
 
