@@ -302,6 +302,7 @@ def load_plugin(path: str | Path) -> str:
         PluginError: it cannot be imported; it then stands in :data:`BROKEN`, for whoever asks for it by its name.
     """
     file = Path(path)
+    BROKEN.pop(file.stem.replace("-", "_"), None)
     try:
         module = import_file(file, "--plugin")
     except PluginError as error:

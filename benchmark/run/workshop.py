@@ -311,7 +311,7 @@ class Workshop:
         try:
             with (
                 products(self.pool.device, self.pool.precision),  # a training sets its own
-                border(self.pool, what, [e.networks for e in entries], copies),
+                border(self.pool, what, lambda: [e.networks for e in entries], copies),
             ):
                 work()
         except BaseException as error:  # whatever a plugin raises must not take the others down
