@@ -47,12 +47,20 @@ class Pool:
         load: gives the trained network of a spec, in eval mode.
         device: where they run.
         precision: one of :data:`benchmark.machine.PRECISIONS`.
+        class_names: of the outputs, those beyond the classes left out; None where nobody says.
     """
 
-    def __init__(self, load: Callable[[NetworkSpec], Network], device: torch.device, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        load: Callable[[NetworkSpec], Network],
+        device: torch.device,
+        precision: str = "fp32",
+        class_names: tuple[str, ...] | None = None,
+    ) -> None:
         self._load = load
         self.device = torch.device(device)
         self.precision = precision
+        self.class_names = class_names
         self.clocks: dict[NetworkSpec, Clock] = {}
         self.forwards: Counter[NetworkSpec] = Counter()
         self._networks: dict[NetworkSpec, Network] = {}
@@ -178,6 +186,11 @@ class Handle:
         """The network itself, in eval mode and frozen; all methods share it, and who changes it is left out."""
         self.in_hand = True
         return self._pool.sealed(self.spec)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of its classes in the order of the outputs, of which it may have more; None where nobody says."""
+        return self._pool.class_names
 
     def channels(self, tap: str) -> int:
         """Number of channels of a tap."""

@@ -66,11 +66,14 @@ class Plugin:
     """Constructor keywords that the harness gives: no options."""
     spec: PluginSpec
     """Name and options of this instance."""
+    stated: frozenset[str]
+    """The options that were given, be it with their default; a plugin may ask back where one was not."""
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         instance = super().__new__(cls)
         # Partial, since copying and unpickling call this without arguments; what is missing __init__ says.
         bound = inspect.signature(cls).bind_partial(*arguments, **keywords)
+        instance.stated = frozenset(bound.arguments)
         bound.apply_defaults()
         config = {k: v for k, v in bound.arguments.items() if k not in cls.given}
         instance.spec = cls.specify(cls.registry.name_of(cls), config)

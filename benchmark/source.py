@@ -27,7 +27,7 @@ def source_of(plugin: type) -> dict[str, str]:
     if own is None:
         return {}
     found: dict[Path, str] = {}
-    todo = [(own.file, IMPORTED.get(plugin.__module__))]
+    todo = [(own.file, IMPORTED.get(plugin.__module__)), *((file, None) for file in own.packages())]
     while todo:
         file, data = todo.pop()
         if file in found:
@@ -50,12 +50,12 @@ def essence(data: bytes) -> str:
     except (SyntaxError, ValueError, tokenize.TokenError):  # it was imported, so that this is no Python file
         return data.hex()
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and body:
-            first = body[0]
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
+            first, begins = node.body[0], getattr(node, "lineno", 0)
             is_text = isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str)
-            if is_text and (node is tree or first.lineno > node.lineno):
-                lines[first.lineno - 1 : first.end_lineno] = [""] * (first.end_lineno - first.lineno + 1)
+            if is_text and first.lineno > begins:
+                end = first.end_lineno or first.lineno
+                lines[first.lineno - 1 : end] = [""] * (end - first.lineno + 1)
     return "\n".join(text for line in lines if (text := line.rstrip()))
 
 
@@ -89,6 +89,11 @@ class _Folder:
         package = ".".join(parts[: 2 if parts[0] == __package__ else 1])
         root = Path(next(iter(sys.modules[package].__path__))).resolve()
         return cls(file, package, root, root.parent)
+
+    def packages(self) -> Iterator[Path]:
+        """What is run before the file: the ``__init__.py`` of every package that it is in."""
+        inside = [self.root, *(self.root / part for part in self.file.relative_to(self.root).parents)]
+        yield from {path for folder in inside if self.package and (path := folder / "__init__.py").is_file()}
 
     def imports(self, file: Path, data: bytes) -> Iterator[Path]:
         """Files of this folder that a file of it imports, now or when a function is called."""

@@ -89,7 +89,9 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
     forecast = Forecast(workshop, pending, evaluates)
     for step in steps:
         if step.current:
-            say(f"  {step.entry.label}: current, {step.path}")
+            silent = step.entry.source and not step.record.method.source
+            more = ", which does not state the source of its method" if silent else ""
+            say(f"  {step.entry.label}: current, {step.path}{more}")
         elif evaluates:
             why = "; ".join(step.reasons) or "not measured yet"
             alone = f"; alone {forecast.row(step.entry)}" if forecast.known else ""

@@ -76,7 +76,8 @@ class Workshop:
 
     def __post_init__(self) -> None:
         self.store = WeightsStore(self.setup.options.out / "weights")
-        self.pool = Pool(self.load_network, self.setup.machine.device, self.setup.options.precision)
+        setup = self.setup
+        self.pool = Pool(self.load_network, setup.machine.device, setup.options.precision, setup.class_names)
 
     def entry(self, method: Method) -> Entry:
         """A method with this run's recipes, what it needs and what its fit is called."""
@@ -86,7 +87,9 @@ class Workshop:
             for task, recipe in method.recipes.items()
         }
         # needs() may put one of them into the spec of a network.
+        stated = method.stated
         method = check_declaration(method.made(dataclasses.replace(method.spec, recipes=recipes)))
+        method.stated = stated
         base = self.setup.base
         if self.setup.options.preset == "paper" and method.single_scale:
             base = base.native()
