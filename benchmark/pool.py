@@ -110,24 +110,23 @@ class Pool:
             self._seals[key] = ModuleSeal(network)
         return network
 
-    def undo(self, specs: Collection[NetworkSpec]) -> list[str]:
+    def undo(self, handles: Collection[Handle]) -> list[str]:
         """Make what methods share what it was before the latest of them had its turn.
 
         Args:
-            specs: of the networks whose module it has had in hand.
+            handles: all that it has; what it has no handle of is out of its reach.
         Returns:
             In words, what it had changed.
         """
         found = []
-        if any(outputs.written for outputs in self._outputs.values()):
+        if any(handle.spec in self._outputs and self._outputs[handle.spec].written for handle in handles):
             found.append("outputs of a network")
             self.forget()
-        for key in dict.fromkeys(spec.checkpoint for spec in specs):
+        for key in dict.fromkeys(handle.spec.checkpoint for handle in handles if handle.in_hand):
             if key in self._networks and key in self._seals and (changes := self._seals[key].changes()):
-                found += [f"the network {key.arch} ({', '.join(changes)})"]
-                network = self._networks[key]
+                found.append(f"the network {key.arch} ({', '.join(changes)})")
                 self._seals[key].restore(self._loaded(key))
-                self._seals[key] = ModuleSeal(network)
+                self._seals[key] = ModuleSeal(self._networks[key])
                 self.forget()
         return found
 

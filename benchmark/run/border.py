@@ -46,7 +46,7 @@ def border(
 
 
 def _undo(pool: Pool, networks: Iterable[Networks | None], copies: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
-    changed = pool.undo([handle.spec for each in networks if each for handle in each.values() if handle.in_hand])
+    changed = pool.undo([handle for each in networks if each for handle in each.values()])
     written = [(given, original) for given, original in copies if not torch.equal(given, original)]
     for given, original in written:
         given.copy_(original)
