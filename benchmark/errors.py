@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sysconfig
 import traceback
+import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 LONGEST = 300
 """Characters of an exception's text that a sentence quotes."""
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+"""Categories of control characters, halves of characters (bytes that are no UTF-8), ends of lines and paragraphs."""
 
 
 class BenchmarkError(Exception):
@@ -85,6 +89,18 @@ def _shown(file: str) -> str:
         return os.path.relpath(file) if _is_in(os.path.abspath(file), (os.getcwd(),)) else file
     except OSError:  # the working directory is gone
         return file
+
+
+def interrupted(kept: int, total: int, what: str) -> KeyboardInterrupt:
+    """Ctrl-C with the truth about what the same command will find."""
+    if kept:
+        return KeyboardInterrupt(f"the same command goes on where it stopped, after {kept} of {total} {what}")
+    return KeyboardInterrupt(f"nothing of these {total} {what} was kept yet, the same command begins them again")
+
+
+def printable(path: Path | str) -> str:
+    """A path for a message: on one line and in UTF-8, what is neither being written as an escape."""
+    return "".join(c if unicodedata.category(c) not in _UNPRINTABLE else ascii(c)[1:-1] for c in str(path))
 
 
 HOME = os.path.dirname(os.path.abspath(__file__))

@@ -64,8 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        truth = str(stop) or "what was finished is kept, the same command does the rest"
+        print(f"\nInterrupted; {truth}.", file=sys.stderr)
         return 130
 
 

@@ -26,7 +26,7 @@ def images_per_batch(first: Sample) -> int:
 
 
 def network_cost(spec: NetworkSpec) -> str:
-    """Under which name the seconds of a network are kept."""
+    """Name under which the seconds of a network are kept."""
     return f"network {spec.key} {spec.scales} {spec.max_size}"
 
 
@@ -70,7 +70,8 @@ def _checked(scores: Any, shape: tuple[int, ...]) -> Tensor:
         raise BenchmarkError(f"score() must return real numbers, float32; it returned a {kind} tensor.")
     if scores.dtype == torch.float64 and (scores.float().isinf() & ~scores.isinf()).any():
         raise BenchmarkError("score() returned float64 values beyond the range of float32 (3.4e38); rescale them.")
-    return scores
+    halves = (torch.float16, torch.bfloat16)  # which numpy does not have, or slowly; what is longer is not cut here
+    return scores.float() if scores.dtype in halves else scores
 
 
 def views(batch: Batch, scores: Tensor | None, predictions: Tensor | None) -> Iterator[View]:

@@ -23,11 +23,11 @@ from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import LightRecipe, Recipe, digest
 from benchmark.records.provenance import gather
 from benchmark.run.border import border
+from benchmark.run.command import training_again
 from benchmark.run.declaration import check_declaration, check_needs, check_returned
 from benchmark.run.setup import Setup
 from benchmark.source import source_of
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
-from benchmark.weights.checkpoint import load_checkpoint
 from benchmark.weights.store import WeightsStore
 
 
@@ -36,12 +36,13 @@ class Entry:
     """A method on its way through a run."""
 
     method: Method
-    base: NetworkSpec  # the shared network in the setting of this method
+    base: NetworkSpec  # the shared network as this method tests it
     needs: Mapping[str, Need]
     recipes: Mapping[str, Recipe]
     config: Mapping[str, Any]  # its options as records state them
     fit_key: str  # stem of the file of its fit; empty for a method without fit
     source: Mapping[str, str] = field(default_factory=dict)  # file -> digest of the code that it is made of
+    changes: Mapping[str, str] = field(default_factory=dict)  # "task.field" -> value that the command line changes
     networks: Networks | None = None
     error: str = ""  # one sentence once it has failed
     mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
@@ -49,8 +50,8 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """The method's name with its options."""
-        return self.method.label
+        """The method's name with its options and with what is not usual about its trainings."""
+        return ":".join([self.method.label, *(f"{key}={value}" for key, value in self.changes.items())])
 
     @property
     def specs(self) -> list[NetworkSpec]:
@@ -75,16 +76,21 @@ class Workshop:
     _layers: dict[NetworkSpec, str] = field(default_factory=dict)  # network -> its penultimate layer
 
     def __post_init__(self) -> None:
-        self.store = WeightsStore(self.setup.options.out / "weights")
         setup = self.setup
+        self.store = WeightsStore(setup.options.out / "weights", training_again(setup.options))
         self.pool = Pool(self.load_network, setup.machine.device, setup.options.precision, setup.class_names)
 
     def entry(self, method: Method) -> Entry:
-        """A method with this run's recipes, what it needs and what its fit is called."""
+        """A method with this run's recipes, its needs and the key of its fit."""
         check_declaration(method)
         recipes = {
             task: self.setup.recipe(recipe, method.light.get(task, LightRecipe()))
             for task, recipe in method.recipes.items()
+        }
+        changes = {
+            key: value
+            for task, recipe in method.recipes.items()
+            for key, value in self.setup.changes(recipe, method.light.get(task, LightRecipe())).items()
         }
         # needs() may put one of them into the spec of a network.
         stated = method.stated
@@ -107,7 +113,8 @@ class Workshop:
                 "repetition": self.setup.options.repetition,
             }
             key = f"{self.setup.base.dataset}/{spec.label.replace(':', '+')}-{digest(parts)}"
-        return Entry(method, base, needs, recipes, self._stated(method.config), key, source_of(type(method)))
+        source = source_of(type(method))
+        return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes)
 
     def has(self, spec: NetworkSpec) -> bool:
         """Whether the weights of a network are here."""
@@ -121,9 +128,9 @@ class Workshop:
         """A trained network from the store, or with the user's weights."""
         network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
         if self.setup.given(spec):
-            load_checkpoint(self.setup.own.weights, network.body)
+            self.setup.own.load(network.body, self.say)
         else:
-            self.store.load_into(spec.key, network)
+            self.store.load_into(spec.key, network, spec.recipe.as_dict())
         return network
 
     def test_images(self) -> Dataset:
@@ -172,7 +179,7 @@ class Workshop:
         fitted = [users[0] for users in sharing.values()]
         for entry in entries:
             if entry.fit_key and entry not in fitted and not entry.error:
-                self._guard([entry], "loading", lambda e=entry: self.store.load_into(e.fit_key, e.method))
+                self._guard([entry], "loading", lambda e=entry: self._load_fit(e))
             self._guard([entry], "eval()", lambda e=entry: self.settle(e))
 
     def train_network(self, spec: NetworkSpec) -> None:
@@ -199,8 +206,9 @@ class Workshop:
     def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
 
-        Code of the user's is not run for that, since a plan builds nothing of it: there the alias stands, beside the
-        code's digest. A network that names no such layer leaves it, too; who needs the layer learns that later.
+        The user's own code is not run for that, since a plan builds nothing of it: the alias then stands beside the
+        code's digest. A network that names no such layer keeps the alias, too; whoever needs the layer learns of that
+        later.
         """
         if PENULTIMATE not in config.values() or (self.setup.own and self.setup.own.code):
             return dict(config)
@@ -244,7 +252,7 @@ class Workshop:
 
     def settle(self, entry: Entry) -> None:
         """Make a fitted method ready to score."""
-        # A layout for all: what was just trained and what comes from a file give the same bits.
+        # One memory layout for all: what was just trained and what comes from a file give the same bits.
         entry.method.eval().requires_grad_(False)
         entry.method.to(device=self.setup.machine.device, memory_format=torch.channels_last)
 
@@ -281,8 +289,12 @@ class Workshop:
         more = {"method": entry.label, "source": entry.source, "networks": self._weights(entry), "seconds": seconds}
         self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
 
+    def _load_fit(self, entry: Entry) -> None:
+        recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
+        self.store.load_into(entry.fit_key, entry.method, recipes)
+
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
-        # Statistics are gathered as images are evaluated; only what was trained knows a precision of training.
+        # Statistics are gathered at the evaluation's precision; only what was trained has a precision of training.
         precision = self.setup.machine.precision if reports else self.pool.precision
         sidecar = {
             **more,
