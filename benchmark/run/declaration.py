@@ -81,6 +81,8 @@ def check_returned(result: Any, what: str) -> None:
         PluginError: it is one.
     """
     if inspect.isgenerator(result) or inspect.iscoroutine(result) or inspect.isasyncgen(result):
+        if not inspect.isasyncgen(result):
+            result.close()
         raise PluginError(f"{what} returned a {type(result).__name__}, so that nothing of it ran; leave out the yield.")
 
 

@@ -6,6 +6,7 @@ from harness import measured
 
 IMPORTS = """
 import os, random, signal, sys, warnings
+from dataclasses import replace
 import numpy as np
 import torch
 from torch import nn
@@ -49,6 +50,7 @@ def others_are_untouched(bench):
 
 RUN = ["run", "--methods", "bad,energy"]
 NET = 'network = networks["base"].module'
+NORM = "next(m for m in network.modules() if isinstance(m, nn.BatchNorm2d))"
 WEIGHTS = r"bad: score\(\) changes the network pspnet-small \(.*its weights.*\), which all methods share"
 MODULES = r"bad: score\(\) changes the network pspnet-small \(its modules or their attributes"
 OUTPUTS = r"bad: score\(\) changes outputs of a network, which all methods share"
@@ -62,13 +64,13 @@ WRITES = [
     ("weights in half precision", [NET, "network.half()"], "bad: .*(score|network)"),
     ("weights in double precision", [NET, "network.double()", "network.float()"], MODULES),
     ("two weights swapped", [NET, "p = next(network.parameters())", "p.data.copy_(p.data.flip(0))"], WEIGHTS),
-    ("statistics of a normalisation", [NET, "next(m for m in network.modules() if isinstance(m, nn.BatchNorm2d)).running_mean.zero_()"], WEIGHTS),
+    ("statistics of a normalisation", [NET, f"{NORM}.running_mean.zero_()"], WEIGHTS),
     ("the mean of the pixels", [NET, "network.mean.zero_()"], WEIGHTS),
     ("train mode", [NET, "network.train()"], MODULES),
     ("train mode of a part", [NET, "list(network.modules())[-1].train()"], MODULES),
     ("a submodule replaced", [NET, "network._modules[next(iter(network._modules))] = nn.Identity()"], MODULES),
     ("a hook", [NET, "network.register_forward_hook(lambda m, i, o: None)"], MODULES),
-    ("an epsilon", [NET, "next(m for m in network.modules() if isinstance(m, nn.BatchNorm2d)).eps = 0.5"], MODULES),
+    ("an epsilon", [NET, f"{NORM}.eps = 0.5"], MODULES),
     ("another forward", [NET, "network.forward = lambda *a, **k: None"], MODULES),
     ("gradients of weights", [NET, "network.requires_grad_(True)"], "which of its weights take gradients"),
     ("logits in place", [OUT, "out.logits().zero_()"], OUTPUTS),
@@ -155,8 +157,8 @@ ENDS = [
         for when, arrange in WHEN.items()
     ),
     *(
-        Fault(f"{title} when imported", plugin(before=line), RUN, rf"bad.py cannot be imported: {says}.*bad.py, line \d+",
-              2, others_are_untouched)
+        Fault(f"{title} when imported", plugin(before=line), RUN,
+              rf"bad.py cannot be imported: {says}.*bad.py, line \d+", 2, others_are_untouched)
         for title, (line, says) in STOPS.items()
     ),
     *(
@@ -167,7 +169,7 @@ ENDS = [
     Fault("an error two calls deep", plugin("_deep()", before="def _deep():\n    return [][3]"), RUN,
           r"IndexError: list index out of range \(bench/bad.py, line \d+, in score; line \d+, in _deep\)", 1,
           others_are_untouched),
-    Fault("a syntax error", plugin("oh no"), RUN, r"bad.py cannot be imported: SyntaxError: .*line 11", 2,
+    Fault("a syntax error", plugin("oh no"), RUN, r"bad.py cannot be imported: SyntaxError: .*line 12", 2,
           others_are_untouched),
     Fault("a broken plugin that nobody asks for", plugin(before="sys.exit(0)"), ["run", "--methods", "energy"],
           "error: --plugin .*bad.py cannot be imported: SystemExit", 2, others_are_untouched),
@@ -181,7 +183,7 @@ ENDS = [
     Fault("needs() of bare specs", method('def needs(self, base):\n    return {"base": base}'), RUN,
           r"needs\(\) must return a mapping", 1, others_are_untouched),
     Fault("an unknown network",
-          method('def needs(self, base):\n    import dataclasses\n    return {"base": Need(dataclasses.replace(base, arch="erfnet"))}'),
+          method('def needs(self, base):\n    return {"base": Need(replace(base, arch="erfnet"))}'),
           RUN, r"needs\(\) asks for the network 'erfnet', which does not exist", 1, others_are_untouched),
     Fault("no super().__init__()", method("def __init__(self, gain=1):\n    self.gain = gain"), RUN,
           r"__init__\(\) must call super\(\).__init__\(\) first", 1, others_are_untouched),
@@ -202,6 +204,9 @@ ENDS = [
           "it returned a sparse tensor", 1, others_are_untouched),
     Fault("scores beyond float32", plugin(scores='networks["base"](batch).logits()[:, 0].double() * 1e300'), RUN,
           "beyond the range of float32", 1, others_are_untouched),
+    Fault("scores that float32 makes ties of",
+          plugin(scores='1 + 1e-9 * networks["base"](batch).logits()[:, 0].double()'), RUN,
+          "the float64 scores lie closer together than float32", 1, others_are_untouched),
 ]  # fmt: skip
 
 

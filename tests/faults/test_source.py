@@ -55,8 +55,8 @@ def same_record(bench):
 FAULTS = [
     Fault("a negated score", edited(METHOD, "-self.gain", "self.gain"), RUN, STALE, 0, other_number),
     Fault("another constant in fit", edited(FITTED, "fill_(1.0)", "fill_(9.0)"), RUN, STALE, 0, other_number),
-    Fault("one comment more", edited(METHOD, "\nimport torch", "\nimport torch  # for nothing"), RUN, "plain: current", 0,
-          same_record),
+    Fault("one comment more", edited(METHOD, "\nimport torch", "\nimport torch  # for nothing"), RUN,
+          "plain: current", 0, same_record),
     Fault("a docstring", edited(METHOD, "(Method):", '(Method):\n    """Plain.\n\n    And simple.\n    """\n'), RUN,
           "plain: current", 0, same_record),
 ]  # fmt: skip
