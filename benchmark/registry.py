@@ -7,6 +7,7 @@ of names is kept by hand anywhere.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -14,12 +15,14 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, PluginError, in_words
+from benchmark.source import IMPORTED
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset
@@ -63,11 +66,14 @@ class Plugin:
     """Constructor keywords that the harness gives: no options."""
     spec: PluginSpec
     """Name and options of this instance."""
+    stated: frozenset[str]
+    """The options that were given, be it with their default; a plugin may ask back where one was not."""
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         instance = super().__new__(cls)
         # Partial, since copying and unpickling call this without arguments; what is missing __init__ says.
         bound = inspect.signature(cls).bind_partial(*arguments, **keywords)
+        instance.stated = frozenset(bound.arguments)
         bound.apply_defaults()
         config = {k: v for k, v in bound.arguments.items() if k not in cls.given}
         instance.spec = cls.specify(cls.registry.name_of(cls), config)
@@ -168,6 +174,8 @@ class Registry(Generic[T]):
         key = self.canonical(name)
         if key in self._loaded:
             return self._loaded[key]
+        if key.replace("-", "_") in BROKEN:
+            raise PluginError(BROKEN[key.replace("-", "_")])
         sources = self._find()
         if key not in sources:
             near = difflib.get_close_matches(key, sources, n=3, cutoff=0.5)
@@ -175,14 +183,10 @@ class Registry(Generic[T]):
             raise BenchmarkError(f"There is no {self.kind} '{name}'; {hint}")
         where, target = sources[key]
         try:
-            module = target.load() if hasattr(target, "load") else target
-            plugin = self._pick(importlib.import_module(module) if isinstance(module, str) else module)
-        except BenchmarkError:
-            raise
-        except Exception as error:
-            raise BenchmarkError(
-                f"The {self.kind} '{key}' ({where}) cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+            with _alone():
+                plugin = self._pick(_imported(target))
+        except BaseException as error:  # whatever a plugin raises
+            raise PluginError(f"The {self.kind} '{key}' ({where}) cannot be imported: {in_words(error)}") from error
         if inspect.isclass(plugin):
             for other, loaded in self._loaded.items():
                 if loaded is plugin:
@@ -221,6 +225,12 @@ class Registry(Generic[T]):
     def add(self, name: str, where: str, plugin: Any) -> None:
         """Register a plugin that is already imported: a module, or the class or function itself."""
         self._add(self._find(), self.canonical(name), where, plugin)
+
+    def code(self, name: str) -> str:
+        """SHA-256 of the file that a plugin was imported from by its path, of the bytes that were run; else empty."""
+        target = self._find()[self.canonical(name)][1]
+        module = target.__name__ if isinstance(target, ModuleType) else getattr(target, "__module__", "")
+        return hashlib.sha256(IMPORTED[module]).hexdigest() if module in IMPORTED else ""
 
     def claims(self, module: ModuleType) -> bool:
         """Whether a module defines a plugin of this kind."""
@@ -280,10 +290,27 @@ DATASETS: Registry[type[Dataset]] = Registry("dataset", "benchmark.datasets", "b
 NETWORKS: Registry[Callable[..., Any]] = Registry("network", "benchmark.networks", "build", "-")
 
 
+BROKEN: dict[str, str] = {}
+"""Files given by ``--plugin`` that cannot be imported, by the name that they would have -> the sentence that says why.
+
+They are left out, and what else was asked for goes on.
+"""
+
+
 def load_plugin(path: str | Path) -> str:
-    """Register the plugin in a Python file under the file's name, whatever kind it is, and return that kind."""
+    """Register the plugin in a Python file under the file's name, whatever kind it is, and return that kind.
+
+    Raises:
+        BenchmarkError: there is no such file, or no plugin in it.
+        PluginError: it cannot be imported; it then stands in :data:`BROKEN`, for whoever asks for it by its name.
+    """
     file = Path(path)
-    module = import_file(file, "--plugin")
+    BROKEN.pop(file.stem.replace("-", "_"), None)
+    try:
+        module = import_file(file, "--plugin")
+    except PluginError as error:
+        BROKEN[file.stem.replace("-", "_")] = str(error)
+        raise
     for registry in (METHODS, DATASETS, NETWORKS):
         if registry.claims(module):
             registry.add(file.stem, f"file {file}", module)
@@ -294,9 +321,14 @@ def load_plugin(path: str | Path) -> str:
 def import_file(file: Path, option: str) -> ModuleType:
     """Import a Python file by its path.
 
+    What is run is what is read here, never bytecode of an earlier state, so that its digest is that of what was run.
+
     Args:
         file: the file.
         option: what named it, for messages.
+    Raises:
+        BenchmarkError: there is no such file.
+        PluginError: its code fails, or changes what is set for the whole process.
     """
     if not file.is_file():
         raise BenchmarkError(f"{option} {file}: there is no such file.")
@@ -306,10 +338,27 @@ def import_file(file: Path, option: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BenchmarkError(f"{option} {file} cannot be imported: {type(error).__name__}: {error}") from error
+        data = IMPORTED[spec.name] = file.read_bytes()
+        with _alone():
+            exec(compile(data, str(file), "exec", dont_inherit=True), vars(module))
+    except BaseException as error:  # whatever a plugin raises
+        del sys.modules[spec.name]
+        raise PluginError(f"{option} {file} cannot be imported: {in_words(error)}") from error
     return module
+
+
+def _imported(target: Any) -> Any:
+    """The module (or class) of a built-in plugin's name, of an entry point, or of what is imported already."""
+    if isinstance(target, str):
+        return importlib.import_module(target)
+    return target.load() if not isinstance(target, ModuleType) and hasattr(target, "load") else target
+
+
+def _alone() -> AbstractContextManager[None]:
+    """Around the import of a plugin: what it sets for the whole process is set back, and the plugin refused."""
+    from benchmark.isolation.settings import settings_kept  # torch is imported by a plugin, not before
+
+    return settings_kept("its import")
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:

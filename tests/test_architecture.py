@@ -189,7 +189,7 @@ def test_no_string_of_the_harness_names_a_plugin():
 
 
 ROOMS = """
-    errors io recipe released distributed machine cost_meter progress blocks registry data images
+    errors source io isolation recipe released distributed machine cost_meter progress blocks registry data images
     network networks derived pool method
     metrics training weights records fetch
     run

@@ -24,7 +24,9 @@ def open_trained(arguments: argparse.Namespace, verb: str) -> tuple[Workshop, li
     options = options_of(arguments)
     print(choose_dataset(options.dataset, options.root)[1], flush=True)
     workshop = Workshop(make_setup(options))
-    steps = make_steps(workshop, options.methods)
+    steps, broken = make_steps(workshop, options.methods)
+    for sentence in broken.values():
+        raise BenchmarkError(sentence)
     missing = [f"the network {spec.key}" for spec in to_train(workshop, steps)]
     missing += [f"the fit of {entry.label}" for entry in to_fit(workshop, steps)]
     if missing:

@@ -231,7 +231,7 @@ def _score(workshop: Workshop, entry: Entry, batch: Batch, digests: Sequence[str
                 raise BenchmarkError(f"{entry.label}, image {image_id}: {holes} scores are NaN.")
             maps.write(entry, image_id, digest, scores[index])
             maps.written[entry.label] = maps.written.get(entry.label, 0) + 1
-    except Exception as error:  # whatever a plugin raises must not take the others down
+    except BaseException as error:  # whatever a plugin raises must not take the others down
         drop(workshop, entry, batch, error)
 
 

@@ -86,6 +86,8 @@ class MethodPart:
     fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
     fit_sha256: str | None = None  # of that file; null for a method without fit
     fit: dict[str, Any] | None = None  # brief report of the fit: seconds, reports, device, precision, ...
+    source: dict[str, str] = field(default_factory=dict)  # file -> SHA-256 of what computes in it: the plugin's, and
+    # what it imports from its own folder or package. Empty where the record does not state it
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class Record:
             version=self.method.version,
             fit=(self.method.fit_key, self.method.fit_sha256) if self.method.fit_key else None,
             protocols={name: m.version for name, m in self.metrics.items()},
+            source=self.method.source,
         )
 
     def stale(self, expected: Identity) -> list[str]:

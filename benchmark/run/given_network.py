@@ -97,14 +97,11 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     if weights is not None and not Path(weights).is_file():
         raise BenchmarkError(f"--weights {weights}: there is no such file.")
     family, _ = split_arch(arch)
-    source = NETWORKS.source(family) if family in NETWORKS.names() else ""
+    code = NETWORKS.code(family) if family in NETWORKS.names() else ""
+    source = NETWORKS.source(family) if code else ""
     file = Path(source.removeprefix("file ")) if source.startswith("file ") else None
     place = digest([str(each.resolve()) for each in (file, weights) if each])
-    return (
-        arch,
-        options,
-        OwnNetwork(digest_file(file) if file else "", weights, digest_file(weights) if weights else "", place),
-    )
+    return arch, options, OwnNetwork(code, weights, digest_file(weights) if weights else "", place)
 
 
 def label_set(text: str, test: Dataset) -> LabelSet:

@@ -107,6 +107,7 @@ def _method(workshop: Workshop, entry: Entry) -> MethodPart:
         fit_key=entry.fit_key,
         fit_sha256=workshop.store.digest(entry.fit_key) if entry.fit_key else None,
         fit=_brief(workshop, entry.fit_key) if entry.fit_key else None,
+        source=dict(entry.source),
     )
 
 

@@ -33,6 +33,7 @@ class Setup:
     base: NetworkSpec
     machine: Machine
     own: OwnNetwork | None = None  # where the network's code or its weights come from the user
+    class_names: tuple[str, ...] | None = None  # what its outputs are, those beyond them left out; None: nobody says
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -132,7 +133,8 @@ def assemble(
     )
     machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
     check_precision(machine.device, options.precision)
-    return Setup(options, test.label, test, train, val, base, machine, own)
+    class_names = labels.names if labels else tuple(train.classes)
+    return Setup(options, test.label, test, train, val, base, machine, own, class_names)
 
 
 def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options: Options) -> Recipe:
