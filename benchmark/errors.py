@@ -28,4 +28,7 @@ def interrupted(kept: int, total: int, what: str) -> KeyboardInterrupt:
 
 def printable(path: Path | str) -> str:
     """A path for a message: on one line and in UTF-8, what is neither being written as an escape."""
-    return "".join(c if unicodedata.category(c) not in _UNPRINTABLE else ascii(c)[1:-1] for c in str(path))
+    text = str(path)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if unicodedata.category(c) not in _UNPRINTABLE else ascii(c)[1:-1] for c in text)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmark.data import IGNORE, Dataset, Sample
 from benchmark.errors import BenchmarkError
-from benchmark.io.walk import require_file, walk
+from benchmark.io.walk import named, require_file, walk
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -42,7 +42,8 @@ class ImageFiles(Dataset):
         for source in sources:
             if not os.path.exists(source):  # other than Path.exists, also of a name that no file can have
                 raise BenchmarkError(f"{source} is neither an image file nor a folder of images.")
-            found = find_images(source) if source.is_dir() else {source.stem: source}
+            file = named(source, source.parent)
+            found = find_images(source) if source.is_dir() else {file.removesuffix(source.suffix): source}
             for name in sorted(found, key=natural):
                 if name in self.files:
                     raise BenchmarkError(

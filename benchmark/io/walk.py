@@ -39,8 +39,23 @@ def walk(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
             elif path.suffix.lower() in suffixes or (kind == "lost" and not path.suffix):
                 if kind != "file":
                     raise BenchmarkError(f"{printable(path)} {_WRONG[kind]}; remove or mend it.")
-                found[_printed(path, folder)] = path
+                found[named(path, folder)] = path
     return dict(sorted(found.items()))
+
+
+def named(path: Path, folder: Path) -> str:
+    """The path relative to a folder with "/", which becomes the id of an image.
+
+    Raises:
+        BenchmarkError: it is no UTF-8 or holds a control character, so that no table could hold it.
+    """
+    name = path.relative_to(folder).as_posix()
+    if printable(name) != name:
+        raise BenchmarkError(
+            f"The file name {printable(path)} is no UTF-8 or holds a control character, which no table of results can "
+            f"hold; rename it."
+        )
+    return name
 
 
 def require_file(path: Path) -> None:
@@ -78,16 +93,6 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "other" if os.path.exists(entry.path) else "lost"
     except OSError:  # a link to itself
         return "lost"
-
-
-def _printed(path: Path, folder: Path) -> str:
-    name = path.relative_to(folder).as_posix()
-    if printable(name) != name:
-        raise BenchmarkError(
-            f"The file name {printable(path)} is no UTF-8 or holds a control character, which no table of results can "
-            f"hold; rename it."
-        )
-    return name
 
 
 def _identity(place: Path) -> tuple[int, int]:

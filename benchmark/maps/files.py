@@ -34,11 +34,12 @@ def read_scores(path: Path) -> np.ndarray:
     Raises:
         BenchmarkError: not readable, or not one map (H, W) of real numbers of at least 16 bits.
     """
-    if path.suffix == ".hdf5":
+    suffix = path.suffix.lower()
+    if suffix == ".hdf5":
         hdf5()
     try:
         require_file(path)
-        return _READERS[path.suffix](path)
+        return _READERS[suffix](path)
     except BenchmarkError:
         raise
     except Exception as error:  # whatever the readers of five formats raise at bytes that somebody made up

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
-from benchmark.metrics.inputs import as_arrays
+from benchmark.metrics.inputs import as_arrays, check_threshold
 from benchmark.metrics.measurement import Measurement
 from benchmark.metrics.pixel_protocols import POOLED, PixelProtocol
 from benchmark.metrics.ranking import runs_of
@@ -87,7 +87,7 @@ class ComponentEvaluator(Evaluator[Measurements]):
     def __init__(self, protocol: ComponentProtocol, threshold: float, *, method: str = "") -> None:
         super().__init__(method)
         self.protocol = protocol
-        self.threshold = float(threshold)
+        self.threshold = check_threshold(threshold)
         self._matched: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # image -> sIoU, PPV
 
     def _add(self, view: View, where: str) -> None:

@@ -44,8 +44,10 @@ def hints_of(measurements: Mapping[str, Measurement], pixels: Mapping[str, int] 
 
 
 def _labels(anomalous: int, normal: int, ignored: int) -> str:
-    if (anomalous and normal) or not (anomalous or normal or ignored):
+    if anomalous and normal:
         return ""
+    if not (anomalous or normal or ignored):
+        return "There is no pixel at all, so nothing was measured; look at what was given."
     if not anomalous and not normal:
         return (
             "Every pixel is labelled 255 (ignore), so nothing was measured; look at the values in the label files: "

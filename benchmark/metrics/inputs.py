@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +10,13 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import View
-from benchmark.metrics.keys import keys_of
-from benchmark.metrics.ranking import Ranking, rank
+from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.strata import ANOMALY, IGNORE
 
 TOLERANCE = 1e-5
 """How far the metrics of an image may move when its scores become float32."""
 _EXACT = 1 << 24
-"""Float32 holds every integer up to here."""
+"""Float32 holds every integer below, and the next one is rounded to it."""
 
 
 def as_maps(view: View, where: str, classes: int = 0) -> tuple[Any, Any, Any]:
@@ -136,6 +136,17 @@ def check_range(scores: np.ndarray, where: str) -> np.ndarray:
     return single
 
 
+def check_threshold(value: float) -> float:
+    """A threshold of scores; NaN, which no score lies above or below, is refused.
+
+    Raises:
+        BenchmarkError: it is NaN.
+    """
+    if math.isnan(value):
+        raise BenchmarkError("A threshold is NaN, which no score lies above or below; name a number.")
+    return float(value)
+
+
 def _check_labels(labels: Any, classes: int, where: str) -> None:
     if _type_of(labels) != "uint8":
         raise BenchmarkError(f"{where}: labels must be uint8 (254 anomaly, 255 ignore), not {labels.dtype}.")
@@ -147,19 +158,16 @@ def _check_labels(labels: Any, classes: int, where: str) -> None:
 def _check_ties(scores: np.ndarray, single: np.ndarray, labels: np.ndarray, where: str) -> None:
     """Refuse scores of more digits than float32 has, where the lost ones decide on the metrics.
 
-    Nearly every conversion makes a few ties, which move nothing. Where it makes any, the image is ranked both ways.
+    Nearly every conversion makes a few ties, which move nothing; so the image is ranked both ways.
     """
-    exact_integers = scores.dtype.kind != "f" and bool((np.abs(single) <= _EXACT).all())
+    exact_integers = scores.dtype.kind != "f" and bool((np.abs(single) < _EXACT).all())
     if exact_integers or (scores.dtype.kind == "f" and bool((single == scores).all())):
         return
     counted = labels != IGNORE
     anomalous = labels[counted] == ANOMALY
     if np.isnan(single).any() or not 0 < int(anomalous.sum()) < anomalous.size:
         return  # a NaN is refused with its place by whoever sorts
-    distinct, position = np.unique(scores[counted], return_inverse=True)
-    if not (np.diff(keys_of(distinct.astype(np.float32)).astype(np.int64)) == 0).any():
-        return
-    exact, found = _metrics(position.astype(np.uint32), anomalous), _metrics(keys_of(single[counted]), anomalous)
+    exact, found = _metrics(scores[counted], anomalous), _metrics(single[counted], anomalous)
     moved = max(abs(a - b) for a, b in zip(exact, found, strict=True))
     if moved > TOLERANCE:
         raise BenchmarkError(
@@ -168,11 +176,12 @@ def _check_ties(scores: np.ndarray, single: np.ndarray, labels: np.ndarray, wher
         )
 
 
-def _metrics(keys: np.ndarray, anomalous: np.ndarray) -> tuple[float, float, float]:
-    """AUROC, average precision and FPR95 of pixels in the order of their keys (uint32)."""
-    normal = np.sort(keys[~anomalous])
-    distinct, anomalies, below, at_or_below = rank(np.sort(keys[anomalous]), [normal])
-    ranking = Ranking(distinct, anomalies, below[0], at_or_below[0], len(normal))
+def _metrics(scores: np.ndarray, anomalous: np.ndarray) -> tuple[float, float, float]:
+    """AUROC, average precision and FPR95 of pixels whose scores are compared in their own type."""
+    normal = np.sort(scores[~anomalous])
+    distinct, counts = np.unique(scores[anomalous], return_counts=True)
+    below, at_or_below = (np.searchsorted(normal, distinct, side) for side in ("left", "right"))
+    ranking = Ranking(distinct, counts, below, at_or_below, len(normal))
     return ranking.auroc(), ranking.average_precision(), ranking.fpr("first_ge")
 
 

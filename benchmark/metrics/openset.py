@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
-from benchmark.metrics.inputs import as_arrays
+from benchmark.metrics.inputs import as_arrays, check_threshold
 from benchmark.metrics.measurement import Measurement
 from benchmark.metrics.pixel_protocols import TARGET_TPR, PixelProtocol
 from benchmark.metrics.segmentation import iou_per_class
@@ -85,7 +85,7 @@ class OpenSetEvaluator(Evaluator[Measurements]):
     ) -> None:
         super().__init__(method)
         self.protocol = protocol
-        self.thresholds = dict(thresholds)
+        self.thresholds = {fold: check_threshold(threshold) for fold, threshold in thresholds.items()}
         self.classes = tuple(classes)
         # Pixels by true class (the last one is the anomaly), predicted class, and whether they are rejected.
         shape = (len(self.classes) + 1, len(self.classes), 2)

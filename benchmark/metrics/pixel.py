@@ -135,11 +135,17 @@ class PixelEvaluator(Evaluator[Measurements]):
 
     def curves(self, protocol: str | PixelProtocol = "pooled", points: int = 512) -> Curves:
         """Precision-recall and ROC curve of the pooled pixels, thinned to about this many points."""
-        return thin_curves(self.ranking(protocol), points)
+        return thin_curves(self._defined(protocol), points)
 
     def best_f1_threshold(self, protocol: str | PixelProtocol = "pooled") -> float:
         """The score at or above which pixels must be called anomalous for the best pooled F1."""
-        return float(scores_of(self.ranking(protocol).best_f1()))
+        return float(scores_of(self._defined(protocol).best_f1()))
+
+    def _defined(self, protocol: str | PixelProtocol) -> Ranking:
+        ranking = self.ranking(protocol)
+        if not ranking.defined:
+            raise BenchmarkError("There is no anomalous or no normal pixel, so there is neither a curve nor a best F1.")
+        return ranking
 
     def measurement(self) -> Measurements:
         """A measurement for each protocol; those per image have 95 % bootstrap intervals over the images."""

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.keys import keys_of
+from benchmark.metrics.keys import Resolution, keys_of
 from benchmark.metrics.ranking import rank
-from benchmark.metrics.resolution import Resolution
 from benchmark.metrics.strata import ANOMALY, Strata
 
 BEYOND = np.uint32(0xFFFFFFFF)

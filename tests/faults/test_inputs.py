@@ -13,8 +13,15 @@ from roads import SCORE, SIZE, TOML, lay_out, npy, pipe, png, relabel, rescore, 
 from benchmark.errors import BenchmarkError
 from benchmark.images import find_images, read_image
 from benchmark.maps.files import read_scores
-from benchmark.metrics import PROTOCOLS, PixelEvaluator, View, evaluate_scores, hints
-from benchmark.metrics.openset import OpenSetEvaluator
+from benchmark.metrics import (
+    PROTOCOLS,
+    ComponentEvaluator,
+    OpenSetEvaluator,
+    PixelEvaluator,
+    View,
+    evaluate_scores,
+    hints,
+)
 from benchmark.registry import DATASETS
 
 
@@ -88,6 +95,8 @@ FAULTS = [
     Fault("a link to nothing", link("set/images/9.png", "gone.png"), SCORE, r"9\.png is a link that leads nowhere"),
     Fault("a link to itself", link("set/images/9.png", "9.png"), SCORE, r"9\.png is a link that leads nowhere"),
     Fault("a lost folder", link("set/images/town", "/nowhere/town"), SCORE, "town is a link that leads nowhere"),
+    Fault("an image named in two lines", lambda bench: "a\rb.png", ["infer", "--methods", "msp", ""], "neither"),
+    Fault("capitals", at("maps/1.npy", lambda p: p.rename(p.with_suffix(".NPY"))), SCORE, "AUPR", 0, all_measured),
     Fault("a name in two lines", content("set/images/a\rb.png", b"x"), SCORE, r"a\\rb\.png is no UTF-8 or holds"),
     Fault("a name not in UTF-8", content(os.fsdecode(b"set/images/\xff.png"), b"x"), SCORE, r"udcff\.png is no UTF-8"),
     Fault("a ring of links", link("set/images/loop", "."), SCORE, "AUPR", 0, all_measured),
@@ -122,12 +131,12 @@ FAULTS = [
     scores("beyond float32", lambda s: s.astype(np.float64) * 1e300, "image '0': scores exceed the range of float32"),
     scores("one part in 1e9 apart", lambda s: 1 + 1e-9 * s.astype(np.float64), "image '0': .*lie closer together"),
     scores("large integers", lambda s: (s * 50).astype(np.int64) + (1 << 40), "image '0': .*lie closer together"),
-    Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], "wide: image .*scores exceed the range of fl", 1),
+    Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], "wide: image .*scores exceed the range", 1),
     Fault("a folder of 300 letters", lambda bench: None, ["score", "x" * 300, *SCORE[2:]], "xx is no folder"),
     # advice
     labels("0 and 255", lambda m: (m == 1) * np.uint8(255), "Hint: .*if 255 marks the anomalies"),
     labels("only ignored", lambda m: m * 0 + 255, "Hint: Every pixel is labelled 255"),
-    labels("no anomaly", lambda m: m * 0, "Hint: No pixel is labelled as", "--protocol", "pooled,smiyc-obstacles"),
+    labels("no anomaly", lambda m: m * 0, "Hint: No pixel is label", "--protocol", "pooled,smiyc-obstacles"),
     labels("only anomalies", lambda m: m * 0 + 1, "Hint: No pixel is labelled as normal"),
     scores("constant", lambda s: s * 0, "Hint: All pixels have the same score", 0),
     scores("inverted", lambda s: -s, "Hint: AUROC is .* inverted", 0),
@@ -157,6 +166,12 @@ def rejected(scores, prediction):
     return lambda: evaluator.update(View("a", scores, LABELS, prediction))
 
 
+def normal_only():
+    evaluator = PixelEvaluator(["pooled"])
+    evaluator.update(View("a", SCORES, LABELS * 0))
+    return evaluator
+
+
 NOWHERE = np.ma.masked_array(SCORES, SCORES > 0.8)
 REFUSALS = [
     Refusal("complex scores", lambda: evaluated(SCORES * 1j), "real numbers, not complex128"),
@@ -176,6 +191,10 @@ REFUSALS = [
     Refusal("predicted NaN", predicted(np.nan), r"outside 0\.\.1 \(nan\)"),
     Refusal("predicted half a class", predicted(0.5), r"outside 0\.\.1 \(0.5\)"),
     Refusal("predicted text", lambda: evaluated(prediction=LABELS.astype(str), protocol="failure-split"), "ids of cla"),
+    Refusal("a threshold of NaN", lambda: ComponentEvaluator(PROTOCOLS["smiyc-obstacles"], np.nan), "threshold is NaN"),
+    Refusal("open set: threshold NaN", lambda: OpenSetEvaluator(PROTOCOLS["open-set"], {"": np.nan}, "ab"), "is NaN"),
+    Refusal("no anomaly: best F1", lambda: normal_only().best_f1_threshold(), "no anomalous or no normal pixel"),
+    Refusal("no anomaly: curves", lambda: normal_only().curves(), "no anomalous or no normal pixel"),
     Refusal("open set: NaN", rejected(np.where(SCORES > 0.8, np.nan, SCORES), LABELS * 0), "1 of 4 scores are NaN"),
     Refusal("open set: predicted 7", rejected(SCORES, LABELS * 0 + 7), r"outside 0\.\.1 \(7\)"),
     Refusal("open set: predicted NaN", rejected(SCORES, SCORES * np.nan), r"outside 0\.\.1 \(nan\)"),
@@ -295,4 +314,5 @@ def test_hints_of_the_library_and_of_outputs():
     (probabilities,) = hints(outputs=logits.softmax(1))
     assert "probabilities" in probabilities
     assert hints(outputs=logits) == hints(outputs=logits.log_softmax(1)) == ()
+    assert "no pixel at all" in evaluate_scores([], []).hints[0]
     assert PixelEvaluator([]).pixels() == {"anomalous": 0, "normal": 0, "ignored": 0}
