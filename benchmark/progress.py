@@ -15,9 +15,9 @@ from benchmark.machine import Machine
 Item = TypeVar("Item")
 
 
-def say(text: str) -> None:
-    """A sentence beside the bars, and without them (to stderr: stdout belongs to results)."""
-    if rank() == 0:
+def say(text: str, machine: Machine, always: bool = False) -> None:
+    """A sentence beside the bars, `always` also without them (to stderr: stdout belongs to results)."""
+    if (machine.progress or always) and rank() == 0:
         tqdm.write(text, file=sys.stderr)
 
 

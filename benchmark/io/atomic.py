@@ -93,7 +93,7 @@ def _machine() -> str:
 def _in_use(path: Path) -> bool:
     """Whether somebody may still be writing an unfinished file."""
     host, _, process = path.name.split(".")[-3].rpartition("-")
-    if host == _machine() and process.isdecimal():
+    if host == _machine() and process.isdecimal() and os.name == "posix":  # elsewhere, kill() does what it is called
         try:
             os.kill(int(process), 0)
         except ProcessLookupError:

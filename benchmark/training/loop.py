@@ -110,7 +110,7 @@ class _Run:
         self.mark = identity(task, recipe, train_set, val_set)
         self.journal, refused = load_state(state, self.mark, task, self.optimisers, self.steps)
         if refused:
-            say(f"{title}: {refused}; training starts anew.")
+            say(f"{title}: {refused}; training starts anew.", machine, always=True)
         self.train_set, self.val_set = train_set, val_set
         self.kept = self.journal.step  # steps in the state that was saved last
         self.pending: list[dict[str, Tensor]] = []

@@ -133,9 +133,9 @@ def _read(path: Path) -> list[Found]:
         else:
             with torch.serialization.safe_globals(_inert()):
                 content = torch.load(path, map_location="cpu", weights_only=True)
+        found = list(_search(content))
     except Exception as error:  # the unpickler raises whatever the bytes make it raise
         raise BenchmarkError(f"{path} {_unreadable(path)}") from error
-    found = list(_search(content))
     if not found:
         raise BenchmarkError(
             f"{path} is not a state dictionary, that is tensors by name; give the file with the weights."

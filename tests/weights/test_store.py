@@ -131,3 +131,23 @@ def test_folder_that_cannot_be_made(tmp_path):
 def test_digest(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert digest_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_file_is_read_once_and_again_when_it_changes(tmp_path, monkeypatch):
+    path, read, digest = tmp_path / "x", [], hashlib.file_digest
+    monkeypatch.setattr(benchmark.weights.store, "_SETTLED", -1.0)  # as if the file were older
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(1) or digest(*given))
+    path.write_bytes(b"abc")
+    first = digest_file(path)
+    assert digest_file(path) == first and len(read) == 1
+    path.write_bytes(b"abcd")
+    assert digest_file(path) == hashlib.sha256(b"abcd").hexdigest() != first and len(read) == 2
+
+
+def test_another_process_may_replace_what_was_loaded(store):
+    first = store.save(KEY, network().state_dict(), {})
+    store.load(KEY)
+    second = WeightsStore(store.root).save(KEY, network().state_dict(), {})
+    assert first != second and store.digest(KEY) == first, "records state what was used"
+    store.load(KEY)
+    assert store.digest(KEY) == WeightsStore(store.root).digest(KEY) == second
