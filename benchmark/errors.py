@@ -12,9 +12,10 @@ from pathlib import Path
 LONGEST = 300
 """Characters of an exception's text that a sentence quotes."""
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
-HOME = os.path.dirname(os.path.abspath(__file__))
-LIBRARIES = tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
 """Categories of control characters, halves of characters (bytes that are no UTF-8), ends of lines and paragraphs."""
+HOME = os.path.dirname(os.path.abspath(__file__))
+"""Where the harness lies, whose frames are not the author's."""
+LIBRARIES = tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
 
 
 class BenchmarkError(Exception):
