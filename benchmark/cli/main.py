@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from benchmark import __version__
 from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce, run, score, show, table, weights
 from benchmark.cli import list as list_
+from benchmark.cli.arguments import Parser
 from benchmark.cli.environment import prepare
 from benchmark.errors import BenchmarkError
 
@@ -52,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     prepare()  # numpy and torch are first imported below
-    options = make_parser().parse_args(arguments)
     try:
+        options = make_parser().parse_args(arguments)
         from benchmark.registry import load_plugin
 
         for path in options.plugin:
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """All verbs with their options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmark",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Annotated
 
-from benchmark.cli.arguments import networks, preset, verb
+from benchmark.cli.arguments import networks, number, preset, verb
+from benchmark.values import Range
 
 
 def add(verbs) -> None:
@@ -42,7 +44,11 @@ show --dataset camvid-ood --methods knn,msp --pick worst --to pictures/worst.jpg
         "pictures/DATASET-NETWORK.png in the --out folder)",
     )
     parser.add_argument(
-        "--width", type=int, default=1600, metavar="PX", help="of the pictures in pixels (default: %(default)s)"
+        "--width",
+        type=number(Annotated[int, Range(100, 1 << 14)]),
+        default=1600,
+        metavar="PX",
+        help="of the pictures in pixels (default: %(default)s)",
     )
 
 

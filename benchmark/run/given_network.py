@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from benchmark.data import Dataset
 from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
 from benchmark.networks import REFERENCE, split_arch
-from benchmark.registry import DATASETS, NETWORKS, import_file, parse_call
+from benchmark.registry import DATASETS, NETWORKS, checked, import_file, parse_call
 from benchmark.weights.store import digest_file
 
 
@@ -71,7 +72,8 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     if from_file:
         function = rest.pop(0) if rest and "=" not in rest[0] else "build"
         call = ":".join([_register(Path(place), function), *rest])
-    arch, options = parse_call(call)
+    arch, stated = parse_call(call)
+    options = _options(arch, stated)
     if weights is None and not from_file:
         return arch, options, None
     if weights is not None and not Path(weights).is_file():
@@ -80,6 +82,16 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     source = NETWORKS.source(family) if family in NETWORKS.names() else ""
     code = digest_file(Path(source.removeprefix("file "))) if source.startswith("file ") else ""
     return arch, options, OwnNetwork(code, weights, digest_file(weights) if weights else "")
+
+
+def _options(arch: str, stated: dict[str, str]) -> dict[str, Any]:
+    """The options of a network, of the types that its function states."""
+    family, _ = split_arch(arch)
+    build = NETWORKS.get(family) if stated else None  # nothing is imported for a network without options
+    if build is None:
+        return {}
+    given = {"variant", "classes"} & set(inspect.signature(build).parameters)
+    return checked(build, stated, f"The network '{arch}'", given)
 
 
 def label_set(text: str, test: Dataset) -> LabelSet:
