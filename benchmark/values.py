@@ -61,7 +61,8 @@ def typed(value: Any, hint: Any) -> Any:
     """A value as its hint wants it.
 
     Text is read: an integer without a fraction, a number that is finite, ``true`` or ``false``, ``none``, several
-    values separated by commas. Where a float is wanted an integer stays one, so that names and digests say what was typed.
+    values separated by commas. Where a float is wanted an integer stays one, so that names and digests say what was
+    typed.
 
     Args:
         value: text of the command line, or a value from elsewhere.

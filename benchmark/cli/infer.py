@@ -91,7 +91,7 @@ def infer(arguments: argparse.Namespace) -> int:
 
 def _folder(setup: Setup, images: Sequence[Path]) -> Path:
     """Where maps go by default: apart for every dataset, network and source of images."""
-    from benchmark.records.record import file_name
+    from benchmark.io.names import file_name
     from benchmark.run.plan import network_name
 
     network = f"{file_name(setup.dataset)}-{file_name(network_name(setup))}"

@@ -55,6 +55,7 @@ show --dataset camvid-ood --methods knn,msp --pick worst --to pictures/worst.jpg
 def show(arguments: argparse.Namespace) -> int:
     """Write a contact sheet and, where the methods are measured, their curves."""
     from benchmark.cli.trained import command, open_trained
+    from benchmark.io.names import file_name
     from benchmark.pictures import contact_sheet, curves
     from benchmark.pictures.show import (
         caption,
@@ -67,7 +68,6 @@ def show(arguments: argparse.Namespace) -> int:
         titles_of,
     )
     from benchmark.records.published import RESULTS
-    from benchmark.records.record import file_name
     from benchmark.run.plan import network_name
 
     wanted = count_or_ids(arguments.images)

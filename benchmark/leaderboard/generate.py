@@ -7,13 +7,14 @@ from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
+from benchmark.io.names import file_name
 from benchmark.leaderboard.board import Board, boards
 from benchmark.leaderboard.costs import markdown as costs_tables
 from benchmark.leaderboard.formats import FURTHER_TITLE, MARKDOWN, block_texts, csv, further_texts, latex, pipe_table
 from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs, read_costs
 from benchmark.records.published import read_published
-from benchmark.records.record import file_name, read_all
+from benchmark.records.record import read_all
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 COSTS_BEGIN, COSTS_END = "<!-- costs:begin -->", "<!-- costs:end -->"

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import build, dumps, write_atomic
+from benchmark.io.names import file_name
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
@@ -157,7 +158,7 @@ def network_label(arch: str, options: dict[str, Any], scales: tuple[int, ...], m
     parts = [f"{k}={v}" for k, v in sorted(options.items())]
     if tuple(scales) != tuple(default):
         parts.append("scales=" + ("-".join(map(str, scales)) or "native"))
-        parts += [f"max_size={max_size}"] if max_size else []
+    parts += [f"max_size={max_size}"] if max_size else []
     return ":".join([arch, *parts])
 
 
@@ -170,11 +171,6 @@ def record_path(
     """
     stem = file_name(method) + (f"+seed{seed}" if seed else "") + (f"+first{limit}" if limit else "")
     return Path(results) / "records" / file_name(dataset) / file_name(network) / f"{stem}.json"
-
-
-def file_name(label: str) -> str:
-    """A label as part of a path."""
-    return quote(label, safe=":=,").replace(":", "+")
 
 
 def read(path: Path) -> Record:

@@ -75,6 +75,20 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
     return list(steps.values())
 
 
+def check_recipes(setup: Setup, steps: Sequence[Step]) -> None:
+    """Refuse a recipe of the command line that nobody would read.
+
+    Raises:
+        BenchmarkError: no method of the steps trains that task.
+    """
+    tasks = {setup.base.recipe.task, *(task for step in steps for task in step.entry.recipes)}
+    for task in setup.options.recipe:
+        if task not in tasks:
+            raise BenchmarkError(
+                f"--recipe {task}: none of the methods named trains that; they train {', '.join(sorted(tasks))}."
+            )
+
+
 def _entry(workshop: Workshop, call: str) -> Entry:
     try:
         setup = workshop.setup

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmark.io.names import file_name
 from benchmark.recipe import digest
-from benchmark.records.record import file_name
 from benchmark.run.journal import Journal
 from benchmark.run.plan import Step, expected_identity
 from benchmark.run.workshop import Workshop

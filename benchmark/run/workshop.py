@@ -14,6 +14,7 @@ import torch
 from benchmark.data import Dataset
 from benchmark.derived import Resized, VoidAsClass
 from benchmark.errors import BenchmarkError, in_words
+from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
@@ -97,7 +98,8 @@ class Workshop:
                 "data": self.setup.base.data or self.setup.train.fingerprint(),
                 "repetition": self.setup.options.repetition,
             }
-            key = f"{self.setup.base.dataset}/{spec.label.replace(':', '+')}-{digest(parts)}"
+            folder = file_name(self.setup.base.dataset, colon=":")
+            key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
         return Entry(method, base, needs, recipes, self._stated(method.config), key)
 
     def has(self, spec: NetworkSpec) -> bool:

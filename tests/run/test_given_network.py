@@ -12,6 +12,7 @@ from own_networks import SETS, module, record, run
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmark.errors import BenchmarkError
 from benchmark.run.options import Options
 from benchmark.run.setup import make_setup
 from tests.datasets.files import noise, write
