@@ -11,9 +11,8 @@ from functools import cache
 from typing import Annotated, Any, Literal
 
 from benchmark.errors import BenchmarkError
-from benchmark.values import Count, Length, Pixels, Range, stated_types, typed
+from benchmark.values import Amount, Count, Fraction, Length, Pixels, Range, stated_types, typed
 
-Fraction = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, above=True)]
 ZeroOr = Annotated[int, Range(0, 10**6)]
 
@@ -62,7 +61,7 @@ class Recipe:
     momentum: Fraction = 0.9
     nesterov: bool = False
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    weight_decay: Annotated[float, Range(0)] = 1e-4
+    weight_decay: Amount = 1e-4
     decay_everything: bool = False
     schedule: Literal["poly", "cosine", "constant", "linear_second_half"] = "poly"
     warmup_steps: ZeroOr = 0
@@ -72,7 +71,7 @@ class Recipe:
     crop: Annotated[tuple[Count, ...], Length(0, 2)] = ()
     flip: bool = True
     colour: Fraction = 0.0
-    aux_weight: Annotated[float, Range(0)] = 0.4
+    aux_weight: Amount = 0.4
     label_size: Literal["feature", "half", "full"] = "feature"
     member: ZeroOr = 0
     seed: Annotated[int, Range(0, 2**31 - 1)] = 304

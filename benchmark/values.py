@@ -51,6 +51,12 @@ class Length:
         object.__setattr__(self, "allowed", allowed)
 
 
+Fraction = Annotated[float, Range(0, 1)]
+"""A share, and every metric of a ranking."""
+Number = Annotated[int, Range(0, 2**62)]
+"""How many of something, perhaps none."""
+Amount = Annotated[float, Range(0)]
+"""Of time or memory."""
 Count = Annotated[int, Range(1, 10**6)]
 """A number of things of which there is at least one."""
 Pixels = Annotated[int, Range(8, 1 << 14)]

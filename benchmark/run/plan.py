@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import protocol
 from benchmark.network import NetworkSpec
+from benchmark.records.audit import contradictions
 from benchmark.records.identity import Identity
 from benchmark.records.record import Record, network_label, read, record_path
 from benchmark.registry import METHODS
@@ -68,6 +69,8 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
                 before, now = step.record.provenance.precision, setup.options.precision
                 if before != now:
                     step.reasons.append(f"the arithmetic changed from {before} to {now}")
+                wrong = contradictions(step.record, path.parent, intervals=False)
+                step.reasons += [f"its record was changed or lost a file ({'; '.join(wrong)})"] if wrong else []
             except BenchmarkError as error:
                 step.reasons = [str(error)]
         if step.current and (setup.options.force or setup.options.retrain):
