@@ -73,7 +73,8 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, as everything else here does; the usage is one ``--help`` away."""
 
     def error(self, message: str) -> NoReturn:
-        raise BenchmarkError(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` shows what may stand there.")
+        sentence = message.removeprefix("argument ").replace(": it is ", " is ", 1)
+        raise BenchmarkError(f"{sentence[:1].upper()}{sentence[1:]}; `{self.prog} --help` shows what may stand there.")
 
 
 def data(parser: argparse.ArgumentParser, several: bool = False) -> None:

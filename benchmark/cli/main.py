@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce
 from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
 from benchmark.cli.environment import prepare
+from benchmark.cli.output import complaint, lasting_output
 from benchmark.errors import BenchmarkError
 
 VERBS = (
@@ -53,6 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     prepare()  # numpy and torch are first imported below
+    with lasting_output() as out:
+        code = _run(arguments)
+    if reason := complaint(out):
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = make_parser().parse_args(arguments)
         from benchmark.registry import load_plugin
@@ -63,9 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output, `head` perhaps, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
         return 130

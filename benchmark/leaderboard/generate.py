@@ -62,6 +62,15 @@ def render_readme(results: Path, text: str, name: str = "README.md") -> str:
     return text
 
 
+def readable(readme: Path) -> None:
+    """Whether the leaderboard can be written into a file, before anything is.
+
+    Raises:
+        BenchmarkError: it cannot be read, or a marker is missing, doubled or in the wrong order.
+    """
+    _between(_read(readme), BEGIN, END, [], readme.name)
+
+
 def _boards(results: Path) -> list[Board]:
     records = read_all(results)[0]
     return boards(records, read_published(results, {record.dataset.name for record in records}))

@@ -68,6 +68,10 @@ def _differences(record: Record, folder: Path, intervals: bool) -> Iterator[str]
     ranked = {p.name: p for p in PIXEL_PROTOCOLS}
     # An older version may have computed something else.
     measured = {n: m for n, m in record.metrics.items() if n in ranked and m.version == ranked[n].version}
+    stem = record.path(folder).stem
+    for name, kind in ((record.rows, "rows"), (record.curves, "curves")):
+        if name and name != f"{stem}.{kind}.csv.gz":
+            raise BenchmarkError(f"it names {name} as its {kind}, which belongs to another record.")
     if not record.rows:
         raise BenchmarkError("it names no rows per image, which prove its means.")
     rows = read_rows(folder / record.rows)
