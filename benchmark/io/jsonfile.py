@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from benchmark.io.atomic import replacing
-from benchmark.values import Range
+from benchmark.values import Length, Range
 
 
 def dumps(value: Any) -> str:
@@ -57,8 +57,11 @@ def build(kind: Any, data: Any, where: str = "") -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         value = build(arguments[0], data, where)
-        for bound in (b for b in arguments[1:] if isinstance(b, Range)):
-            _expect(bound.holds(value), where, f"a number{bound}")
+        for bound in arguments[1:]:
+            if isinstance(bound, Range):
+                _expect(bound.holds(value), where, f"a number{bound}")
+            elif isinstance(bound, Length):
+                _expect(len(value) in bound.allowed, where, f"a list of {' or '.join(map(str, bound.allowed))}")
         return value
     if origin in (Union, types.UnionType):
         if data is None and type(None) in arguments:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from benchmark.values import Fraction, Number
+from benchmark.values import Fraction, Length, Number
 
 METRICS = ("auroc", "aupr", "fpr95")
 """What every ranking of pixels is summed up by."""
@@ -23,7 +24,7 @@ class Measurement:
     fpr95: Fraction | None = None  # false-positive rate at 95 % true-positive rate
     constant_aupr: Fraction | None = None  # what a constant score gets as AUPR under this protocol
     skipped: Number = 0  # images left out because they hold only one kind of pixel
-    intervals: dict[str, list[Fraction]] = field(default_factory=dict)  # metric -> [low, high], 95 %, 0..1
+    intervals: dict[str, Annotated[list[Fraction], Length(2)]] = field(default_factory=dict)  # metric -> [low, high], 95 %, 0..1
     extra: dict[str, float | None] = field(default_factory=dict)  # further metrics of the protocol (efpr, cfpr, ...)
     missing: dict[str, str] = field(default_factory=dict)  # metric -> why it is null
 
