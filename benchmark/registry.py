@@ -347,7 +347,7 @@ def _required(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty and not variadic
 
 
-_OPTION = re.compile(r":(?=[A-Za-z_][\w-]*=)")
+_OPTION = re.compile(r":(?=[A-Za-z_][\w.-]*=)")
 """Begins an option; any other colon belongs to a value, as in ``folder:path=C:/x``."""
 
 

@@ -136,7 +136,8 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         "--methods",
         default="all",
         metavar="A,B",
-        help="methods, with options as name:key=value; 'all' is every one registered (default)",
+        help="methods, with options as name:key=value, where a value with a comma stands in quotation marks; 'all' is "
+        "every one registered (default)",
     )
     parser.add_argument(
         "--network",

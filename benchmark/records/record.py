@@ -93,10 +93,10 @@ class Cost:
 
     network_ms: Amount | None = None  # milliseconds per image in networks, shared ones included
     method_ms: Amount | None = None  # milliseconds per image in the method itself
-    peak_memory_mib: Amount | None = None  # MiB of the whole run so far, all its methods and networks: of device
-    # memory on CUDA, of process memory on the CPU
+    peak_memory_mib: Amount | None = None  # MiB of device memory (of process memory on the CPU)
     batch_size: Count = 1  # images per batch
     fit_seconds: Amount | None = None  # seconds of fit(); null for a method without fit
+    memory_of: str = ""  # whose peak that is. Empty in older records, where it is the whole process's, too
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     if state is not None:
         tally.restore(state)
         workshop.say(f"Evaluation goes on after {tally.done} of {len(setup.test)} images.")
-    progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.machine)
+    progress = Progress(
+        f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}", tally.done, len(setup.test), setup.machine
+    )
     saved, whole = time.monotonic(), True
     try:
         for batch in native_batches(images, setup.machine, batch_size, start=tally.done):
