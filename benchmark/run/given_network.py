@@ -36,6 +36,10 @@ class OwnNetwork:
         return self.sha256 + (f"+{self.code}" if self.code else "")
 
 
+OUTPUTS = 4096
+"""More than any network of the field tells apart; a slip of the hand must not fill the memory."""
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """The classes of a network.
@@ -121,6 +125,10 @@ def label_set(text: str, test: Dataset) -> LabelSet:
         found = LabelSet(DATASETS.canonical(name), known, len(known), more)
     if not found.count:
         raise BenchmarkError(f"--classes {text} names no class.")
+    if found.count + more > OUTPUTS:
+        raise BenchmarkError(
+            f"--classes {text} are {found.count + more} outputs; no network here has more than {OUTPUTS}."
+        )
     if test.card.class_labels and not _same(found, test.classes):
         raise BenchmarkError(
             f"--classes {text} has {found.count} classes and {test.label} labels {len(test.classes)} which are not the "

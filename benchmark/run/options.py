@@ -77,6 +77,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
     repetition, *more = parse_repetitions(arguments.repetition)
     if more:
         raise BenchmarkError(f"--repetition {arguments.repetition}: several are for run and train; name one here.")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise BenchmarkError(f"--out {arguments.out} is a file; name a folder, which need not exist yet.")
     scales = getattr(arguments, "scales", None)
     if scales is not None:
         scales = parse_scales(scales)

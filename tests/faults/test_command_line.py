@@ -83,6 +83,10 @@ FAULTS = [
     typed("an export of nothing", ["export", "minihazards", "x", "--limit", "-1"], "--limit is a whole number from 1"),
     typed("a bench of no size", ["bench", "costs", "--size", "-5x3"], "--size"),
     typed("a bench of negative steps", ["bench", "costs", "--steps", "-1"], "--steps is a whole number from 1"),
+    typed("a share beyond 1", ["run", "--methods", "tradi:lr_floor=-1"], "lr_floor is a number from 0 up to 1"),
+    typed("a thousand million samples", ["run", "--methods", "mc_dropout:samples=999999999"], "samples .* up to 10000"),
+    typed("an image of ten gigapixels", ["export", "minihazards:size=99999x99999", "x"], "at most 16384"),
+    typed("an output that is a file", [*RUN, "--out", __file__], "is a file; name a folder"),
     typed("a part to adopt from nowhere", ["table", "--methods", "msp"], "--adopt takes; name its run folder"),
 ]
 

@@ -30,7 +30,7 @@ class Noted(Method):
 
 STRANGE = {
     "a way out of the folder": "/../../../../out",
-    "an absolute path": "/tmp/x/y",
+    "an absolute path": "/data/x/y",
     "a path of Windows": "C:\\\\x\\\\..\\\\y",
     "a drive": "C:/x/y",
     "a number": "2024",
