@@ -1,4 +1,4 @@
-"""The harness: registry, networks, training, metrics, runner, records and leaderboard.
+"""The harness: registry, networks, training, metrics, runs, records and leaderboard.
 
 It knows no method and no dataset by name; those are ``benchmark.methods`` and ``benchmark.datasets``. In a checkout
 they are the folders ``methods/`` and ``datasets/`` beside this one; in an installed wheel they lie inside it, since a

@@ -153,8 +153,8 @@ class Layout:
     Attributes:
         images: split -> path of an image below the dataset's folder, in which ``{id}`` stands for the sample's id.
         labels: the same of its labels, one channel.
-        values: label -> value in the file. A dataset has these classes and no others to be written so, and a label
-            without a value (ignored pixels, where 255 is not among them) cannot be written.
+        values: label -> value in the file. Only a dataset with exactly these classes can be written like this, and no
+            label without a value (ignored pixels, where 255 is not among them).
     """
 
     images: Mapping[str, str]
@@ -247,7 +247,7 @@ class Policy:
         return recipe.changed(self.recipes.get(authors.task, {}))
 
     def for_other_images(self) -> Policy:
-        """For a set that evaluates networks trained here: what only concerns this dataset's own test images is left."""
+        """The same for a set that evaluates networks trained here: without what only its own test images need."""
         return replace(self, auto=None, paper_scales=(), paper_max_size=0, protocols=Policy().protocols)
 
 
@@ -307,7 +307,7 @@ class Dataset(Plugin, ABC):
         """The error for files that are not under the data root, with what mends it.
 
         Args:
-            what: was looked for there, as the end of "... has no".
+            what: what was looked for there; ends a sentence that begins with "... has no".
         """
         return BenchmarkError(
             f"{self.root.absolute()} has no {what}; `python -m benchmark fetch {self.name}` gets it or says how, or "

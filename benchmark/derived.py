@@ -85,7 +85,7 @@ class VoidAsClass(Derived):
 
 
 class AbsentSplit(Dataset):
-    """Training images that are not here: everything that asks for one learns why.
+    """Training images that are not here: whoever asks for one is told why.
 
     Args:
         split: "train" or "val".
@@ -115,7 +115,7 @@ class Resized(Derived):
 
     Args:
         base: the images as they are.
-        network: whose `size` and `resize` are taken; images that it makes floats stay so.
+        network: its `size` and `resize` are used; where that turns images into floats, they stay floats.
     Raises:
         ValueError: the network takes images of any size.
     """

@@ -17,7 +17,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 @dataclass(frozen=True)
 class Machine:
-    """Device, precision and comfort.
+    """Device, precision, workers and what is shown.
 
     Attributes:
         device: where the tasks run.
@@ -127,5 +127,5 @@ def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The part of it that PyTorch decides operation by operation."""
+    """The part of :func:`arithmetic` that PyTorch decides operation by operation."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

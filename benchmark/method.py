@@ -89,7 +89,7 @@ class Method(Plugin, nn.Module, ABC):
 
     @classmethod
     def made(cls, spec: MethodSpec) -> Self:
-        """A new instance that is what a spec says."""
+        """A new instance, as a spec describes it."""
         method = cls(**spec.config)
         method.spec = spec
         return method

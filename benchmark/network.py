@@ -18,7 +18,7 @@ from benchmark.io.names import file_name
 from benchmark.recipe import Recipe, digest
 
 PENULTIMATE = "penultimate"
-"""The tap that every network offers which says what its penultimate layer is, whatever it calls that layer."""
+"""The tap of the penultimate layer, whatever a network calls it; only a network that names that layer offers it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class NetworkSpec:
         options: keywords of the network's ``build`` as sorted pairs (``(("head", "cosine"),)``).
         scales: test scales as short sides in pixels; empty is the native size. Logits and probabilities are averaged.
         max_size: bound of the long side after scaling, in pixels; 0 is none. StreetHazards' papers use 1000.
-        weights: of a network of the user's own the SHA-256 of the file that stands in for training and, after a "+",
+        weights: for a network of the user's own, the SHA-256 of the file that stands in for training and, after a "+",
             of the file that builds it, each where there is one; empty for ours.
     """
 

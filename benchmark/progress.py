@@ -15,9 +15,9 @@ from benchmark.machine import Machine
 Item = TypeVar("Item")
 
 
-def say(text: str, machine: Machine) -> None:
-    """A sentence beside the bars (to stderr: stdout belongs to results)."""
-    if machine.progress and rank() == 0:
+def say(text: str) -> None:
+    """A sentence beside the bars, and without them (to stderr: stdout belongs to results)."""
+    if rank() == 0:
         tqdm.write(text, file=sys.stderr)
 
 

@@ -127,9 +127,9 @@ class LightRecipe:
     theirs, so that the default shortens a training and leaves its optimiser alone.
 
     Attributes:
-        epochs: per epoch of the shared network, whose number the dataset says.
+        epochs: for every epoch of the shared network, of which the dataset states the number.
         at_least: fewest epochs.
-        segmentation: whether a segmentation network is trained, which takes the dataset's crops and label size, too.
+        segmentation: whether a segmentation network is trained, to which the dataset's crops and label size apply, too.
         changes: the fields that differ from the authors'.
     """
 
@@ -148,7 +148,7 @@ LIGHT_SEGMENTATION = LightRecipe(
 
 @dataclass(frozen=True, kw_only=True)
 class LightTraining:
-    """What a dataset of a few hundred small images says of every training on it, from scratch and on a CPU.
+    """How everything is trained on a dataset of a few hundred small images: from scratch and on a CPU.
 
     It knows no method and no task; :class:`LightRecipe` is the other half.
 

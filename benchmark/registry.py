@@ -150,7 +150,7 @@ class Registry(Generic[T]):
     def name_of(self, plugin: type) -> str:
         """The name of a plugin's class: as it was registered, or as scanning will register it.
 
-        A class from elsewhere, for instance a notebook, has its own name in lower case.
+        A class from elsewhere, for instance a notebook, is called by its own name in lower case.
         """
         for name, loaded in self._loaded.items():
             if loaded is plugin:

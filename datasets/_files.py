@@ -14,8 +14,11 @@ from torch import Tensor
 
 from benchmark.data import ANOMALY, Dataset, Sample
 from benchmark.errors import BenchmarkError
-from benchmark.images import SUFFIXES, decode, find_images, natural, read_image
+from benchmark.images import PHOTOMETRIC, SUFFIXES, decode, find_images, natural, read_image, tiff_tag
 
+_LOSSY = ("JPEG", "MPO")
+_LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
+_SPREAD = {"L;2": 85, "L;4": 17}
 _UNKNOWN = 253
 _EDGE = 4096
 
@@ -96,30 +99,41 @@ class FileDataset(Dataset):
         digest = hashlib.sha256(repr(self.values).encode())
         for pair in sorted(self.pairs, key=lambda p: p.id):
             for kind, path in pair.files:
-                size = path.stat().st_size
-                digest.update(f"\n{kind}/{pair.id}{path.suffix} {size}\n".encode())
-                with path.open("rb") as file:
-                    digest.update(file.read(_EDGE))
-                    file.seek(max(size - _EDGE, 0))
-                    digest.update(file.read(_EDGE))
+                try:
+                    size = path.stat().st_size
+                    digest.update(f"\n{kind}/{pair.id}{path.suffix} {size}\n".encode())
+                    with path.open("rb") as file:
+                        digest.update(file.read(_EDGE))
+                        file.seek(max(size - _EDGE, 0))
+                        digest.update(file.read(_EDGE))
+                except OSError as error:
+                    raise BenchmarkError(
+                        f"{path} cannot be read ({error.strerror}); put it back or unpack the archive again."
+                    ) from error
         return digest.hexdigest()
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Decode a single-channel 8-bit file to its values, (H, W); of a palette image, the indices.
+    """Decode a single-channel file of at most 8 bits to the values stored in it, (H, W); of a palette, the indices.
 
     Raises:
-        BenchmarkError: missing, truncated, not an image, or a colour image.
+        BenchmarkError: missing, truncated, not an image, a colour image, or compressed with a loss, which makes labels
+            of values that nobody wrote.
     """
 
     def values(image: Image.Image) -> np.ndarray:
-        if image.mode == "1":
-            return np.asarray(image).astype(np.uint8)
-        if image.mode not in ("L", "P"):
+        if image.format in _LOSSY or image.info.get("compression") in _LOSSY_TIFF:
+            raise BenchmarkError(
+                f"{path} is a JPEG, whose compression changes label values; write the labels anew as PNG."
+            )
+        if image.mode not in ("1", "L", "P") or tiff_tag(image, PHOTOMETRIC, 1) == 0:
             raise BenchmarkError(
                 f"{path} is an image of mode {image.mode}; labels must be single-channel, 8 bits, one value a class."
             )
-        return np.asarray(image)
+        # Pillow spreads grey of 2 or 4 bits over 0..255: the file's values are what divides it.
+        stored = image.tile[0][3] if image.tile else ""
+        step = _SPREAD.get(stored[0] if isinstance(stored, tuple) else stored, 1)
+        return np.asarray(image).astype(np.uint8) // np.uint8(step)
 
     return decode(path, values)
 

@@ -81,7 +81,7 @@ def _read(place: Path) -> dict[str, list[Any]]:
         entries = content["masks"] if content["version"] == _VERSION else {}
         whole = {name: entry for name, entry in entries.items() if len(entry) == 3}
         return {name: [int(size), int(time), [int(v) for v in values]] for name, (size, time, values) in whole.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

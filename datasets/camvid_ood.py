@@ -68,8 +68,8 @@ class CamVidOOD(FileDataset):
         network="pspnet-small",
         # Half resolution, so that everything trains from scratch on a CPU: the labels and the scores stay at 480x360.
         scales=(180,),
-        # The best AUPR of a few values each on pasted:base=camvid-ood (README, "How settings are chosen"). No class of
-        # CamVid's says "other", but its void does.
+        # The best AUPR of a few values each on pasted:base=camvid-ood (results/README.md, "How settings are chosen").
+        # No class of CamVid's says "other", but its void does.
         method_options={
             "deep_ensemble": {"criterion": "mutual_information"},
             "dicnet": {"teacher_target": "conv"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -83,7 +82,7 @@ The objects are public and fetched; the images they are pasted into are those of
             with np.load(pair.overlay, allow_pickle=False) as archive:
                 added = torch.from_numpy(archive["rgb"].astype(np.int32)).permute(2, 0, 1)
             return (image.int() + added).clamp(0, 255).to(torch.uint8)
-        except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        except Exception as error:  # whatever the readers of archives raise at damaged bytes
             raise BenchmarkError(
                 f"{pair.overlay} is no overlay for {pair.image} ({error}); unpack fs_val_v3.zip again."
             ) from error

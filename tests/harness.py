@@ -148,10 +148,14 @@ class Bench:
 
     def __call__(self, verb: str, *rest: str) -> int:
         """Run a command as a new process would, and keep what it printed in `out` and `err`."""
+        return self.type(*self.arguments(verb, *rest))
+
+    def type(self, *line: str) -> int:
+        """As the call, of a whole command line with nothing added."""
         self.capsys.readouterr()
         try:
             with fresh_registries():
-                return cli.main(self.arguments(verb, *rest))
+                return cli.main(list(line))
         finally:
             self.out, self.err = self.capsys.readouterr()
 

@@ -60,7 +60,7 @@ def bench_costs(
     """
     bench = _Bench(options, folder, size, steps, images, say)
     gc.collect()
-    gc.freeze()  # what is loaded by now need not be searched before every measurement
+    gc.freeze()  # collections before every measurement need not search what is loaded by now
     try:
         return bench.run()
     finally:
@@ -108,7 +108,7 @@ class _Bench:
     def run(self) -> Costs:
         entries = [self.workshop.entry(METHODS.create(call)) for call in self.setup.options.methods]
         for entry in entries:
-            self.found[entry.label] = {"title": _title(entry), "trainings": _trainings(entry)}
+            self.found[entry.method.label] = {"title": _title(entry), "trainings": _trainings(entry)}
         for spec in dict.fromkeys(spec.checkpoint.member(0) for entry in entries for spec in entry.specs):
             self._attempt([], f"{_network(spec)} training", lambda s=spec: self._train_network(s))
         for entry in list(entries):
@@ -164,22 +164,24 @@ class _Bench:
                 self._attempt([entry], "statistics", lambda e=entry, b=batch: self._observe(e, b, network))
         self.pool.forget()
         for entry in ready:
-            if "error" not in self.found[entry.label]:
+            if "error" not in self.found[entry.method.label]:
                 self._attempt([entry], "fit", lambda e=entry: self._fit(e))
         return ready
 
     def _observe(self, entry: Entry, batch: Batch, network: CostMeter) -> None:
         with CostMeter(self.device) as own, torch.no_grad():
             entry.method.observe(batch, entry.networks)
-        found = self.found[entry.label]
+        found = self.found[entry.method.label]
         found["statistics_ms"] = 1000 * (network.seconds + own.seconds) / len(batch)
         found["memory_gib"] = max(network.memory_gib, own.memory_gib)
 
     def _fit(self, entry: Entry) -> None:
-        found = self.found[entry.label]
+        found = self.found[entry.method.label]
         setup = self.setup
         states = self.folder / "fit"
-        data = CutShort(setup.train, setup.val, self.machine, entry.recipes, states, entry.label, timer=self.timer)
+        data = CutShort(
+            setup.train, setup.val, self.machine, entry.recipes, states, entry.method.label, timer=self.timer
+        )
         with CostMeter(self.device) as meter:
             entry.method.fit(data, entry.networks)
         found["fit_seconds"] = meter.seconds - data.seconds
@@ -188,7 +190,7 @@ class _Bench:
     # Evaluation
 
     def _method(self, entry: Entry, connected: bool) -> None:
-        found = self.found[entry.label]
+        found = self.found[entry.method.label]
         self.pool.release((*entry.specs, self.setup.base))
         if not connected and not self._attempt([entry], "build", lambda: self.workshop.connect(entry)):
             return
@@ -199,7 +201,7 @@ class _Bench:
         self._attempt([entry], "evaluation", lambda: self._evaluate(entry))
         if found.get("method_ms") is not None:
             self.say(
-                f"{entry.label}: {found['network_ms']:.0f} + {found['method_ms']:.0f} ms an image, "
+                f"{entry.method.label}: {found['network_ms']:.0f} + {found['method_ms']:.0f} ms an image, "
                 f"{found['memory_gib']:.1f} GiB"
             )
 
@@ -213,7 +215,7 @@ class _Bench:
                 began = now(self.device)
                 score(self.workshop, entry, batch)
                 spent += (now(self.device) - began) * (index >= self.warm)
-        found = self.found[entry.label]
+        found = self.found[entry.method.label]
         found["network_ms"] = sum(milliseconds for milliseconds, _ in shared)
         found["method_ms"] = 1000 * spent / self.steps / len(self.batches[0])
         memory = [found.get("memory_gib", 0.0), meter.memory_gib, *(memory for _, memory in shared)]
@@ -244,9 +246,9 @@ class _Bench:
             return True
         except Exception as error:  # whatever a plugin or the device raises
             sentence = f"{what}: {reason(error, self.device)}"
-        for found in (self.found[entry.label] for entry in entries):
+        for found in (self.found[entry.method.label] for entry in entries):
             found["error"] = "; ".join(filter(None, (found.get("error"), sentence)))
-        self.say(f"{', '.join(entry.label for entry in entries)} {sentence}".strip())
+        self.say(f"{', '.join(entry.method.label for entry in entries)} {sentence}".strip())
         clear(self.device)
         return False
 
@@ -256,14 +258,14 @@ def _network(spec: NetworkSpec) -> str:
 
 
 def _title(entry: Entry) -> str:
-    options = entry.label.partition(":")[2]
+    options = entry.method.label.partition(":")[2]
     return (entry.method.title or entry.method.name) + (f" ({options})" if options else "")
 
 
 def _trainings(entry: Entry) -> list[str]:
     """Titles of all trainings that a row needs."""
     networks = [_network(spec) for spec in dict.fromkeys(spec.checkpoint for spec in entry.specs)]
-    own = [f"{entry.label} {task}" for task in entry.recipes] if entry.method.fitted else []
+    own = [f"{entry.method.label} {task}" for task in entry.recipes] if entry.method.fitted else []
     return networks + own
 
 

@@ -61,7 +61,7 @@ class StandIn(Dataset):
         return Sample(f"{self.split}/{index}", pixels, torch.from_numpy(labels.copy()))
 
     def batches(self, size: int, number: int, device: torch.device) -> list[Batch]:
-        """So many batches of the same `size` images, each an object of its own, for which nothing is cached."""
+        """A number of batches of the same `size` images, each an object of its own, for which nothing is cached."""
         (batch,) = collate([self[index % len(self)] for index in range(size)])
         batch = batch.to(device)
         return [Batch(batch.ids, batch.images, batch.labels) for _ in range(number)]

@@ -212,7 +212,7 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
 
 
 def preset(parser: argparse.ArgumentParser) -> None:
-    """The setting of the methods."""
+    """One setting for all methods, or each method's own."""
     parser.add_argument(
         "--preset",
         default="common",

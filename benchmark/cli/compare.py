@@ -40,7 +40,7 @@ compare dicnet msp --results runs""",
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Print a pair of methods, or a matrix of all, for every data set."""
+    """Print a pair of methods, or a matrix of all, for every dataset."""
     from benchmark.leaderboard.compare import compare as compare_records
 
     print(compare_records(existing(arguments.results), arguments.methods, arguments.dataset, arguments.network))

@@ -1,4 +1,4 @@
-"""``fetch``: a published data set into the data root."""
+"""``fetch``: a published dataset into the data root."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ fetch streethazards --archive streethazards_train.tar --archive streethazards_te
 
 
 def fetch(arguments: argparse.Namespace) -> int:
-    """List what can be fetched, or fetch one data set."""
+    """List what can be fetched, or fetch one dataset."""
     from benchmark.fetch.obtain import Wanted, listing, obtain
     from benchmark.run.options import data_root
 

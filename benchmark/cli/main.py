@@ -72,8 +72,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        truth = str(stop) or "what was finished is kept, the same command does the rest"
+        print(f"\nInterrupted; {truth}.", file=sys.stderr)
         return 130
 
 

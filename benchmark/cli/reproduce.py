@@ -1,4 +1,4 @@
-"""``reproduce``: a data set in both presets."""
+"""``reproduce``: a dataset in both presets."""
 
 from __future__ import annotations
 

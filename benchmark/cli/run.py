@@ -52,18 +52,18 @@ train --methods dicnet --dataset streethazards --retrain""",
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, train, fit, evaluate, record and print the table of every data set."""
+    """Plan, train, fit, evaluate, record and print the table of every dataset."""
     return _each_dataset(_run, arguments)
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train the networks and fit the methods for every data set."""
+    """Train the networks and fit the methods for every dataset."""
     return _each_dataset(_train, arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     """Measure every repetition, one after the other, and print the table of all."""
-    from benchmark.leaderboard.console import print_table, summary
+    from benchmark.leaderboard.console import advice, print_table, summary
     from benchmark.records.published import RESULTS, read_published
     from benchmark.run.measure import measure
 
@@ -76,6 +76,8 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"\n{more}")
         if pixels := records[0].dataset.pixels:
             print(f"\nPixels: {', '.join(f'{count} {kind}' for kind, count in pixels.items())}")
+        for line in advice(records):
+            print(f"\n{line}")
         print(f"\nRecords: {records[0].path(arguments.out).parent}")
     return _report(outcomes)
 
@@ -87,7 +89,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """One data set after the other; one that fails does not keep the others from their turn. The worst code counts."""
+    """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
     from benchmark.registry import split_outside_quotes
 
     names = list(filter(None, split_outside_quotes(arguments.dataset, ",")))

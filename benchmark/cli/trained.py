@@ -1,4 +1,4 @@
-"""What verbs share that use trained networks and fitted methods and train nothing themselves."""
+"""What the verbs share that use trained networks and fitted methods but train nothing themselves."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Published data sets: download, extract, export."""
+"""Published datasets: download, extract, export."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 import shutil
 import ssl
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from benchmark import __version__
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import build, dumps, write_atomic
+from benchmark.io.jsonfile import build, dumps, loads, write_atomic
 from benchmark.progress import Meter, bytes_in_words
 
 ATTEMPTS = 6
@@ -27,6 +26,7 @@ PAUSE = 1.0
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as cut."""
 CHUNK = 1 << 20
+_NUMBER = "[0-9]{1,18}"
 SPARE = 64 << 20
 """Bytes of a disk that are left free."""
 
@@ -114,8 +114,21 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(home).free
     if free < needed + SPARE:
         raise BenchmarkError(
-            f"{folder} has {bytes_in_words(free)} free, {purpose} needs {bytes_in_words(needed + SPARE)}; free space or name "
-            f"another folder with --data."
+            f"{folder} has {bytes_in_words(free)} free, {purpose} needs {bytes_in_words(needed + SPARE)}; free space "
+            f"or name another folder with --data."
+        )
+
+
+def watch_space(folder: Path, purpose: str) -> None:
+    """Stop before what is being written there takes the last space, whatever was announced.
+
+    Raises:
+        BenchmarkError: no more is free than must be left.
+    """
+    if shutil.disk_usage(folder).free < SPARE:
+        raise BenchmarkError(
+            f"{folder} has less than {bytes_in_words(SPARE)} left, {purpose} stops there; free space or name another "
+            f"folder with --data, then run the same command again."
         )
 
 
@@ -165,6 +178,11 @@ def _open(request: urllib.request.Request, part: Path, offset: int) -> http.clie
             f"{url}: {answer}; the file was moved or is not public any more: get it from its authors and give it with "
             f"--archive."
         ) from None
+    except (ValueError, http.client.InvalidURL) as error:  # in a redirect; the address itself has been looked at
+        raise BenchmarkError(
+            f"{url} leads to an address that is none ({error}); get the file from its authors and give it with "
+            f"--archive."
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, ssl.SSLCertVerificationError):
@@ -184,8 +202,8 @@ def _identify(
     if response.status == 200:
         if offset and shown:
             print(f"{part.stem}: the server sends it from its start again", file=sys.stderr, flush=True)
-        return _Remote(url, etag, modified, int(length) if length.isdigit() else 0), 0
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        return _Remote(url, etag, modified, int(length) if re.fullmatch(_NUMBER, length) else 0), 0
+    found = re.fullmatch(rf"bytes ({_NUMBER})-{_NUMBER}/({_NUMBER}|\*)", response.headers.get("Content-Range", ""))
     if response.status != 206 or known is None or found is None:
         raise BenchmarkError(f"{url}: the server answers {response.status} to a plain request; try again later.")
     total = int(found[2]) if found[2] != "*" else known.total
@@ -211,6 +229,12 @@ def _receive(response: http.client.HTTPResponse, part: Path, offset: int, total:
                 discard(part)
                 raise BenchmarkError(f"{response.url} sends more than its {total} bytes; try again later.")
             try:
+                watch_space(part.parent, part.stem)
+            except BenchmarkError:
+                if not total:  # it may never end
+                    discard(part)
+                raise
+            try:
                 file.write(chunk)
                 file.flush()
             except OSError as error:
@@ -223,7 +247,10 @@ def _receive(response: http.client.HTTPResponse, part: Path, offset: int, total:
 
 
 def _check_url(url: str, secure: bool = False) -> None:
-    scheme = urllib.parse.urlsplit(url).scheme
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme
+    except ValueError as error:
+        raise BenchmarkError(f"{url} is no address ({error}); only http and https addresses are fetched.") from None
     if scheme not in ("http", "https"):
         raise BenchmarkError(f"{url} is no http or https address; only these are fetched.")
     if secure and scheme == "http":
@@ -241,7 +268,7 @@ def _state(part: Path) -> Path:
 def _begun(part: Path, url: str) -> tuple[_Remote | None, int]:
     """The file of which a part is there, and its length; (None, 0) where nothing is of use."""
     try:
-        known = build(_Remote, json.loads(_state(part).read_text(encoding="utf-8")))
+        known = build(_Remote, loads(_state(part).read_text(encoding="utf-8")))
         length = part.stat().st_size
     except (OSError, ValueError, TypeError):
         known, length = None, 0  # bytes of which nobody knows what they belong to

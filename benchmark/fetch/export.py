@@ -132,7 +132,7 @@ class Target:
         raw = table[labels]
         pixels = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
         for path, array in zip(self.paths(sample.id), (pixels, raw), strict=True):
-            with replacing(path) as part:
+            with replacing(path, disposable=True) as part:
                 Image.fromarray(array).save(part, format="PNG", compress_level=3)
 
 

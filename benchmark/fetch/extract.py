@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +16,16 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from benchmark.errors import BenchmarkError
-from benchmark.fetch.download import require_space
+from benchmark.fetch.download import require_space, watch_space
 from benchmark.progress import Meter, bytes_in_words
 
 MOST_MEMBERS = 1_000_000
 _CHUNK = 1 << 20
 _BLOCK = 512  # bytes of a block of a tar file
 _LONGEST_LINK = 4096  # bytes
+_SHOWN = 80  # characters of a member's name in a message
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE)
+"""Errors that an archive cannot be blamed for."""
 
 
 class BadArchive(BenchmarkError):
@@ -120,8 +123,13 @@ def extract(archive: Path, folder: Path, members: Sequence[tuple[str, str]], lim
                 for path, member in chosen.items():
                     _write(archive, folder / path, member, meter)
             return len(chosen)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise BadArchive(f"{archive.name} is truncated or damaged ({error})") from error
+    except BenchmarkError:
+        raise
+    except Exception as error:  # whatever the readers of archives raise at bytes that somebody made up
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk; those of the readers have no number
+            raise
+        reason = str(error) or type(error).__name__
+        raise BadArchive(f"{archive.name} is truncated or damaged ({reason})") from error
 
 
 @contextmanager
@@ -155,6 +163,9 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> list[_Member]:
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(_BLOCK) != bytes(_BLOCK):
         raise BadArchive(f"{archive.name} is truncated: it has no end mark")
+    # The checksum of a compressed file stands at its very end, where nothing else would look.
+    while tar.fileobj.read(_CHUNK):
+        pass
     return _resolved(files, links)
 
 
@@ -224,14 +235,31 @@ def _choose(archive: Path, found: Sequence[_Member], members: Sequence[tuple[str
 
 
 def _write(archive: Path, path: Path, member: _Member, meter: Meter) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     left = member.size
-    with member.open() as source, path.open("xb") as file:
+    with member.open() as source, _create(archive, path, member) as file:
         while block := source.read(min(_CHUNK, left + 1)):
             left -= len(block)
             if left < 0:
                 break
+            watch_space(path.parent, f"unpacking {archive.name}")
             file.write(block)
             meter.add(len(block))
     if left:
         raise BadArchive(f"{archive.name} is damaged: '{member.path}' has not the size that the archive states")
+
+
+def _create(archive: Path, path: Path, member: _Member) -> BinaryIO:
+    """A new file for a member; its folders are made.
+
+    Raises:
+        BadArchive: no file can have this name beside the others: too long, or one of its folders is a file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in _DISK:
+            raise
+        name = member.path if len(member.path) <= _SHOWN else f"{member.path[:_SHOWN]}..."
+        reason = getattr(error, "strerror", None) or error
+        raise BadArchive(f"{archive.name} holds '{name}', for which no file can be made here ({reason})") from None

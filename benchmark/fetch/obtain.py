@@ -1,4 +1,4 @@
-"""A published data set into the data root: downloaded, checked, unpacked, counted."""
+"""A published dataset into the data root: downloaded, checked, unpacked, counted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECEIPT = ".fetched.json"
 
 @dataclass(frozen=True)
 class Wanted:
-    """How a data set is fetched.
+    """How a dataset is fetched.
 
     Attributes:
         archives: files of the user's that are unpacked instead of downloading.
@@ -39,12 +39,12 @@ class Wanted:
 
 
 def obtain(name: str, root: Path, wanted: Wanted) -> int:
-    """Download, check and unpack what a data set lacks under the data root.
+    """Download, check and unpack what a dataset lacks under the data root.
 
     Returns:
         0 where it is complete, 2 where the user has to do something, which is printed.
     Raises:
-        BenchmarkError: no such data set, no space, a damaged archive, a folder that is not ours.
+        BenchmarkError: no such dataset, no space, a damaged archive, a folder that is not ours.
     """
     cls, name = DATASETS.get(name), DATASETS.canonical(name)
     card = cls.card

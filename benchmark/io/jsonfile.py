@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import re
 import types
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from benchmark.io.atomic import replacing
 from benchmark.values import Length, Range
+
+DEEPEST = 64
+"""Lists and objects within each other that a file may hold."""
+_TOO_DEEP = "lists within lists without end"
 
 
 def dumps(value: Any) -> str:
@@ -42,6 +46,28 @@ def to_plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int)):
         return value
     return to_plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+def loads(text: str) -> Any:
+    """The value of a JSON text, for everything that is read from a file.
+
+    Raises:
+        ValueError: no JSON, or lists and objects within each other deeper than any file of this project.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    level, depth = [value], 1
+    while level := [part for each in level for part in _parts(each)]:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def build(kind: Any, data: Any, where: str = "") -> Any:
@@ -107,7 +133,5 @@ def write_atomic(path: Path, text: str) -> None:
     Raises:
         BenchmarkError: the file cannot be written; an older one stays as it was.
     """
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""What a leaderboard says, before anybody thinks of a file format: which rows, which columns, which values."""
+"""What a leaderboard says, whatever the file format: which rows, which columns, which values."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _measured(records: Sequence[Record]) -> DataFrame:
     rows = DataFrame([_row(record) for record in ordered], columns=columns)
     groups = rows.astype(dict.fromkeys([*values, *ends], float)).groupby("method")
     means, known = groups[values + ends].mean(), groups[values + ends].count()
-    for end in ends:  # an interval that one seed lacks is none of the mean
+    for end in ends:  # where one seed has no interval, the mean has none
         means[end] = means[end].where(known[end] == known[end.rpartition("_")[0]])
     first, deviations = groups[["title", "auxiliary_data"]].first(), groups[values].std().add_suffix("_std")
     return concat([first, groups.size().rename("seeds"), means, deviations], axis=1).reset_index()

@@ -54,7 +54,7 @@ def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", netwo
 
 
 def _places(folder: Path, dataset: str, network: str) -> list[dict[str, Repetitions]]:
-    """The whole records by method label, for every data set and network asked for."""
+    """The whole records by method label, for every dataset and network asked for."""
     records, problems = read_all(folder)
     if problems:
         raise BenchmarkError(problems[0])
@@ -85,7 +85,7 @@ def _label(folder: Path, name: str, places: Sequence[Mapping[str, Repetitions]])
 
 
 def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[str]) -> str:
-    """Two methods, or all of them, on one data set with one network."""
+    """Two methods, or all of them, on one dataset with one network."""
     chosen = {label: group[label] for label in labels or group}
     seeds = {label: set(repetitions) for label, repetitions in chosen.items()}
     note = ""

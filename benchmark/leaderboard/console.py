@@ -10,7 +10,7 @@ from pandas import DataFrame, concat
 from benchmark.leaderboard.board import Block, block
 from benchmark.leaderboard.formats import TERMINAL, sections, terminal_table
 from benchmark.leaderboard.wording import mean_percent, method_title
-from benchmark.metrics import PROTOCOLS
+from benchmark.metrics import PROTOCOLS, hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
 
@@ -81,3 +81,17 @@ def _second_pass(record: Record) -> dict[str, str | float | None]:
         if key in measured.extra  # the others stand in the table above
     }
     return {"label": record.method.label, "Method": method_title(record.method), **values}
+
+
+def advice(records: Sequence[Record]) -> list[str]:
+    """What looks like a common mistake in these records, a line each; what all of them share is said once."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        for hint in hints_of(record.metrics, record.dataset.pixels or None):
+            found.setdefault(hint, []).append(method_title(record.method))
+    return [
+        f"Hint: {hint}"
+        if len(set(titles)) == len({r.method.label for r in records}) > 1
+        else f"Hint, {', '.join(dict.fromkeys(titles))}: {hint}"
+        for hint, titles in found.items()
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import isnan
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
 BETTER = {"aupr": max, "fpr95": min, "auroc": max}
 WORDS = ("Method", "Images", "Protocol", "Source", "Training step", "image sizes", "Metric", "verdict")
-"""Columns that are set to the left; all others hold numbers."""
+"""Columns that are aligned to the left; all others hold numbers."""
 OUTLIERS = "With outlier images in training"
 FURTHER_TITLE = "Published elsewhere (* saw outlier images in training)"
 
@@ -114,7 +114,9 @@ CSV = Format(_escape_csv)
 
 def columns(block: Block, compact: bool = False) -> list[Column]:
     """The columns of a block, published ones only where something is published; `compact` shows the most telling."""
-    groups = GROUPS if block.published else ("measured", "pooled")
+    groups = list(GROUPS) if block.published else ["measured", "pooled"]
+    if compact and not block.network:
+        groups = ["published"]
     found = [Column("title", "", "Method")]
     for group in groups:
         if not (compact and group == "difference"):
@@ -123,25 +125,33 @@ def columns(block: Block, compact: bool = False) -> list[Column]:
             found += [Column(f"{group}.{m}", GROUPS[group], METRIC_TITLES[m], best.get(m)) for m in metrics]
     if not compact:
         found.append(Column("miou", "network", "mIoU"))
-    found.append(Column("cost", "ms/image", "net + method"))
+    if not compact or block.network:
+        found.append(Column("cost", "ms/image", "net + method"))
     if not compact or (block.table["seeds"] > 1).any():
         found.append(Column("seeds", "", "Seeds"))
     return found
 
 
-def sections(block: Block, compact: bool = False) -> list[tuple[str, DataFrame]]:
+def sections(block: Block, compact: bool = False, shown: Collection[str] | None = None) -> list[tuple[str, DataFrame]]:
     """Headings, the first of which is empty, each with its rows; methods that saw outliers stand apart.
 
+    Args:
+        block: a table.
+        compact: with the most telling columns only.
+        shown: with the rows of these methods only.
     Returns:
         Tables of :class:`Cell`, whose columns are pairs of group and title. In each column of a quality the best of
-        these rows is marked, equals together.
+        all rows under a heading is marked, equals together, whether it is shown or not.
     """
-    shown, apart = columns(block, compact), block.table["auxiliary_data"]
-    return [
-        (heading, DataFrame({(c.group, c.title): _cells(rows, c, block.absent) for c in shown}))
-        for heading, rows in (("", block.table[~apart]), (OUTLIERS, block.table[apart]))
-        if len(rows)
-    ]
+    titles, apart = columns(block, compact), block.table["auxiliary_data"]
+    found = []
+    for heading, rows in (("", block.table[~apart]), (OUTLIERS, block.table[apart])):
+        cells = DataFrame({(c.group, c.title): _cells(rows, c, block.absent) for c in titles})
+        if shown is not None:
+            cells = cells[rows["method"].isin(shown).to_numpy()]
+        if len(cells):
+            found.append((heading, cells))
+    return found
 
 
 def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
@@ -173,10 +183,10 @@ def _number(value: float, form: str = ".1f") -> str:
     return NOTHING if isnan(value) else format(value, form)
 
 
-def block_texts(block: Block, form: Format, compact: bool = False) -> DataFrame:
-    """All rows of a block as a format writes them, under their headings."""
+def block_texts(block: Block, form: Format, compact: bool = False, shown: Collection[str] | None = None) -> DataFrame:
+    """The rows of a block as a format writes them, under their headings; arguments as for :func:`sections`."""
     parts = []
-    for heading, cells in sections(block, compact):
+    for heading, cells in sections(block, compact, shown):
         if heading:
             line = [Cell(heading, kind="heading"), *[Cell("")] * (cells.shape[1] - 1)]
             parts.append(DataFrame([dict(zip(cells, line))]))

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from benchmark.records.record import Measurement, MethodPart, Record
+from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
 
 METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
 """The metrics in the order in which they are printed."""
@@ -26,6 +26,7 @@ def setting(records: Sequence[Record]) -> list[str]:
 
     phrases = [
         f"network {all_of(lambda r: r.network.arch)}{all_of(_options)}",
+        all_of(_recipe),
         all_of(_weights),
         all_of(_size),
         all_of(lambda r: _LABELS.get(r.dataset.label_size)),
@@ -47,11 +48,25 @@ def setting(records: Sequence[Record]) -> list[str]:
 
 
 def _options(record: Record) -> str:
-    return "".join(f" {k}={v}" for k, v in sorted(record.network.options.items()))
+    options = "".join(f" {k}={v}" for k, v in sorted(record.network.options.items()))
+    return options + _digest(record, record.network.code_sha256)
 
 
 def _weights(record: Record) -> str | None:
-    return f"weights of the file {record.network.weights_file}" if record.network.weights_file else None
+    network = record.network
+    if not network.weights_file:
+        return None
+    return f"weights of the file {network.weights_file}{_digest(record, network.weights_sha256)}"
+
+
+def _digest(record: Record, sha256: str) -> str:
+    """The digest of a file where the label needs it to tell the file from another of its name."""
+    return f" ({sha256[:8]})" if sha256 and sha256[:8] in record.network.label else ""
+
+
+def _recipe(record: Record) -> str | None:
+    changes = recipe_changes(record.network.label)
+    return f"trained with {', '.join(changes)}" if changes else None
 
 
 def _size(record: Record) -> str:
@@ -63,7 +78,7 @@ def _size(record: Record) -> str:
 
 
 _LABELS = {"network": "labels resized to the network's input by nearest neighbour"}
-"""What is said of a rule that is not the default."""
+"""How a rule is described that is not the default."""
 
 
 def _protocol(record: Record, aggregation: str) -> str | None:

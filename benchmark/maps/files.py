@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from PIL import Image
 
 from benchmark.errors import BenchmarkError
+from benchmark.images import BITS, SAMPLE_FORMAT, decode, tiff_tag
+from benchmark.io.walk import require_file
+from benchmark.metrics.inputs import check_range
 
 SUFFIXES = (".npy", ".npz", ".png", ".tif", ".tiff", ".hdf5")
 """What :func:`read_scores` reads."""
+MOST_PIXELS = 1 << 28
+"""Of a score map: more is a damaged header, or not meant to be read into memory."""
+_NUMBERS = ((BITS, (16,)), (SAMPLE_FORMAT, (1,)))
+"""Tags of a TIFF that say what its numbers are, with what PNG amounts to."""
 FORMATS = {"npy": ".npy", "tif": ".tif", "png": ".png", "hdf5": ".hdf5"}
 """What :func:`write_scores` writes: name -> suffix."""
 
@@ -20,43 +29,37 @@ FORMATS = {"npy": ".npy", "tif": ".tif", "png": ".png", "hdf5": ".hdf5"}
 def read_scores(path: Path) -> np.ndarray:
     """The score map in a file.
 
-    Raises:
-        BenchmarkError: not readable, or not one map of at least 16 bits.
-    """
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                if len(archive.files) != 1:
-                    raise BenchmarkError(f"{path} holds {len(archive.files)} arrays; it must hold the score map alone.")
-                return archive[archive.files[0]]
-        if path.suffix == ".hdf5":
-            return _read_hdf5(path)
-        from PIL import Image
+    What the file says of its size and type is looked at before its numbers are read.
 
-        with Image.open(path) as image:
-            if not image.mode.startswith(("I", "F")):
-                raise BenchmarkError(
-                    f"{path} is of mode {image.mode}; write one channel of 16 bits or float32, as fewer bits make ties."
-                )
-            return np.asarray(image)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise BenchmarkError(f"{path} cannot be read ({error}); write it again.") from error
+    Raises:
+        BenchmarkError: not readable, or not one map (H, W) of real numbers of at least 16 bits.
+    """
+    if path.suffix == ".hdf5":
+        hdf5()
+    try:
+        require_file(path)
+        return _READERS[path.suffix](path)
+    except BenchmarkError:
+        raise
+    except Exception as error:  # whatever the readers of five formats raise at bytes that somebody made up
+        reason = str(error) or type(error).__name__
+        raise BenchmarkError(f"{path} cannot be read ({reason}); write it again.") from error
 
 
 def write_scores(path: Path, scores: np.ndarray) -> None:
     """Write a score map in the format that the suffix names, whole or not at all.
 
-    ``.npy`` and ``.tif`` keep float32 as it is. ``.png`` holds 16-bit codes (:func:`half_codes`): another scale, the
-    same order. ``.hdf5`` holds float16 under the name "value", as SegmentMeIfYouCan's toolkit does.
+    ``.npy`` and ``.tif`` keep float32 as it is, ``.npy`` also float64. ``.png`` holds 16-bit codes
+    (:func:`half_codes`): another scale, the same order. ``.hdf5`` holds float16 under the name "value", as
+    SegmentMeIfYouCan's toolkit does.
 
     Args:
         path: with a suffix of :data:`FORMATS`.
-        scores: float32 (H, W), higher = more anomalous.
+        scores: (H, W), real numbers, higher = more anomalous.
     Raises:
-        BenchmarkError: the file cannot be written, or 16 bits do not hold the scores.
+        BenchmarkError: the file cannot be written, or the format does not hold the scores.
     """
+    check_range(scores, path.stem)
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,22 +112,74 @@ def _half(scores: np.ndarray) -> np.ndarray:
     return half
 
 
+def _read_npy(path: Path) -> np.ndarray:
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # maps no more than there is, whatever the header says
+    if not isinstance(mapped, np.ndarray):
+        raise BenchmarkError(f"{path} is an archive of arrays; name it .npz.")
+    _check(path, mapped.shape, mapped.dtype)
+    return np.array(mapped)
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    with zipfile.ZipFile(path) as archive:
+        if len(names := archive.namelist()) != 1:
+            raise BenchmarkError(f"{path} holds {len(names)} arrays; it must hold the score map alone.")
+        with archive.open(names[0]) as member:
+            version = np.lib.format.read_magic(member)
+            reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, _, dtype = reader[version](member)
+        _check(path, shape, dtype)
+        with archive.open(names[0]) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+
+
 def _read_hdf5(path: Path) -> np.ndarray:
     with hdf5().File(path, "r") as file:
         if "value" not in file:
             raise BenchmarkError(f"{path} holds no dataset named 'value'; write the score map under that name.")
+        _check(path, file["value"].shape, file["value"].dtype)
         return file["value"][:]
+
+
+def _read_image(path: Path) -> np.ndarray:
+    def values(image: Image.Image) -> np.ndarray:
+        if not image.mode.startswith(("I", "F")):
+            raise BenchmarkError(
+                f"{path} is of mode {image.mode}; write one channel of 16 bits or float32, as fewer bits make ties."
+            )
+        bits, kind = (tiff_tag(image, tag, default)[0] for tag, default in _NUMBERS)
+        if bits > 32 or (bits == 32 and kind == 1):  # Pillow makes float32 of float64, and negative of large unsigned
+            raise BenchmarkError(f"{path} holds numbers of {bits} bits that TIFF readers cut; write float32 or an npy.")
+        return np.asarray(image)
+
+    return decode(path, values)
+
+
+_READERS = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".hdf5": _read_hdf5,
+    ".png": _read_image,
+    ".tif": _read_image,
+    ".tiff": _read_image,
+}
+
+
+def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Refuse what is no map of real numbers, before memory is asked for."""
+    if dtype.kind not in "buif":
+        raise BenchmarkError(f"{path} holds values of type {dtype}; a score map holds one real number a pixel.")
+    if len(shape) != 2 or not 0 < shape[0] * shape[1] <= MOST_PIXELS:
+        raise BenchmarkError(f"{path} holds an array of shape {tuple(shape)}; a score map is (H, W).")
 
 
 def _write(path: Path, suffix: str, scores: np.ndarray) -> None:
     if suffix == ".npy":
         with path.open("wb") as file:
-            np.save(file, np.asarray(scores, np.float32))
+            np.save(file, scores if scores.dtype == np.float64 else np.asarray(scores, np.float32))
     elif suffix == ".hdf5":
         with hdf5().File(path, "w") as file:
             file.create_dataset("value", data=_half(scores), compression="gzip")
     else:
-        from PIL import Image
-
         pixels = half_codes(scores) if suffix == ".png" else np.asarray(scores, np.float32)
         Image.fromarray(pixels).save(path, format="PNG" if suffix == ".png" else "TIFF")

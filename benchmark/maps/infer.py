@@ -6,17 +6,18 @@ For a submission to SegmentMeIfYouCan write ``--format hdf5`` maps of its images
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import dumps, to_plain, write_atomic
+from benchmark.io.jsonfile import dumps, loads, to_plain, write_atomic
 from benchmark.io.names import file_name
 from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_scores
 from benchmark.pictures import colour_limits, overlay, save_image
@@ -40,6 +41,7 @@ class Maps:
         source: where the images come from; maps of other images with the same names are not taken for theirs.
         written, kept: number of maps by method label.
         problems: a sentence for every image that could not be read.
+        sources: by method label, of which pixels each map was made: image id -> digest.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Maps:
     written: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def of(self, entry: Entry) -> Path:
         """Folder of one method."""
@@ -57,22 +60,67 @@ class Maps:
         """File of one map."""
         return self.of(entry) / f"{image_id}{FORMATS[self.form]}"
 
+    def open(self, entry: Entry) -> None:
+        """Read of which pixels a method's maps were made.
+
+        A line of the list is an image id, a tab and a digest; the last line of an id counts. A line that a kill cut
+        off, or a list that is not there, makes maps that are written anew.
+
+        Raises:
+            BenchmarkError: the list cannot be read or written.
+        """
+        path = self._list(entry)
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+        except (OSError, ValueError) as error:
+            raise BenchmarkError(f"{path} cannot be read ({error}); delete it and run again.") from error
+        lines = [line.rpartition("\t") for line in text.split("\n")[:-1]]
+        self.sources[entry.label] = {image_id: digest for image_id, tab, digest in lines if tab}
+        write_atomic(path, "".join(f"{i}\t{digest}\n" for i, digest in sorted(self.sources[entry.label].items())))
+
+    def has(self, entry: Entry, image_id: str, digest: str) -> bool:
+        """Whether a method's map of an image with these pixels is there."""
+        return self.sources[entry.label].get(image_id) == digest and self.path(entry, image_id).exists()
+
+    def write(self, entry: Entry, image_id: str, digest: str, scores: np.ndarray) -> None:
+        """Write a map. What the list said of an older one is withdrawn before, so that no kill can make it wrong."""
+        known = self.sources[entry.label].get(image_id, "")
+        if known not in ("", digest):
+            self._note(entry, image_id, "")
+        write_scores(self.path(entry, image_id), scores)
+        if known != digest:
+            self._note(entry, image_id, digest)
+
+    def _note(self, entry: Entry, image_id: str, digest: str) -> None:
+        self.sources[entry.label][image_id] = digest
+        path = self._list(entry)
+        try:
+            with path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(f"{image_id}\t{digest}\n")
+        except OSError as error:
+            raise BenchmarkError(
+                f"Cannot write {path} ({error.strerror}); free space or name another folder with --to."
+            ) from error
+
+    def _list(self, entry: Entry) -> Path:
+        return self.folder / f"{file_name(entry.label)}.images.tsv"
+
 
 def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: Maps, force: bool = False) -> None:
     """Score images with methods as ``run`` does, and write the maps.
 
     Batches, test scales and arithmetic are those of ``run``, so that a labelled dataset gets the scores that its
-    records were measured on. A map that is there is kept. An image that cannot be read is noted, a method that fails
-    is dropped with a sentence; the others go on.
+    records were measured on. A map that is there and was made of the same pixels is kept. An image that cannot be read
+    is noted, a method that fails is dropped with a sentence; the others go on.
 
     Args:
         workshop: with everything loaded.
         entries: the methods.
         images: what to score.
-        maps: where to; gathers how it went.
+        maps: where they go; also gathers how the work went.
         force: write anew what is there.
     Raises:
-        BenchmarkError: the folder holds maps of other images, or of another network, setting or format.
+        BenchmarkError: the folder holds maps of other images, or of another network, setup or format.
     """
     for entry in entries:
         _claim(workshop, entry, maps)
@@ -80,9 +128,9 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     progress = Progress(f"scoring with {len(entries)} methods", 0, len(images), machine)
     try:
         for count, batches in _batches(workshop, images, maps.problems):
-            for batch in batches:
+            for batch, digests in batches:
                 for entry in (e for e in entries if not e.error):
-                    _score(workshop, entry, batch, maps, force)
+                    _score(workshop, entry, batch, digests, maps, force)
             done += count
             progress.update(done, "")
     finally:
@@ -123,7 +171,7 @@ def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
     before = about
     if path.exists():
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BenchmarkError(f"{path} cannot be read ({error}); delete it and the maps beside it.") from error
     if before != about:
@@ -133,21 +181,31 @@ def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
             f"name another folder with --to, or delete both."
         )
     write_atomic(path, dumps(about))
+    maps.open(entry)
 
 
-def _batches(workshop: Workshop, images: Dataset, problems: list[str]) -> Iterator[tuple[int, list[Batch]]]:
-    """How many images were tried, and the batches of those that can be read, on the device."""
+def _batches(
+    workshop: Workshop, images: Dataset, problems: list[str]
+) -> Iterator[tuple[int, list[tuple[Batch, list[str]]]]]:
+    """How many images were tried, and the batches of those that can be read, on the device, with their digests."""
     machine, size = workshop.setup.machine, workshop.setup.options.batch_size
     if not size:
         first = next(iter(_readable(images, range(len(images)), [])), None)
         size = images_per_batch(first) if first else 1
 
-    def build(start: int) -> tuple[int, list[Batch]]:
+    def build(start: int) -> tuple[int, list[tuple[Batch, list[str]]]]:
         indices = range(start, min(start + size, len(images)))
-        return len(indices), collate(list(_readable(images, indices, problems)))
+        batches = collate(list(_readable(images, indices, problems)))
+        return len(indices), [(batch, [_digest(image) for image in batch.images]) for batch in batches]
 
     for count, batches in ahead(build, range(0, len(images), size), machine.workers):
-        yield count, [batch.to(machine.device) for batch in batches]
+        yield count, [(batch.to(machine.device), digests) for batch, digests in batches]
+
+
+def _digest(image: Tensor) -> str:
+    """What tells an image from one that takes its place under its name: a digest of its size and pixels."""
+    size = "x".join(map(str, image.shape)).encode()
+    return hashlib.blake2b(size + image.contiguous().numpy().tobytes(), digest_size=16).hexdigest()
 
 
 def _readable(images: Dataset, indices: Iterable[int], problems: list[str]) -> Iterator[Sample]:
@@ -160,18 +218,18 @@ def _readable(images: Dataset, indices: Iterable[int], problems: list[str]) -> I
         yield sample
 
 
-def _score(workshop: Workshop, entry: Entry, batch: Batch, maps: Maps, force: bool) -> None:
-    paths = [maps.path(entry, image_id) for image_id in batch.ids]
-    missing = [index for index, path in enumerate(paths) if force or not path.exists()]
+def _score(workshop: Workshop, entry: Entry, batch: Batch, digests: Sequence[str], maps: Maps, force: bool) -> None:
+    images = list(enumerate(zip(batch.ids, digests, strict=True)))
+    missing = [(index, *image) for index, image in images if force or not maps.has(entry, *image)]
     maps.kept[entry.label] = maps.kept.get(entry.label, 0) + len(batch) - len(missing)
     if not missing:
         return
     try:
         scores = score(workshop, entry, batch)[0].cpu().numpy()
-        for index in missing:
+        for index, image_id, digest in missing:
             if holes := int(np.isnan(scores[index]).sum()):
-                raise BenchmarkError(f"{entry.label}, image {batch.ids[index]}: {holes} scores are NaN.")
-            write_scores(paths[index], scores[index])
+                raise BenchmarkError(f"{entry.label}, image {image_id}: {holes} scores are NaN.")
+            maps.write(entry, image_id, digest, scores[index])
             maps.written[entry.label] = maps.written.get(entry.label, 0) + 1
     except Exception as error:  # whatever a plugin raises must not take the others down
         drop(workshop, entry, batch, error)
@@ -180,11 +238,14 @@ def _score(workshop: Workshop, entry: Entry, batch: Batch, maps: Maps, force: bo
 def _drawn(entries: Sequence[Entry], images: Dataset, maps: Maps) -> Iterator[tuple[Entry, Sample]]:
     """Every method with every image of which it has a map."""
     for sample in _readable(images, range(len(images)), []):
+        digest = _digest(sample.image)
         for entry in entries:
-            if maps.path(entry, sample.id).exists():
+            if maps.has(entry, sample.id, digest):
                 yield entry, sample
 
 
 def _read(maps: Maps, entry: Entry, sample: Sample) -> np.ndarray:
-    scores = read_scores(maps.path(entry, sample.id))
+    scores = read_scores(path := maps.path(entry, sample.id))
+    if scores.shape != tuple(sample.labels.shape):
+        raise BenchmarkError(f"{path} is not of the size of its image; delete it and run again.")
     return from_half_codes(scores) if maps.form == "png" else scores.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.walk import walk
 from benchmark.maps.files import SUFFIXES, read_scores
-from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, View, protocol
+from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, View, hints_of, protocol
 from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class ScoreReport:
         metrics: protocol name -> what a record would store.
         rows: one per image and set of negatives.
         curves: pooled precision-recall and ROC curve, None where no pooled protocol was asked for.
+        pixels: numbers of anomalous, normal and ignored ones.
     """
 
     name: str
@@ -39,6 +42,12 @@ class ScoreReport:
     metrics: Measurements
     rows: DataFrame
     curves: Curves | None
+    pixels: Mapping[str, int]
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What looks like a common mistake, a sentence each."""
+        return hints_of(self.metrics, self.pixels)
 
     def __str__(self) -> str:
         """A table for the terminal: percent, 95 % intervals in brackets."""
@@ -61,7 +70,8 @@ class ScoreReport:
         )
         missing = {p.label: m for p in self.protocols if (m := self.metrics[p.name].missing)}
         why = [f"{label}: {metric} has no value ({m[metric]})." for label, m in missing.items() for metric in m]
-        return "\n".join([f"{self.name} on {self.dataset}\n\n{table}", *why])
+        advice = [f"Hint: {hint}" for hint in self.hints]
+        return "\n".join([f"{self.name} on {self.dataset}\n\n{table}", *why, *advice])
 
 
 def score_directory(
@@ -100,7 +110,8 @@ def score_directory(
             second.update(view)
     measured = first.measurement() | second.measurement()
     metrics = {p.name: measured[p.name] for p in chosen}
-    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, first.rows(), first.curves())
+    rows, curves, pixels = first.rows(), first.curves(), first.pixels.pixels()
+    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, rows, curves, pixels)
 
 
 def _views(dataset: Dataset, found: Mapping[str, list[Path]], directory: Path) -> Iterator[View]:
@@ -112,12 +123,11 @@ def _views(dataset: Dataset, found: Mapping[str, list[Path]], directory: Path) -
 
 def _find(directory: Path) -> dict[str, list[Path]]:
     """Score maps by image id."""
-    if not directory.is_dir():
+    if not os.path.isdir(directory):  # other than Path.is_dir, also of a name that no folder can have
         raise BenchmarkError(f"{directory} is no folder; name the one that holds the score maps.")
     found: dict[str, list[Path]] = {}
-    for path in sorted(directory.rglob("*")):
-        if path.suffix in SUFFIXES:
-            found.setdefault(path.relative_to(directory).with_suffix("").as_posix(), []).append(path)
+    for relative, path in walk(directory, SUFFIXES).items():
+        found.setdefault(relative.removesuffix(path.suffix), []).append(path)
     return found
 
 

@@ -16,6 +16,7 @@ from benchmark.metrics.curves import Curves, read_curves, write_curves
 from benchmark.metrics.evaluate import evaluate_scores
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
 from benchmark.metrics.folds import FoldEvaluator
+from benchmark.metrics.hints import hints, hints_of
 from benchmark.metrics.measurement import METRICS, Measurement, Segmentation
 from benchmark.metrics.openset import OpenSetEvaluator, OpenSetProtocol
 from benchmark.metrics.passes import FirstPass, SecondPass
@@ -53,6 +54,8 @@ __all__ = [
     "View",
     "bootstrap_interval",
     "evaluate_scores",
+    "hints",
+    "hints_of",
     "paired_bootstrap",
     "per_image_result",
     "pixel_protocol",

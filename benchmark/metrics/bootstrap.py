@@ -88,8 +88,8 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two methods on the images that both have, drawing the same images for both.
 
-    Repetitions with several seeds are compared one with its like, and drawn with replacement as the images are: the
-    interval then also says how far other seeds would move the difference (a little too narrow for few of them).
+    Repetitions are compared seed by seed, and drawn with replacement as the images are: the interval then also says how
+    far other seeds would move the difference (it is a little too narrow where there are few).
 
     Args:
         first: rows of one method, or a table for each of its repetitions.

@@ -31,7 +31,7 @@ from benchmark.metrics.strata import ANOMALY
 if TYPE_CHECKING:
     from benchmark.metrics.passes import FirstPass
 
-VOID = 255
+IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ComponentProtocol(Protocol):
 
     Attributes:
         min_predicted: predicted components of fewer pixels are dropped.
-        min_true: anomalous components of fewer pixels become void.
+        min_true: anomalous components of fewer pixels are ignored.
         thresholds: values of sIoU and PPV from which a component counts as found.
     """
 
@@ -135,17 +135,17 @@ def match_components(mask: np.ndarray, labels: np.ndarray, rules: ComponentProto
 
     Args:
         mask: bool (H, W), pixels called anomalous.
-        labels: uint8 (H, W), 254 anomaly, 255 void; void belongs to no component.
+        labels: uint8 (H, W), 254 anomaly, 255 ignore; ignored pixels belong to no component.
         rules: minimal sizes.
     Returns:
         float64 (number of true components), float64 (number of predicted components).
     """
-    predicted, area = _components(mask & (labels != VOID))
+    predicted, area = _components(mask & (labels != IGNORE))
     area = np.where(area >= rules.min_predicted, area, 0)
     true, size = _components(labels == ANOMALY)
     keep_true = size >= max(rules.min_true, 1)  # the background has no size
     g, p, overlap = _contingency(true, predicted, len(area))
-    # Small true components become void, and void takes its pixels out of the predictions.
+    # Small true components are ignored, which takes their pixels out of the predictions, too.
     np.subtract.at(area, p[~keep_true[g]], overlap[~keep_true[g]])
     area = np.maximum(area, 0)
     touching = keep_true[g] & (area[p] > 0)

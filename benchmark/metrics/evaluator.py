@@ -63,6 +63,11 @@ class Evaluator(ABC, Generic[Found]):
         self.method = method
         self._images: set[str] = set()
 
+    @property
+    def images(self) -> int:
+        """Number of images added."""
+        return len(self._images)
+
     def update(self, view: View) -> None:
         """Add one image.
 
@@ -193,12 +198,12 @@ class Protocol(ABC):
 
     @property
     def rankings(self) -> tuple[PixelProtocol, ...]:
-        """Under what the first pass ranks the pixels of all images for it."""
+        """The pixel protocols under which the first pass ranks the pixels of all images for this one."""
         return ()
 
     @property
     def fold_rankings(self) -> tuple[PixelProtocol, ...]:
-        """Under what the first pass ranks the pixels of every fold for it."""
+        """The pixel protocols under which the first pass ranks the pixels of every fold for this one."""
         return ()
 
     def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> Evaluator[Measurements] | None:

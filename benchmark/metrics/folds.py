@@ -53,7 +53,7 @@ class FoldEvaluator(Evaluator[Measurements]):
         return thresholds
 
     def measurement(self) -> Measurements:
-        """None."""
+        """Nothing: folds only serve thresholds."""
         return {}
 
     def _empty(self) -> PixelEvaluator:

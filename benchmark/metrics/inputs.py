@@ -9,21 +9,34 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import View
+from benchmark.metrics.keys import keys_of
+from benchmark.metrics.ranking import Ranking, rank
+from benchmark.metrics.strata import ANOMALY, IGNORE
+
+TOLERANCE = 1e-5
+"""How far the metrics of an image may move when its scores become float32."""
+_EXACT = 1 << 24
+"""Float32 holds every integer up to here."""
 
 
-def as_maps(view: View, where: str) -> tuple[Any, Any, Any]:
+def as_maps(view: View, where: str, classes: int = 0) -> tuple[Any, Any, Any]:
     """Scores as float32, labels and prediction (or None) on the same device, all of one shape (H, W).
 
     Tensors on the CPU become arrays (numpy sorts with the vector units), tensors on an accelerator stay where they are.
 
+    Args:
+        view: one image.
+        where: names method and image in messages.
+        classes: number of known classes; 0 where the labels do not tell them apart.
     Raises:
-        BenchmarkError: not (H, W), sizes that differ, labels that are not uint8, scores outside the range of float32.
+        BenchmarkError: not (H, W), sizes that differ, labels that are not uint8 or of no class, a prediction that is
+            no class, masked arrays, scores that are no real numbers or that float32 cannot hold apart.
     """
     scores, labels, prediction = view.scores, view.labels, view.prediction
     device = on_device(scores)
     if not device:
-        scores, labels = to_array(scores), to_array(labels)
-        prediction = None if prediction is None else to_array(prediction)
+        scores, labels = to_array(scores, "scores", where), to_array(labels, "labels", where)
+        prediction = None if prediction is None else to_array(prediction, "prediction", where)
     elif not hasattr(labels, "device") or labels.device != scores.device:
         import torch
 
@@ -35,14 +48,21 @@ def as_maps(view: View, where: str) -> tuple[Any, Any, Any]:
     for name, other in (("labels", labels), ("prediction", prediction)):
         if other is not None and tuple(other.shape) != tuple(scores.shape):
             raise BenchmarkError(f"{where}: scores are {tuple(scores.shape)}, {name} {tuple(other.shape)} (H, W).")
-    if str(labels.dtype).removeprefix("torch.") != "uint8":
-        raise BenchmarkError(f"{where}: labels must be uint8 (254 anomaly, 255 ignore), not {labels.dtype}.")
-    return (scores.float() if device else _as_float32(scores, where)), labels, prediction
+    _check_labels(labels, classes, where)
+    if prediction is not None:
+        check_prediction(prediction, classes, where)
+    if _type_of(scores) != "float32":
+        plain = to_array(scores, "scores", where)
+        single = check_range(plain, where)
+        _check_ties(plain, single, to_array(labels, "labels", where), where)
+        scores = scores.float() if device else single
+    return scores, labels, prediction
 
 
-def as_arrays(view: View, where: str) -> tuple[Any, Any, Any]:
+def as_arrays(view: View, where: str, classes: int = 0) -> tuple[Any, Any, Any]:
     """As :func:`as_maps`, on the CPU wherever the tensors live, and without NaN among the scores."""
-    scores, labels, prediction = as_maps(replace(view, scores=to_array(view.scores)), where)
+    scores = to_array(view.scores, "scores", where)
+    scores, labels, prediction = as_maps(replace(view, scores=scores), where, classes)
     if nans := int(np.isnan(scores).sum()):
         raise BenchmarkError(f"{where}: {nans} of {scores.size} scores are NaN.")
     return scores, labels, prediction
@@ -53,21 +73,109 @@ def on_device(value: Any) -> bool:
     return hasattr(value, "device") and getattr(value.device, "type", "cpu") not in ("cpu", "meta")
 
 
-def to_array(value: Any) -> np.ndarray:
-    """An array, or a tensor of any device as one."""
-    if hasattr(value, "detach"):
-        value = value.detach()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
-        value = value.cpu().numpy()
-    return np.asarray(value)
+def to_array(value: Any, name: str, where: str) -> np.ndarray:
+    """An array, or a tensor of any device as one.
+
+    Args:
+        value: what was given.
+        name: what it should be, for the message.
+        where: names method and image.
+    Raises:
+        BenchmarkError: no array can be made of it, or it is a masked one, whose mask would be lost.
+    """
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach()
+            if str(value.dtype) == "torch.bfloat16":
+                value = value.float()
+            value = value.cpu().numpy()
+        if np.ma.is_masked(value):
+            raise BenchmarkError(f"{where}: {name} are a masked array; label its masked pixels 255 (ignore) instead.")
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise BenchmarkError(f"{where}: {name} are no array ({error}).") from None
 
 
-def _as_float32(scores: np.ndarray, where: str) -> np.ndarray:
+def check_prediction(prediction: Any, classes: int, where: str) -> None:
+    """Refuse a prediction that is not a known class at every pixel.
+
+    Args:
+        prediction: array or tensor of any shape.
+        classes: number of known classes; 0 where that is not known.
+        where: names method and image.
+    Raises:
+        BenchmarkError: NaN, fractions, or ids that are no class.
+    """
+    kind = _type_of(prediction)
+    if not kind.startswith(("int", "uint", "float")):
+        raise BenchmarkError(f"{where}: predictions must be ids of classes, not {kind}.")
+    last = (classes or ANOMALY) - 1
+    # A comparison with NaN is false, so what is asked is whether all are right.
+    right = (prediction >= 0) & (prediction <= last)
+    if kind.startswith("float"):
+        right &= prediction == prediction.round()
+    if not bool(right.all()):
+        wrong = prediction[~right].reshape(-1)[0].item()
+        raise BenchmarkError(f"{where}: a predicted class lies outside 0..{last} ({wrong}).")
+
+
+def check_range(scores: np.ndarray, where: str) -> np.ndarray:
+    """The scores as float32.
+
+    Raises:
+        BenchmarkError: they are no real numbers, or lie outside its range.
+    """
     if scores.dtype == np.float32:
         return scores
+    if scores.dtype.kind not in "buif":
+        raise BenchmarkError(f"{where}: scores must be real numbers, not {scores.dtype}.")
     with np.errstate(over="ignore"):
         single = scores.astype(np.float32)
     if np.isinf(single).sum() != np.isinf(scores).sum():
         raise BenchmarkError(f"{where}: scores exceed the range of float32 (3.4e38); rescale them.")
     return single
+
+
+def _check_labels(labels: Any, classes: int, where: str) -> None:
+    if _type_of(labels) != "uint8":
+        raise BenchmarkError(f"{where}: labels must be uint8 (254 anomaly, 255 ignore), not {labels.dtype}.")
+    if classes and bool((wrong := (labels >= classes) & (labels < ANOMALY)).any()):
+        known = f"0..{classes - 1}, 254 (anomaly) and 255 (ignore)"
+        raise BenchmarkError(f"{where}: label id {int(labels[wrong][0])} does not exist; known are {known}.")
+
+
+def _check_ties(scores: np.ndarray, single: np.ndarray, labels: np.ndarray, where: str) -> None:
+    """Refuse scores of more digits than float32 has, where the lost ones decide on the metrics.
+
+    Nearly every conversion makes a few ties, which move nothing. Where it makes any, the image is ranked both ways.
+    """
+    exact_integers = scores.dtype.kind != "f" and bool((np.abs(single) <= _EXACT).all())
+    if exact_integers or (scores.dtype.kind == "f" and bool((single == scores).all())):
+        return
+    counted = labels != IGNORE
+    anomalous = labels[counted] == ANOMALY
+    if np.isnan(single).any() or not 0 < int(anomalous.sum()) < anomalous.size:
+        return  # a NaN is refused with its place by whoever sorts
+    distinct, position = np.unique(scores[counted], return_inverse=True)
+    if not (np.diff(keys_of(distinct.astype(np.float32)).astype(np.int64)) == 0).any():
+        return
+    exact, found = _metrics(position.astype(np.uint32), anomalous), _metrics(keys_of(single[counted]), anomalous)
+    moved = max(abs(a - b) for a, b in zip(exact, found, strict=True))
+    if moved > TOLERANCE:
+        raise BenchmarkError(
+            f"{where}: the {scores.dtype} scores lie closer together than float32, in which scores are compared, tells "
+            f"apart: a metric moves by {100 * moved:.2g} points; subtract a constant, take logarithms or give ranks."
+        )
+
+
+def _metrics(keys: np.ndarray, anomalous: np.ndarray) -> tuple[float, float, float]:
+    """AUROC, average precision and FPR95 of pixels in the order of their keys (uint32)."""
+    normal = np.sort(keys[~anomalous])
+    distinct, anomalies, below, at_or_below = rank(np.sort(keys[anomalous]), [normal])
+    ranking = Ranking(distinct, anomalies, below[0], at_or_below[0], len(normal))
+    return ranking.auroc(), ranking.average_precision(), ranking.fpr("first_ge")
+
+
+def _type_of(value: Any) -> str:
+    """Name of the element type, the same for arrays and tensors."""
+    return str(value.dtype).removeprefix("torch.")

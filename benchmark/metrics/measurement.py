@@ -24,7 +24,7 @@ class Measurement:
     fpr95: Fraction | None = None  # false-positive rate at 95 % true-positive rate
     constant_aupr: Fraction | None = None  # what a constant score gets as AUPR under this protocol
     skipped: Number = 0  # images left out because they hold only one kind of pixel
-    intervals: dict[str, Annotated[list[Fraction], Length(2)]] = field(default_factory=dict)  # metric -> [low, high], 95 %
+    intervals: dict[str, Annotated[list[Fraction], Length(2)]] = field(default_factory=dict)  # metric -> its ends, 95 %
     extra: dict[str, float | None] = field(default_factory=dict)  # further metrics of the protocol (efpr, cfpr, ...)
     missing: dict[str, str] = field(default_factory=dict)  # metric -> why it is null
 

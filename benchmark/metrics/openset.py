@@ -97,13 +97,11 @@ class OpenSetEvaluator(Evaluator[Measurements]):
             raise BenchmarkError(f"{where} belongs to fold '{view.fold}', which has no threshold.")
         if view.prediction is None:
             raise BenchmarkError(f"{where}: there is no prediction, which open-set segmentation needs.")
-        scores, labels, prediction = as_arrays(view, where)
         known = len(self.classes)
+        scores, labels, prediction = as_arrays(view, where, known)
         counted = (labels < known) | (labels == ANOMALY)
         true = np.where(labels == ANOMALY, known, labels)[counted].astype(np.int64)
         predicted = prediction[counted].astype(np.int64)
-        if len(predicted) and not 0 <= int(predicted.min()) <= int(predicted.max()) < known:
-            raise BenchmarkError(f"{where}: a predicted class lies outside 0..{known - 1}.")
         rejected = scores[counted] > np.float32(self.thresholds[view.fold])
         pixels = self._pixels[view.fold]
         flat = np.bincount((true * known + predicted) * 2 + rejected, minlength=pixels.size)

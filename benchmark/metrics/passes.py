@@ -50,7 +50,7 @@ class FirstPass(Evaluator[Measurements]):
         self.own = {name: evaluator for name, evaluator in own.items() if evaluator is not None}
 
     def second_pass(self) -> SecondPass:
-        """What sees all images once more; without evaluators where one pass was enough."""
+        """What has to see all images once more; it has no evaluators where one pass was enough."""
         evaluators, reasons = {}, {}
         for each in self.protocols:
             if each.passes == 2:
@@ -61,7 +61,7 @@ class FirstPass(Evaluator[Measurements]):
         return SecondPass({p: e for p, e in evaluators.items() if e is not None}, reasons)
 
     def measurement(self) -> Measurements:
-        """Of every protocol of one pass, and of the pixel protocols that give the others their thresholds."""
+        """Measurements of every one-pass protocol, and of the pixel protocols that give the others their thresholds."""
         return {name: m for part in self._parts().values() for name, m in part.measurement().items()}
 
     def rows(self) -> DataFrame:
@@ -122,6 +122,6 @@ class SecondPass:
             evaluator.update(view)
 
     def measurement(self) -> Measurements:
-        """Of every protocol of two passes; what cannot be evaluated says why, so that it need not be tried again."""
+        """Measurements of every two-pass protocol; where it cannot be evaluated, its measurement says why."""
         found = {p.name: p.unmeasured(reason) for p, reason in self.reasons.items()}
         return found | {name: m for e in self.evaluators.values() for name, m in e.measurement().items()}

@@ -12,6 +12,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics.bootstrap import bootstrap_interval
 from benchmark.metrics.curves import Curves, thin_curves
 from benchmark.metrics.evaluator import Evaluator, Measurements, View
+from benchmark.metrics.hints import hints
 from benchmark.metrics.inputs import as_maps
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.measurement import METRICS, Measurement
@@ -21,7 +22,7 @@ from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
 from benchmark.metrics.rows import join_equal
 from benchmark.metrics.sorted_image import SortedImage, failures
-from benchmark.metrics.strata import Strata
+from benchmark.metrics.strata import IGNORE, Strata
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,7 +70,8 @@ class PixelEvaluator(Evaluator[Measurements]):
         self._pooled: Any = (PooledKeys if exact_pooled else PooledHistogram)(len(self._row_of_kind))
 
     def _add(self, view: View, where: str) -> None:
-        scores, labels, prediction = as_maps(replace(view, prediction=view.prediction if self._split else None), where)
+        used = replace(view, prediction=view.prediction if self._split else None)
+        scores, labels, prediction = as_maps(used, where, len(self.classes))
         if isinstance(scores, np.ndarray):
             image: Any = SortedImage(scores, labels, self._strata, where)
         else:
@@ -106,10 +108,22 @@ class PixelEvaluator(Evaluator[Measurements]):
         """The metrics under one of the evaluator's protocols."""
         chosen = self._own(protocol)
         if chosen.aggregation == "per-image":
-            return per_image_result(chosen, self.rows())
-        pure = sum(anomalous == 0 for _, anomalous, *_ in self._tables[0])
-        skipped = pure if chosen.pure_images == "excluded" else 0
-        return pooled_result(chosen, self.ranking(chosen), len(self._images) - skipped, skipped, self._pooled.exact)
+            result = per_image_result(chosen, self.rows())
+        else:
+            pure = sum(anomalous == 0 for _, anomalous, *_ in self._tables[0])
+            skipped = pure if chosen.pure_images == "excluded" else 0
+            images = len(self._images) - skipped
+            result = pooled_result(chosen, self.ranking(chosen), images, skipped, self._pooled.exact)
+        return replace(result, hints=hints(self.pixels(), result.auroc, result.aupr, result.prevalence))
+
+    def pixels(self) -> dict[str, int]:
+        """Numbers of anomalous, normal and ignored pixels, those of ignored classes among the last where all are."""
+        table: list[tuple] = []
+        if self._sets:
+            best = min(self._sets, key=lambda ignored: (IGNORE not in ignored, len(ignored)))
+            table = self._tables[self._sets.index(best)]
+        names = ("anomalous", "normal", "ignored")
+        return {name: sum(row[column] for row in table) for column, name in enumerate(names, start=1)}
 
     def ranking(self, protocol: str | PixelProtocol) -> Ranking:
         """The pooled ranking under one of the evaluator's pooled protocols."""

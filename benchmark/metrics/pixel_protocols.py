@@ -34,7 +34,7 @@ class PixelProtocol(Protocol):
         void: whether pixels labelled 255 are negative or ignored.
         ignored_classes: names of known classes whose pixels are ignored, where the dataset has them.
         pure_images: whether images without an anomalous pixel take part in the pooled ranking.
-        split: also report FPR95 apart for wrongly and correctly classified normal pixels (efpr, cfpr).
+        split: also report FPR95 among the wrongly and among the correctly classified normal pixels (efpr, cfpr).
     """
 
     aggregation: Literal["per-image", "pooled"]

@@ -16,8 +16,8 @@ from typing import Protocol as Interface
 
 import numpy as np
 
+from benchmark.metrics.keys import COARSEST, FINEST, PAGE_BITS, Resolution, resolution
 from benchmark.metrics.ranking import EMPTY, Ranking, rank, runs_of
-from benchmark.metrics.resolution import COARSEST, FINEST, PAGE_BITS, Resolution, resolution
 
 BINS = 1 << 19
 """Bins aimed at per row; 4 MiB of counts."""

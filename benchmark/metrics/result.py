@@ -42,6 +42,7 @@ class PixelResult:
         threshold: pooled only: the score at and above which pixels are positive at the protocol's operating point.
         efpr, cfpr: protocols with ``split``: false-positive rate among wrongly and correctly classified normal pixels.
         quantisation: pooled only: bounds of the error of the three metrics.
+        hints: what looks like a common mistake, a sentence each (:func:`benchmark.metrics.hints.hints`).
     """
 
     protocol: str
@@ -55,6 +56,7 @@ class PixelResult:
     efpr: float | None = None
     cfpr: float | None = None
     quantisation: Quantisation | None = None
+    hints: tuple[str, ...] = ()
 
 
 def per_image_result(protocol: PixelProtocol, table: DataFrame) -> PixelResult:

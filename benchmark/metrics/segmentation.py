@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, View
-from benchmark.metrics.inputs import on_device, to_array
+from benchmark.metrics.inputs import check_prediction, on_device, to_array
 from benchmark.metrics.measurement import Segmentation
 
 
@@ -75,18 +75,18 @@ def confusion_matrix(prediction: Any, labels: Any, classes: int, where: str) -> 
         import torch
 
         known = torch.as_tensor(labels, device=prediction.device) < classes
+        check_prediction(prediction[known], classes, where)
         labels = torch.as_tensor(labels, device=prediction.device)[known].long()
         prediction = prediction[known].long()
         count: Any = torch.bincount
     else:
-        labels, prediction = to_array(labels), to_array(prediction)
+        labels, prediction = to_array(labels, "labels", where), to_array(prediction, "prediction", where)
         known = labels < classes
+        check_prediction(prediction[known], classes, where)
         labels, prediction = labels[known].astype(np.int64), prediction[known].astype(np.int64)
         count = np.bincount
-    if len(prediction) and not 0 <= int(prediction.min()) <= int(prediction.max()) < classes:
-        raise BenchmarkError(f"{where}: a predicted class lies outside 0..{classes - 1}.")
     flat = count(labels * classes + prediction, minlength=classes * classes)
-    return to_array(flat).reshape(classes, classes).astype(np.int64)
+    return to_array(flat, "counts", where).reshape(classes, classes).astype(np.int64)
 
 
 def iou_per_class(confusion: np.ndarray) -> np.ndarray:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.keys import keys_of
+from benchmark.metrics.keys import Resolution, keys_of
 from benchmark.metrics.ranking import rank
-from benchmark.metrics.resolution import Resolution
 from benchmark.metrics.strata import ANOMALY, Strata
 
 BEYOND = np.uint32(0xFFFFFFFF)
@@ -25,7 +24,7 @@ class SortedImage:
 
     Args:
         scores: float32 (H, W), higher is more anomalous.
-        labels: uint8 (H, W), 254 anomaly, 255 void.
+        labels: uint8 (H, W), 254 anomaly, 255 ignore.
         strata: the division of the normal pixels.
         where: names method and image in messages.
     Raises:
@@ -88,7 +87,7 @@ class SortedImage:
 def failures(
     scores: Any, labels: Any, prediction: Any, ignored: tuple[int, ...], threshold: float
 ) -> tuple[int, int, int, int]:
-    """False positives apart for correctly and wrongly classified normal pixels, by a strict threshold.
+    """False positives among the correctly and among the wrongly classified normal pixels, by a strict threshold.
 
     Args:
         scores, labels, prediction: (H, W) arrays, or tensors of one device.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
+from benchmark.metrics.keys import Resolution
 from benchmark.metrics.ranking import EMPTY
-from benchmark.metrics.resolution import Resolution
 from benchmark.metrics.strata import ANOMALY, Strata
 
 OFFSET = 1 << 31

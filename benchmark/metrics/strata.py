@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ANOMALY = 254  # benchmark.data.ANOMALY, repeated because that module imports torch
+ANOMALY, IGNORE = 254, 255  # those of benchmark.data, repeated because that module imports torch
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["REFERENCE", "REHEARSAL", "External", "as_network", "build_network", "split_arch"]
 
 REFERENCE = "pspnet-resnet50"
-"""The network of the papers, which a dataset gets that names none."""
+"""The network of the papers, for datasets that name none."""
 REHEARSAL = "pspnet-small"
 """The smallest one that offers everything a method may ask for; plugins are tried on it."""
 

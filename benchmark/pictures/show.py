@@ -47,7 +47,7 @@ class Measured:
 def find_measured(workshop: Workshop, step: Step, results: Path) -> Measured | str:
     """The current record of a method, from this machine's runs or else from `results`; or in words why there is none.
 
-    A record of other weights, data or settings is none: it would say something of another method than the picture.
+    A record of other weights, data or options does not count: it would describe something else than the picture.
     """
     if step.current:
         return Measured(step.record, step.path.parent)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import build, dumps, write_atomic
+from benchmark.io.jsonfile import build, dumps, loads, write_atomic
 from benchmark.records.provenance import Provenance
 
 SCHEMA = 1
@@ -123,7 +122,7 @@ def read_costs(results: Path) -> list[Costs]:
     found = []
     for path in sorted((Path(results) / "costs").glob("*.json")):
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = loads(path.read_text(encoding="utf-8"))
             if not isinstance(data, dict) or data.get("schema") != SCHEMA:
                 raise ValueError(f"its schema is not {SCHEMA}")
             found.append(build(Costs, data))

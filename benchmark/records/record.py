@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import build, dumps, write_atomic
+from benchmark.io.jsonfile import build, dumps, loads, write_atomic
 from benchmark.io.names import file_name
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
@@ -60,6 +62,7 @@ class NetworkPart:
     code_sha256: str = ""  # of the file that builds the network, where that is the user's own
     weights_file: str = ""  # name of the file that stood in for training; empty where the suite trained
     preparation: dict[str, Any] = field(default_factory=dict)  # preprocessing, where it is not the suite's own
+    place: str = ""  # digest of where the user's own files lie; empty where there are none or it is not stated
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ def read(path: Path) -> Record:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
@@ -219,11 +222,26 @@ def read_all(results: Path) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
+def network_records(results: Path, label: str) -> Iterator[NetworkPart]:
+    """The networks of all records that are kept under a network's label, whatever the dataset."""
+    for path in sorted((Path(results) / "records").glob(f"*/{escape(file_name(label))}/*.json")):
+        with suppress(BenchmarkError):  # what cannot be read keeps nobody from the label
+            yield read(path).network
+
+
+def recipe_changes(label: str) -> list[str]:
+    """The parts of a label of a network or method that say how its recipes were changed: "segmentation.epochs=2"."""
+    return [part for part in label.split(":")[1:] if "." in part.partition("=")[0]]
+
+
 def _mend(path: Path) -> str:
     parts = path.parts
     if "records" not in parts or len(parts) < 4:
         return "measure it again with 'python -m benchmark run --force'."
     label, seed, limit = re.fullmatch(r"(.*?)(?:\+seed(\d+))?(?:\+first(\d+))?", path.stem).groups()
     options = (f" --repetition {seed}" if seed else "") + (f" --limit {limit}" if limit else "")
-    dataset, method = (unquote(text.replace("+", ":")) for text in (parts[-3], label))
-    return f"measure it again with 'python -m benchmark run --force --dataset {dataset} --methods {method}{options}'."
+    dataset, network, method = (unquote(text.replace("+", ":")) for text in (*parts[-3:-1], label))
+    changes = dict.fromkeys([*recipe_changes(network), *recipe_changes(method)])
+    options += "".join(f" --recipe {change}" for change in changes)
+    call = ":".join(part for part in method.split(":") if part not in changes)
+    return f"measure it again with 'python -m benchmark run --force --dataset {dataset} --methods {call}{options}'."

@@ -68,7 +68,7 @@ class Toy(Dataset):
 
 
 def trial_call(call: str) -> str:
-    """A method's call with what it says of a trial on toy images, unless the call says something else."""
+    """A method's call, completed by the keywords of its ``trial`` that the call does not state."""
     name, stated = parse_call(call)
     return ":".join([call, *(f"{k}={format_value(v)}" for k, v in METHODS.get(name).trial.items() if k not in stated)])
 
@@ -78,7 +78,8 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
 
     Args:
         call: name with options.
-        device: where; on another than the CPU, the same fit also scores there, and the two are compared.
+        device: where to try it; on a device other than the CPU, the same fit also scores on the CPU, and the two are
+            compared.
     """
     with tempfile.TemporaryDirectory() as folder:
         method = METHODS.create(call)
@@ -161,7 +162,7 @@ def check_dataset(call: str, root: Path) -> Iterator[Finding]:
 
 
 def check_network(arch: str, device: str = "cpu") -> Iterator[Finding]:
-    """Run an untrained network on images whose sides are no multiples of anything, elsewhere also on the CPU."""
+    """Run an untrained network on images of awkward sizes; on a device other than the CPU, compare it with the CPU."""
     network = build_network(arch, 5).eval()
     yield Finding("is built")
     images = torch.randint(0, 256, (2, 3, 60, 92), dtype=torch.uint8)
@@ -213,7 +214,7 @@ def toy_workshop(folder: Path, tasks: tuple[str, ...], device: str = "cpu", prec
 
 
 def prepared(workshop: Workshop, method: Method, untrained: bool = False) -> Entry:
-    """A method fitted or loaded; `untrained` stores initial weights as those of its networks before."""
+    """A method, fitted or loaded; `untrained` first stores initial weights as those of its networks."""
     entry = workshop.entry(method)
     if untrained:
         _untrained(workshop, [spec.checkpoint for spec in entry.specs])
@@ -222,13 +223,13 @@ def prepared(workshop: Workshop, method: Method, untrained: bool = False) -> Ent
 
 
 def toy_batch(workshop: Workshop) -> Batch:
-    """Three test images on the workshop's device."""
+    """Three test images as one batch on the workshop's device."""
     (batch,) = collate([workshop.setup.test[i] for i in range(3)])
     return batch.to(workshop.setup.machine.device)
 
 
 def scores_of(workshop: Workshop, entry: Entry, batch: Batch) -> torch.Tensor:
-    """What the method gives, as it is."""
+    """What the method returns, float32 (B, H, W) if it keeps its contract; nothing is checked."""
     with torch.no_grad(), arithmetic(workshop.pool.device, workshop.pool.precision):
         return entry.method.score(batch, entry.networks)
 

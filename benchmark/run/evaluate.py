@@ -1,4 +1,4 @@
-"""The runner: one pass over the test images for all methods, then one record each."""
+"""One pass over the test images for all methods, which keeps their metrics."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 
 from benchmark.data import Batch
-from benchmark.metrics import FirstPass, SegmentationEvaluator
+from benchmark.errors import BenchmarkError, interrupted
+from benchmark.metrics import FirstPass, SegmentationEvaluator, hints
 from benchmark.progress import Progress
 from benchmark.run.plan import Step
-from benchmark.run.resume import journal_of, mark
+from benchmark.run.resume import journal_of, mark, take_up
 from benchmark.run.scoring import drop, images_per_batch, network_cost, score, views
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Entry, Workshop
@@ -27,22 +28,17 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     tally's journal once the records are written.
 
     Args:
-        workshop: that has trained and fitted everything.
+        workshop: with everything trained and fitted.
         steps: one group of :func:`benchmark.run.resume.passes`.
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
     images = workshop.test_images()
     batch_size = setup.options.batch_size or images_per_batch(images[0])
-    marks = {s.entry.label: mark(workshop, s) for s in steps if not s.entry.error}
-    tally = _new_tally(workshop, entries, batch_size, marks)
-    state = tally.journal.read()
-    if state is not None:
-        tally.restore(state)
-        workshop.say(f"Evaluation goes on after {tally.done} of {len(setup.test)} images.")
-    progress = Progress(
-        f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}", tally.done, len(setup.test), setup.machine
-    )
+    tally = _new_tally(workshop, [s for s in steps if not s.entry.error], batch_size)
+    tally = take_up(workshop, tally, images)
+    words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
+    progress = Progress(words, tally.done, len(setup.test), setup.machine)
     saved, whole = time.monotonic(), True
     try:
         for batch in native_batches(images, setup.machine, batch_size, start=tally.done):
@@ -55,34 +51,58 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             if time.monotonic() - saved > SAVE_EVERY:
                 _keep(workshop, tally)
                 saved = time.monotonic()
-    except BaseException:
+    except BaseException as error:
         # Interrupted within a batch, some methods have its images and others have not: the last saved state counts.
         if whole:
             _keep(workshop, tally)
+        if isinstance(error, KeyboardInterrupt):
+            raise interrupted(tally.kept, len(images), "images") from None
         raise
     finally:
         progress.close()
         workshop.pool.forget()
     _keep(workshop, tally)
+    _complete(workshop, tally)
     return tally
 
 
+def _complete(workshop: Workshop, tally: Tally) -> None:
+    """Hold what was counted against the images, whatever led to it.
+
+    Raises:
+        BenchmarkError: a method has not seen every image once.
+    """
+    images = len(workshop.setup.test)
+    counts = {tally.done, *(each.images for each in tally.methods.values())}
+    if tally.methods and counts != {images}:
+        tally.journal.delete()
+        raise BenchmarkError(f"{min(counts)} of {images} images were evaluated; give the command again.")
+
+
 def _keep(workshop: Workshop, tally: Tally) -> None:
-    """Write the state of the methods that have not failed; those start anew in a pass of their own."""
+    """Write the state of the methods that have not failed; the others start again in a pass of their own."""
     if not tally.methods:
         return
     former, tally.journal = tally.journal, journal_of(workshop, tally.marks)
     tally.journal.write(tally.state())
+    tally.kept = tally.done
     if former.path != tally.journal.path:
         former.delete()
 
 
-def _new_tally(workshop: Workshop, entries: Sequence[Entry], batch_size: int, marks: dict[str, str]) -> Tally:
+def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Tally:
     setup = workshop.setup
     classes = setup.test.classes if setup.test.card.class_labels else ()
-    methods = {e.label: FirstPass(setup.protocols, classes, e.label) for e in entries}
-    segmentation = SegmentationEvaluator(classes) if classes else None
-    return Tally(methods, segmentation, batch_size, journal_of(workshop, marks), marks=marks)
+    marks = {step.entry.label: mark(workshop, step) for step in steps}
+    return Tally(
+        methods={label: FirstPass(setup.protocols, classes, label) for label in marks},
+        segmentation=SegmentationEvaluator(classes) if classes else None,
+        batch_size=batch_size,
+        journal=journal_of(workshop, marks),
+        marks=marks,
+        records={step.entry.label: step.path.relative_to(setup.options.out).as_posix() for step in steps},
+        fingerprint=setup.test.fingerprint(),
+    )
 
 
 def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally) -> None:
@@ -106,12 +126,16 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
     if tally.segmentation is not None:
         for view in views(batch, None, pool.outputs(setup.base, batch).prediction(len(setup.test.classes))):
             tally.segmentation.update(view)
+    if not tally.done and any(setup.base in entry.specs for entry in entries):
+        for hint in hints(outputs=pool.outputs(setup.base, batch).logits()):
+            workshop.say(f"Hint: {hint}")
     if timed:
         for spec, clock in pool.clocks.items():
             name = network_cost(spec)
             tally.seconds[name] = tally.seconds.get(name, 0.0) + clock.seconds - before.get(spec, 0.0)
         tally.timed += len(batch)
     tally.done += len(batch)
+    tally.see(batch)
     tally.anomalous += int((batch.labels == 254).sum())
     ignored = int((batch.labels == 255).sum())
     tally.valid += batch.labels.numel() - ignored

@@ -18,7 +18,7 @@ from benchmark.run.workshop import Entry, Workshop
 from benchmark.training import estimate_seconds, evaluation_seconds, forward_flops
 
 PIXEL_SECONDS = 1e-7
-"""Of a method's own arithmetic and its metrics, per pixel of an image: a middling value on one core."""
+"""Seconds per pixel of a method's own arithmetic and its metrics: a middling value on one core."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Hours:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What of a plan is missing, and how long it takes.
+    """What a plan still lacks, and how long that takes.
 
     Operations are counted without computing anything, the device's speed is measured in a fraction of a second. A
-    method's own training is taken to learn a network as large as the shared one while running the shared one. What is
-    not in it: decoding images, and what a fit does after its training (of TRADI below a hundredth of that).
+    method's own training is assumed to train a network as large as the shared one while the shared one runs beside it.
+    Not included: decoding images, and what a fit does after its training (less than a hundredth of it for TRADI).
 
     Args:
         workshop: datasets, device, and what is stored.
@@ -100,7 +100,7 @@ class Forecast:
 
     @property
     def known(self) -> bool:
-        """Whether durations are: of a network that is given with its weights nothing is built before it runs."""
+        """Whether durations are known; a network that is given with its weights is not built before it runs."""
         own = self.workshop.setup.own
         return not (own and own.weights)
 
@@ -162,7 +162,7 @@ class Forecast:
 
     @cached_property
     def _flops(self) -> dict[str, float]:
-        """Of a forward of a native image, by architecture."""
+        """Operations of a forward of one image of native size, by architecture."""
         flops: dict[str, float] = {}
         for spec in [self.workshop.setup.base, *(spec for step in self.steps for spec in step.entry.specs)]:
             if spec.arch not in flops:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from benchmark.data import Dataset
 from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
 from benchmark.networks import REFERENCE, split_arch
+from benchmark.recipe import digest
 from benchmark.registry import DATASETS, NETWORKS, checked, import_file, parse_call
+from benchmark.weights.checkpoint import load_checkpoint
 from benchmark.weights.store import digest_file
 
 
@@ -24,16 +28,32 @@ class OwnNetwork:
         code: SHA-256 of the file that builds the network; empty for one that is built in or installed.
         weights: the file of its weights; None where our training makes them.
         sha256: of that file.
+        place: digest of where the files lie, which tells a file that was changed from another one of its name.
     """
 
     code: str = ""
     weights: Path | None = None
     sha256: str = ""
+    place: str = ""
 
     @property
     def digest(self) -> str:
-        """As :attr:`NetworkSpec.weights` has it."""
+        """The digests as :attr:`NetworkSpec.weights` states them."""
         return self.sha256 + (f"+{self.code}" if self.code else "")
+
+    def load(self, module: nn.Module, say: Callable[[str], None]) -> None:
+        """Load the weights into a module.
+
+        Raises:
+            BenchmarkError: as :func:`~benchmark.weights.checkpoint.load_checkpoint`, or the file is not the one any
+                more whose digest the records will state.
+        """
+        assert self.weights is not None
+        if not self.weights.is_file() or digest_file(self.weights) != self.sha256:
+            raise BenchmarkError(
+                f"--weights {self.weights} was changed while this command ran; give the command again."
+            )
+        load_checkpoint(self.weights, module, say)
 
 
 OUTPUTS = 4096
@@ -84,8 +104,13 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
         raise BenchmarkError(f"--weights {weights}: there is no such file.")
     family, _ = split_arch(arch)
     source = NETWORKS.source(family) if family in NETWORKS.names() else ""
-    code = digest_file(Path(source.removeprefix("file "))) if source.startswith("file ") else ""
-    return arch, options, OwnNetwork(code, weights, digest_file(weights) if weights else "")
+    file = Path(source.removeprefix("file ")) if source.startswith("file ") else None
+    place = digest([str(each.resolve()) for each in (file, weights) if each])
+    return (
+        arch,
+        options,
+        OwnNetwork(digest_file(file) if file else "", weights, digest_file(weights) if weights else "", place),
+    )
 
 
 def _options(arch: str, stated: dict[str, str]) -> dict[str, Any]:
@@ -138,7 +163,7 @@ def label_set(text: str, test: Dataset) -> LabelSet:
 
 
 def training_split(split: str, source: str, labels: LabelSet, test: Dataset, root: Path) -> Dataset:
-    """Images on which methods may be fitted to a network whose weights are given; an :class:`AbsentSplit` without them.
+    """Images on which methods may be fitted to a given network; an :class:`AbsentSplit` where they are missing.
 
     Args:
         split: "train" or "val".

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmark.io.atomic import replacing
+from benchmark.io.jsonfile import loads
+
+_SEAL = "seal|"
 
 
 class Journal:
@@ -37,34 +42,47 @@ class Journal:
                 arrays.update({f"{part}|{name}": array for name, array in value.items()})
             else:
                 arrays[f"{part}|"] = np.array(json.dumps(value))
+        arrays[_SEAL] = np.array(_seal(arrays))
         memory = io.BytesIO()
         np.savez(memory, **arrays)
         with replacing(self.path) as temporary:
             temporary.write_bytes(memory.getbuffer())
 
     def read(self, only: str = "") -> dict[str, Any] | None:
-        """The last state, None where there is none or where it is damaged.
+        """The last state, None where there is none or where it is not as it was written.
 
         Args:
             only: a part; the others are then left out, and not read either.
         """
-        if not self.path.exists():
+        if not self.path.is_file():
             return None
-        state: dict[str, Any] = {}
         try:
             with np.load(self.path, allow_pickle=False) as archive:
-                for key in archive.files:
-                    part, _, name = key.rpartition("|")
-                    if only and part != only:
-                        continue
-                    if name:
-                        state.setdefault(part, {})[name] = archive[key]
-                    else:
-                        state[part] = json.loads(str(archive[key]))
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            return None  # measured again from the start
+                arrays = {key: archive[key] for key in archive.files if not only or key.rpartition("|")[0] == only}
+            if not only and str(arrays.pop(_SEAL)) != _seal(arrays):
+                return None
+            state: dict[str, Any] = {}
+            for key, array in arrays.items():
+                part, _, name = key.rpartition("|")
+                if name:
+                    state.setdefault(part, {})[name] = array
+                else:
+                    state[part] = loads(str(array))
+        except Exception:  # a damaged archive fails in many ways
+            return None
         return state
 
     def delete(self) -> None:
         """Forget the state: the evaluation is complete."""
-        self.path.unlink(missing_ok=True)
+        with suppress(IsADirectoryError, PermissionError):  # not ours; who writes there next says so
+            self.path.unlink(missing_ok=True)
+
+
+def _seal(arrays: Mapping[str, np.ndarray]) -> str:
+    """Digest of all that a state holds."""
+    found = hashlib.sha256()
+    for key in sorted(arrays):
+        array = np.ascontiguousarray(arrays[key])
+        found.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
+        found.update(array.tobytes() if array.dtype.kind == "U" else array.view(np.uint8).data)
+    return found.hexdigest()

@@ -11,7 +11,7 @@ from benchmark.run.forecast import Forecast
 from benchmark.run.options import Options, choose_dataset
 from benchmark.run.plan import Step, check_recipes, make_steps, network_name
 from benchmark.run.recording import make_record
-from benchmark.run.resume import passes
+from benchmark.run.resume import check_unchanged, passes, sweep
 from benchmark.run.second_pass import has_second_pass, second_pass
 from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is left of a repetition once its networks are let go of."""
+    """What remains of a repetition once its networks are released."""
 
     records: Sequence[Record] = ()
     failed: Sequence[str] = ()  # a sentence for every method
@@ -41,25 +41,30 @@ def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcom
     workshop, steps = _begin(options, say)
     pending = [step for step in steps if not step.current]
     _print_plan(workshop, steps, pending, evaluates=True)
+    if not dry_run:
+        sweep(workshop)
     if pending and not dry_run:
         workshop.prepare([step.entry for step in pending])
         ready = [step for step in pending if not step.entry.error]
         for group in passes(workshop, ready):
             tally = evaluate(workshop, group)
             further = second_pass(workshop, group, tally)
+            check_unchanged(workshop, tally)
             for step in group:
                 if not step.entry.error:
                     measured = further.get(step.entry.label, {})
                     step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
                     step.reasons = []
             tally.journal.delete()
+        sweep(workshop)
     return _outcome(steps)
 
 
 def train(options: Options, say: Say = print) -> Outcome:
-    """Train networks and fit methods, without evaluating them; arguments as of :func:`measure`."""
+    """Train networks and fit methods, without evaluating them; arguments as for :func:`measure`."""
     workshop, steps = _begin(options, say)
     _print_plan(workshop, steps, steps, evaluates=False)
+    sweep(workshop)
     workshop.prepare([step.entry for step in steps])
     for step in steps:
         for spec in step.entry.specs:

@@ -73,7 +73,7 @@ def _kinds() -> dict[str, Any]:
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
-    """The command line as :class:`Options`, for verbs that take several repetitions one of them."""
+    """The command line as :class:`Options`, with one of the repetitions where a verb takes several."""
     repetition, *more = parse_repetitions(arguments.repetition)
     if more:
         raise BenchmarkError(f"--repetition {arguments.repetition}: several are for run and train; name one here.")
@@ -125,7 +125,7 @@ def parse_scales(text: str) -> tuple[int, ...]:
 
 
 def data_root(given: Path | None) -> Path:
-    """Where data sets lie: what ``--data`` gives, else ``ANOMALY_DATA``, else ``./data``."""
+    """Where datasets lie: what ``--data`` gives, else ``ANOMALY_DATA``, else ``./data``."""
     return Path(given or os.environ.get("ANOMALY_DATA") or "data")
 
 
@@ -158,7 +158,7 @@ def ranked_datasets() -> list[str]:
 def split_calls(text: str, preset: str = "common") -> list[str]:
     """``"a,b:k=1"`` to its method calls; "all" is every registered method that can be imported.
 
-    The preset "paper" adds to "all" the variants that the papers' own evaluations amount to.
+    The preset "paper" adds to "all" the variants (:attr:`Method.paper_variants`) that the papers evaluate.
     """
     calls: list[str] = []
     for part in filter(None, split_outside_quotes(text, ",")):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import protocol
 from benchmark.network import NetworkSpec
+from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.records.audit import contradictions
 from benchmark.records.identity import Identity
-from benchmark.records.record import Record, network_label, read, record_path
+from benchmark.records.record import (
+    NetworkPart,
+    Record,
+    network_label,
+    network_records,
+    read,
+    record_path,
+)
 from benchmark.registry import METHODS
 from benchmark.run.setup import Setup
 from benchmark.run.workshop import Entry, Workshop
@@ -23,6 +32,7 @@ class Step:
 
     entry: Entry
     path: Path
+    network: str  # label of the shared network
     record: Record | None = None  # the one on disk, current or stale
     reasons: list[str] = field(default_factory=list)  # why it is not current
 
@@ -33,11 +43,31 @@ class Step:
 
 
 def network_name(setup: Setup) -> str:
-    """The shared network as paths and tables call it."""
+    """The shared network as paths and tables call it.
+
+    Of two of the user's own files of one name, the second has a digest of its content in the label, so that its
+    records do not replace those of the first. A file that was changed where it lies keeps its label.
+    """
+    own = setup.own
+    if own is None:
+        return _network_label(setup, {})
+    name = own.weights.stem if own.weights else ""
+    plain, weights = ({"weights": text} if name else {} for text in (name, f"{name}-{own.sha256[:8]}"))
+    code = {"code": own.code[:8]} if own.code else {}
+    others = _others(setup, _network_label(setup, plain))
+    if not others:
+        return _network_label(setup, plain)
+    more = code if any(other.code_sha256 != own.code for other in others) else {}
+    more = more | (weights if any(other.weights_sha256 != own.sha256 for other in others) else plain)
+    label = _network_label(setup, more)
+    return _network_label(setup, weights | code) if _others(setup, label) else label
+
+
+def _network_label(setup: Setup, more: Mapping[str, str]) -> str:
     base, own = setup.base, setup.own
-    options = dict(base.options)
-    if own and own.weights:
-        options["weights"] = own.weights.stem
+    options: dict[str, Any] = {**dict(base.options), **more}
+    if not (own and own.weights):
+        options |= setup.changes(Recipe(), LIGHT_SEGMENTATION)
     if setup.options.label_size != "image":
         options["label_size"] = setup.options.label_size
     if setup.options.preset != "common":
@@ -45,10 +75,26 @@ def network_name(setup: Setup) -> str:
     return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.test.policy.scales)
 
 
+def _others(setup: Setup, label: str) -> list[NetworkPart]:
+    """The networks of records under a label that are of other files than these, wherever these lay.
+
+    A record of what lay in the same place is of these files before they were changed.
+    """
+    own = setup.own
+    assert own is not None
+    return [
+        found
+        for found in network_records(setup.options.out, label)
+        if not (found.place and found.place == own.place)
+        and (found.code_sha256 != own.code or (own.weights is not None and found.weights_sha256 != own.sha256))
+    ]
+
+
 def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
     """Resolve the methods and compare each with its record."""
     setup = workshop.setup
     steps: dict[str, Step] = {}
+    network = network_name(setup)
     for call in calls:
         entry = _entry(workshop, call)
         if entry.label in steps:
@@ -56,12 +102,12 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
         path = record_path(
             setup.options.out,
             setup.dataset,
-            network_name(setup),
+            network,
             entry.label,
             setup.options.repetition,
             setup.options.limit or None,
         )
-        step = steps[entry.label] = Step(entry, path)
+        step = steps[entry.label] = Step(entry, path, network)
         if path.exists():
             try:
                 step.record = read(path)

@@ -17,7 +17,7 @@ from benchmark.records.record import (
     OtherNetwork,
     Record,
 )
-from benchmark.run.plan import Step, network_name, other_networks
+from benchmark.run.plan import Step, other_networks
 from benchmark.run.scoring import network_cost
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Entry, Workshop
@@ -27,7 +27,7 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
     """Write the record of a method, its per-image rows and its pooled curves.
 
     Args:
-        workshop: that trained and loaded everything.
+        workshop: with everything trained and loaded.
         step: the method.
         tally: of the pass, in which it did not fail.
         further: what the second pass measured of it.
@@ -51,7 +51,7 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
             label_size=setup.options.label_size,
             pixels={"anomalous": tally.anomalous, "normal": tally.valid - tally.anomalous, "ignored": tally.ignored},
         ),
-        network=_network(workshop, entry),
+        network=_network(workshop, step),
         method=_method(workshop, entry),
         metrics={name: measured[name] for name in setup.protocols},
         segmentation=tally.segmentation.measurement() if tally.segmentation else None,
@@ -69,11 +69,11 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
     return record
 
 
-def _network(workshop: Workshop, entry: Entry) -> NetworkPart:
-    setup, base, own = workshop.setup, entry.base, workshop.setup.own
+def _network(workshop: Workshop, step: Step) -> NetworkPart:
+    setup, base, own = workshop.setup, step.entry.base, workshop.setup.own
     given = setup.given(base)
     return NetworkPart(
-        label=network_name(setup),
+        label=step.network,
         arch=base.arch,
         options=dict(base.options),
         key=setup.identify(base),
@@ -86,6 +86,7 @@ def _network(workshop: Workshop, entry: Entry) -> NetworkPart:
         code_sha256=own.code if own else "",
         weights_file=own.weights.name if given else "",
         preparation=dict(workshop.pool.network(base).preparation) if own else {},
+        place=own.place if own else "",
     )
 
 
@@ -97,7 +98,7 @@ def _method(workshop: Workshop, entry: Entry) -> MethodPart:
     method = entry.method
     return MethodPart(
         name=method.name,
-        label=method.label,
+        label=entry.label,
         title=method.title or method.name,
         paper=method.paper,
         config=dict(entry.config),

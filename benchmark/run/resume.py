@@ -5,22 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmark.io.names import file_name
+from benchmark.data import Dataset
+from benchmark.errors import BenchmarkError
+from benchmark.io import atomic
+from benchmark.machine import Machine
+from benchmark.progress import counted
 from benchmark.recipe import digest
 from benchmark.run.journal import Journal
 from benchmark.run.plan import Step, expected_identity
+from benchmark.run.tally import Tally, look
 from benchmark.run.workshop import Workshop
 
 
 def passes(workshop: Workshop, steps: Sequence[Step]) -> list[list[Step]]:
     """The steps in groups, each of which is one pass over the images.
 
-    An unfinished pass is gone on with by exactly the methods whose state it kept, whatever else is pending now: one
-    that had failed in it or was not asked for then has a pass with the others that begin. Nothing measured is lost.
+    An unfinished pass is continued by exactly the methods whose state it kept, whatever else is pending now. A method
+    that failed in it, or was not asked for at the time, starts in a pass together with the other new ones. Nothing
+    measured is lost.
 
     Args:
-        workshop: that has trained and fitted everything.
+        workshop: with everything trained and fitted.
         steps: methods to evaluate.
     """
     left = {mark(workshop, step): step for step in steps}
@@ -35,9 +42,13 @@ def passes(workshop: Workshop, steps: Sequence[Step]) -> list[list[Step]]:
 
 
 def mark(workshop: Workshop, step: Step) -> str:
-    """Digest of everything that decides what a method measures: states of equal marks may go on as one another."""
-    identity = dataclasses.asdict(expected_identity(workshop, step.entry))
-    return digest([step.entry.label, identity, workshop.pool.precision])
+    """Digest of everything that decides what is measured of a method, apart from the images.
+
+    States of equal marks may go on as one another where the images seen so far are the same; one that could not be
+    read and was mended since is not among them.
+    """
+    identity = dataclasses.asdict(expected_identity(workshop, step.entry)) | {"fingerprint": ""}
+    return digest([step.entry.label, workshop.setup.dataset, identity, workshop.pool.precision])
 
 
 def journal_of(workshop: Workshop, marks: Mapping[str, str]) -> Journal:
@@ -47,20 +58,105 @@ def journal_of(workshop: Workshop, marks: Mapping[str, str]) -> Journal:
         workshop: whose output folder holds it.
         marks: method label -> mark.
     """
-    return Journal(_folder(workshop) / f"{file_name(workshop.setup.dataset)}-{digest(sorted(marks.values()))}.npz")
+    name = digest([workshop.setup.dataset, sorted(marks.values())], 20)
+    return Journal(_folder(workshop.setup.options.out) / f"{name}.npz")
 
 
-def _folder(workshop: Workshop) -> Path:
-    return workshop.setup.options.out / "partial"
+def take_up(workshop: Workshop, begun: Tally, images: Dataset) -> Tally:
+    """The tally with what its journal kept, where that is whole and of the same images; says what comes of it.
+
+    Args:
+        workshop: says it.
+        begun: a tally that has seen no image.
+        images: in the order in which they are evaluated.
+    """
+    state = begun.journal.read()
+    if state is None and not begun.journal.path.exists():
+        return begun
+    kept = dataclasses.replace(begun)
+    try:
+        if state is None:
+            raise BenchmarkError(f"{begun.journal.path} is damaged or of another version.")
+        kept.restore(state)
+        if kept.done > len(images):
+            raise BenchmarkError(f"{begun.journal.path} is of {kept.done} images and there are {len(images)}.")
+        if kept.fingerprint != begun.fingerprint and not _same_images(kept, images, workshop.setup.machine):
+            raise BenchmarkError("The images that were evaluated have changed since.")
+    except BenchmarkError as error:
+        workshop.say(f"{str(error).rstrip('.')}; all images are measured again.")
+        begun.journal.delete()
+        return begun
+    kept.fingerprint = begun.fingerprint
+    workshop.say(f"Evaluation goes on after {kept.done} of {len(images)} images.")
+    return kept
+
+
+def check_unchanged(workshop: Workshop, tally: Tally) -> None:
+    """Hold the images against those with which the evaluation began.
+
+    Raises:
+        BenchmarkError: they were changed meanwhile, so that nobody can say what was measured.
+    """
+    if workshop.setup.test.fingerprint() != tally.fingerprint:
+        raise BenchmarkError(
+            f"The images of {workshop.setup.dataset} were changed while they were evaluated; give the command again."
+        )
+
+
+def sweep(workshop: Workshop) -> None:
+    """Delete what killed runs left and no run can use: unfinished files, states of what was completed since.
+
+    A state that cannot be read is reported.
+    """
+    out = workshop.setup.options.out
+    for folder in ("partial", "weights", "records"):
+        atomic.sweep(out / folder)
+    workshop.store.sweep()
+    for path in sorted(_folder(out).glob("*.npz")):
+        kept = _header(Journal(path))
+        if kept is None:
+            workshop.say(f"{path} is damaged or of another version; what it was kept for is measured again.")
+        if kept is None or _measured_since(out, path, kept["records"]):
+            Journal(path).delete()
+
+
+def _measured_since(out: Path, path: Path, records: Mapping[str, str]) -> bool:
+    """Whether every method of a state has a record that is newer."""
+    kept = path.stat().st_mtime
+    found = [out / place for place in records.values()]
+    return all(record.is_file() and record.stat().st_mtime > kept for record in found)
+
+
+def _same_images(kept: Tally, images: Dataset, machine: Machine) -> bool:
+    """Whether the images that a state has seen are the first ones now, pixel by pixel."""
+    seen = ""
+    for index in counted(range(kept.done), kept.done, "comparing the images seen before", machine):
+        sample = images[index]
+        seen = look(seen, sample.id, sample.image, sample.labels)
+    return seen == kept.seen
+
+
+def _folder(out: Path) -> Path:
+    return out / "partial"
 
 
 def _unfinished(workshop: Workshop) -> list[tuple[Journal, set[str]]]:
     """Every kept state with the marks of its methods, those with the most work in them first."""
     found = []
-    for path in sorted(_folder(workshop).glob("*.npz")):
-        journal = Journal(path)
-        marks, numbers = journal.read("marks"), journal.read("numbers")
-        if marks and numbers:
-            work = len(marks["marks"]) * numbers["numbers"]["done"]
-            found.append((work, journal, set(marks["marks"].values())))
+    for path in sorted(_folder(workshop.setup.options.out).glob("*.npz")):
+        if (kept := _header(Journal(path))) is not None:
+            work = len(kept["marks"]) * kept["numbers"]["done"]
+            found.append((work, Journal(path), set(kept["marks"].values())))
     return [(journal, marks) for work, journal, marks in sorted(found, key=lambda each: -each[0])]
+
+
+def _header(journal: Journal) -> dict[str, dict[str, Any]] | None:
+    """What a state says of itself; None where it is none."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in ("marks", "numbers", "records"):
+        content = (journal.read(part) or {}).get(part)
+        if not isinstance(content, dict):
+            return None
+        found[part] = content
+    texts = [*found["marks"].values(), *found["records"].values()]
+    return found if type(found["numbers"].get("done")) is int and all(isinstance(t, str) for t in texts) else None

@@ -24,12 +24,12 @@ def images_per_batch(first: Sample) -> int:
 
 
 def network_cost(spec: NetworkSpec) -> str:
-    """Under which name the seconds of a network are kept."""
+    """Name under which the seconds of a network are kept."""
     return f"network {spec.key} {spec.scales} {spec.max_size}"
 
 
 def drop(workshop: Workshop, entry: Entry, batch: Batch, error: Exception) -> None:
-    """A method has failed: keep and print the sentence, which names it and the images."""
+    """Note that a method has failed: keep and print a sentence that names it and the images."""
     sentence = in_words(error)
     entry.error = sentence if entry.label in sentence else f"{entry.label}: {sentence}"
     if not any(image_id in entry.error for image_id in batch.ids):
@@ -38,7 +38,7 @@ def drop(workshop: Workshop, entry: Entry, batch: Batch, error: Exception) -> No
 
 
 def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float]:
-    """The scores of a method and the seconds that it spent itself, its networks' forwards excluded."""
+    """The scores of a method, float32 (B, H, W), and the seconds that it spent itself, beside its networks."""
     pool = workshop.pool
     for spec in entry.specs:
         pool.outputs(spec, batch)
@@ -52,7 +52,8 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
         raise BenchmarkError(
             f"score() must return one value per pixel, {tuple(batch.labels.shape)}; it returned {found}."
         )
-    return scores.float(), seconds
+    halves = (torch.float16, torch.bfloat16)  # which numpy does not have, or slowly; what is longer is not cut here
+    return (scores.float() if scores.dtype in halves else scores), seconds
 
 
 def views(batch: Batch, scores: Tensor | None, predictions: Tensor | None) -> Iterator[View]:

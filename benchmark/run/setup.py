@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
-from benchmark.registry import DATASETS
+from benchmark.registry import DATASETS, format_value
 from benchmark.run.options import Options, choose_dataset
 
 if TYPE_CHECKING:
@@ -44,12 +44,22 @@ class Setup:
         return bool(self.own and self.own.weights) and spec.checkpoint == self.base.checkpoint
 
     def identify(self, spec: NetworkSpec) -> str:
-        """The key of a network; of a given one without the digests of its files, which a record states beside it."""
+        """The key of a network; for a given one without the digests of its files, which a record states beside it."""
         return dataclasses.replace(spec, weights="").key if self.given(spec) else spec.key
 
     def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
         """A recipe as :func:`resolve_recipe` makes it for this run."""
         return resolve_recipe(authors, light, self.train, self.options)
+
+    def changes(self, authors: Recipe, light: LightRecipe) -> dict[str, str]:
+        """What the command line changes of a recipe, "task.field" -> value as labels have it; empty where nothing."""
+        usual = resolve_recipe(authors, light, self.train, dataclasses.replace(self.options, recipe={}))
+        made = self.recipe(authors, light)
+        return {
+            f"{made.task}.{f.name}": _in_label(getattr(made, f.name))
+            for f in dataclasses.fields(made)
+            if getattr(made, f.name) != getattr(usual, f.name)
+        }
 
 
 def make_setup(options: Options) -> Setup:
@@ -88,8 +98,8 @@ def assemble(
         test: images to evaluate.
         train: images to train on.
         val: images to validate trainings on.
-        resolved: what :func:`benchmark.run.given_network.resolve` made of the network's name, where it was asked.
-        labels: what the outputs of a network with weights of its own are.
+        resolved: what :func:`benchmark.run.given_network.resolve` made of the network's name, where it was called.
+        labels: what the outputs of a network with given weights stand for.
     """
     from benchmark.machine import Machine, check_precision
     from benchmark.network import NetworkSpec
@@ -128,7 +138,7 @@ def assemble(
 
 
 def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options: Options) -> Recipe:
-    """The authors' recipe as the training dataset's policy has it, then with the command line's overrides of its task.
+    """The authors' recipe, changed by the training dataset's policy and then by the command line.
 
     The repetition shifts its seed.
 
@@ -140,6 +150,10 @@ def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options:
     """
     recipe = train.policy.recipe(authors, light).changed(options.recipe.get(authors.task, {}))
     return _seeded(recipe, options)
+
+
+def _in_label(value: Any) -> str:
+    return "-".join(map(format_value, value)) if isinstance(value, tuple) else format_value(value)
 
 
 def _seeded(recipe: Recipe, options: Options) -> Recipe:

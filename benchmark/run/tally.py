@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from torch import Tensor
+
+from benchmark.data import Batch
+from benchmark.errors import BenchmarkError
 from benchmark.metrics import FirstPass, SegmentationEvaluator
+from benchmark.metrics.evaluator import Evaluator
 from benchmark.run.journal import Journal
+
+_COUNTS = ("done", "timed", "anomalous", "valid", "ignored")
+_NUMBERS = (*_COUNTS, "seconds", "fingerprint", "seen")
+_Any = TypeVar("_Any", bound=Evaluator)
 
 
 @dataclass
@@ -21,27 +32,81 @@ class Tally:
     timed: int = 0  # images whose cost was measured
     seconds: dict[str, float] = field(default_factory=dict)  # "method label" or "network key" -> seconds
     anomalous: int = 0  # pixels
-    valid: int = 0  # pixels that are not void
+    valid: int = 0  # pixels that are not ignored
     ignored: int = 0  # pixels that are
-    marks: dict[str, str] = field(default_factory=dict)  # method label -> what tells its states from another setting's
+    marks: dict[str, str] = field(default_factory=dict)  # method label -> what tells its states from other setups'
+    records: dict[str, str] = field(default_factory=dict)  # method label -> where its record will be, below the output
+    fingerprint: str = ""  # of the images, all of them
+    seen: str = ""  # digest of the images evaluated
+    kept: int = 0  # images in the state that was written last
 
     def drop(self, label: str) -> None:
         """Forget a method that has failed: of its last images, it has some and not the others."""
-        self.methods.pop(label, None)
-        self.marks.pop(label, None)
+        for part in (self.methods, self.marks, self.records):
+            part.pop(label, None)
+
+    def see(self, batch: Batch) -> None:
+        """Add images to the digest of those that were evaluated."""
+        for each in zip(batch.ids, batch.images, batch.labels, strict=True):
+            self.seen = look(self.seen, *each)
 
     def state(self) -> dict[str, Any]:
         """Plain arrays and numbers for the journal."""
-        numbers = {k: getattr(self, k) for k in ("done", "timed", "seconds", "anomalous", "valid", "ignored")}
         parts: dict[str, Any] = {f"methods/{label}": each.state() for label, each in self.methods.items()}
         if self.segmentation is not None:
             parts["segmentation"] = self.segmentation.state()
-        return {"numbers": numbers, "marks": self.marks, **parts}
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        return {"numbers": numbers, "marks": self.marks, "records": self.records, **parts}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state`."""
-        for key, value in state["numbers"].items():
-            setattr(self, key, value)
-        self.methods = {label: FirstPass.from_state(state[f"methods/{label}"]) for label in self.methods}
-        if self.segmentation is not None:
-            self.segmentation = SegmentationEvaluator.from_state(state["segmentation"])
+        """The inverse of :meth:`state`, into a tally that has seen no image.
+
+        Raises:
+            BenchmarkError: it is no state of these methods, or its parts contradict each other; then the tally is
+                unchanged.
+        """
+        try:
+            numbers = {name: _checked(name, state["numbers"][name]) for name in _NUMBERS}
+            methods = {label: _restored(each, state[f"methods/{label}"]) for label, each in self.methods.items()}
+            segmentation = _restored(self.segmentation, state["segmentation"]) if self.segmentation else None
+        except Exception as error:  # what is not as state() makes it fails in many ways
+            raise BenchmarkError(f"{self.journal.path} is not a whole state of these methods.") from error
+        parts = [*methods.values(), *([segmentation] if segmentation else [])]
+        if any(part.images != numbers["done"] for part in parts) or numbers["timed"] > numbers["done"]:
+            raise BenchmarkError(f"{self.journal.path} contradicts itself.")
+        for name, value in numbers.items():
+            setattr(self, name, value)
+        self.kept = self.done
+        self.methods, self.segmentation = methods, segmentation
+
+
+def look(before: str, image_id: str, image: Tensor, labels: Tensor) -> str:
+    """Digest of the images seen before and one more: its id, its pixels, its labels."""
+    found = hashlib.sha256(f"{before} {image_id} {tuple(image.shape)}".encode())
+    for pixels in (image, labels):
+        found.update(pixels.cpu().contiguous().numpy().data)
+    return found.hexdigest()
+
+
+def _restored(empty: _Any, state: dict[str, Any]) -> _Any:
+    """The evaluator of a state, which must have been made like an empty one."""
+    made = type(empty).from_state(state)
+    made.merge(empty)  # refuses another configuration
+    return made
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A number of a state.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if name in _COUNTS:
+        valid = type(value) is int and value >= 0
+    elif name == "seconds":
+        valid = all(type(v) is float and math.isfinite(v) and v >= 0 for v in value.values())
+    else:
+        valid = isinstance(value, str)
+    if not valid:
+        raise ValueError(name)
+    return value

@@ -22,9 +22,9 @@ from benchmark.networks import build_network
 from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import LightRecipe, Recipe, digest
 from benchmark.records.provenance import gather
+from benchmark.run.command import training_again
 from benchmark.run.setup import Setup
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
-from benchmark.weights.checkpoint import load_checkpoint
 from benchmark.weights.store import WeightsStore
 
 
@@ -33,11 +33,12 @@ class Entry:
     """A method on its way through a run."""
 
     method: Method
-    base: NetworkSpec  # the shared network in the setting of this method
+    base: NetworkSpec  # the shared network as this method tests it
     needs: Mapping[str, Need]
     recipes: Mapping[str, Recipe]
     config: Mapping[str, Any]  # its options as records state them
     fit_key: str  # stem of the file of its fit; empty for a method without fit
+    changes: Mapping[str, str] = field(default_factory=dict)  # "task.field" -> value that the command line changes
     networks: Networks | None = None
     error: str = ""  # one sentence once it has failed
     mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
@@ -45,8 +46,8 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """The method's name with its options."""
-        return self.method.label
+        """The method's name with its options and with what is not usual about its trainings."""
+        return ":".join([self.method.label, *(f"{key}={value}" for key, value in self.changes.items())])
 
     @property
     def specs(self) -> list[NetworkSpec]:
@@ -71,14 +72,20 @@ class Workshop:
     _layers: dict[NetworkSpec, str] = field(default_factory=dict)  # network -> its penultimate layer
 
     def __post_init__(self) -> None:
-        self.store = WeightsStore(self.setup.options.out / "weights")
+        options = self.setup.options
+        self.store = WeightsStore(options.out / "weights", training_again(options))
         self.pool = Pool(self.load_network, self.setup.machine.device, self.setup.options.precision)
 
     def entry(self, method: Method) -> Entry:
-        """A method with this run's recipes, what it needs and what its fit is called."""
+        """A method with this run's recipes, its needs and the key of its fit."""
         recipes = {
             task: self.setup.recipe(recipe, method.light.get(task, LightRecipe()))
             for task, recipe in method.recipes.items()
+        }
+        changes = {
+            key: value
+            for task, recipe in method.recipes.items()
+            for key, value in self.setup.changes(recipe, method.light.get(task, LightRecipe())).items()
         }
         # needs() may put one of them into the spec of a network.
         method = method.made(dataclasses.replace(method.spec, recipes=recipes))
@@ -100,7 +107,7 @@ class Workshop:
             }
             folder = file_name(self.setup.base.dataset, colon=":")
             key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
-        return Entry(method, base, needs, recipes, self._stated(method.config), key)
+        return Entry(method, base, needs, recipes, self._stated(method.config), key, changes)
 
     def has(self, spec: NetworkSpec) -> bool:
         """Whether the weights of a network are here."""
@@ -114,9 +121,9 @@ class Workshop:
         """A trained network from the store, or with the user's weights."""
         network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
         if self.setup.given(spec):
-            load_checkpoint(self.setup.own.weights, network.body)
+            self.setup.own.load(network.body, self.say)
         else:
-            self.store.load_into(spec.key, network)
+            self.store.load_into(spec.key, network, spec.recipe.as_dict())
         return network
 
     def test_images(self) -> Dataset:
@@ -165,7 +172,7 @@ class Workshop:
         fitted = [users[0] for users in sharing.values()]
         for entry in entries:
             if entry.fit_key and entry not in fitted and not entry.error:
-                self._guard([entry], lambda e=entry: self.store.load_into(e.fit_key, e.method))
+                self._guard([entry], lambda e=entry: self._load_fit(e))
             self.settle(entry)
 
     def train_network(self, spec: NetworkSpec) -> None:
@@ -192,8 +199,9 @@ class Workshop:
     def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
 
-        Code of the user's is not run for that, since a plan builds nothing of it: there the alias stands, beside the
-        code's digest. A network that names no such layer leaves it, too; who needs the layer learns that later.
+        The user's own code is not run for that, since a plan builds nothing of it: the alias then stands beside the
+        code's digest. A network that names no such layer keeps the alias, too; whoever needs the layer learns of that
+        later.
         """
         if PENULTIMATE not in config.values() or (self.setup.own and self.setup.own.code):
             return dict(config)
@@ -234,7 +242,7 @@ class Workshop:
 
     def settle(self, entry: Entry) -> None:
         """Make a fitted method ready to score."""
-        # A layout for all: what was just trained and what comes from a file give the same bits.
+        # One memory layout for all: what was just trained and what comes from a file give the same bits.
         entry.method.eval().requires_grad_(False)
         entry.method.to(device=self.setup.machine.device, memory_format=torch.channels_last)
 
@@ -269,8 +277,12 @@ class Workshop:
         more = {"method": entry.label, "networks": self._weights(entry), "seconds": seconds}
         self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
 
+    def _load_fit(self, entry: Entry) -> None:
+        recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
+        self.store.load_into(entry.fit_key, entry.method, recipes)
+
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
-        # Statistics are gathered as images are evaluated; only what was trained knows a precision of training.
+        # Statistics are gathered at the evaluation's precision; only what was trained has a precision of training.
         precision = self.setup.machine.precision if reports else self.pool.precision
         sidecar = {
             **more,
@@ -283,7 +295,7 @@ class Workshop:
         clear_states(self.store.path(key).with_suffix(""))
 
     def _guard(self, entries: list[Entry], work: Callable[[], None]) -> None:
-        """Do something on which some entries depend; where it fails, they fail and nobody else."""
+        """Do work on which some entries depend; if it fails, they fail and no others."""
         if all(e.error for e in entries):
             return
         try:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmark.data import Dataset
 from benchmark.distributed import rank, world
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, interrupted
 from benchmark.machine import Machine, products
 from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
@@ -108,10 +108,11 @@ class _Run:
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
         self.mark = identity(task, recipe, train_set, val_set)
-        self.journal, refused = load_state(state, self.mark, task, self.optimisers)
+        self.journal, refused = load_state(state, self.mark, task, self.optimisers, self.steps)
         if refused:
-            say(f"{title}: {refused}; training starts anew.", machine)
+            say(f"{title}: {refused}; training starts anew.")
         self.train_set, self.val_set = train_set, val_set
+        self.kept = self.journal.step  # steps in the state that was saved last
         self.pending: list[dict[str, Tensor]] = []
         self.session = time.perf_counter() - self.journal.seconds
         self.saved, self.pause = time.perf_counter(), machine.save_every
@@ -127,6 +128,8 @@ class _Run:
             try:
                 with exact, seeded(self.recipe):
                     self._steps(train_set, progress)
+            except KeyboardInterrupt:
+                raise interrupted(self.kept, self.steps, f"steps of {self.title}") from None
             finally:
                 progress.close()
         self.task.eval()
@@ -206,6 +209,7 @@ class _Run:
         self.journal.seconds = began - self.session
         if rank() == 0:
             save_state(self.path, self.mark, self.task, self.optimisers, self.journal)
+        self.kept = self.journal.step
         self.saved = time.perf_counter()
         # Large states on slow disks are written less often: at most 2 % of the time goes into saving.
         self.pause = max(self.machine.save_every, 50 * (self.saved - began))

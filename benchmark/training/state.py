@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -47,15 +49,42 @@ def identity(task: Task, recipe: Recipe, train_set: Dataset, val_set: Dataset | 
 
 
 def save_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer], journal: Journal) -> None:
-    """Write the state; the file is either the old one or the new one, whenever the process dies."""
+    """Write the state; the file is either the old one or the new one, whenever the process dies.
+
+    Raises:
+        BenchmarkError: the disk is full or the folder cannot be written; the old state stays as it was.
+    """
     state = {
         "identity": mark,
         "journal": asdict(journal),
         "task": task.state_dict(),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
     }
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    state["seal"] = _seal(state)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        output = _Output(file)
+        try:
+            torch.save(state, output)
+        except RuntimeError as error:
+            raise output.error or error from error
+
+
+class _Output:
+    """A file for ``torch.save``, which answers an error of writing with one of its own that names no reason."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def clear_states(stem: Path) -> None:
@@ -68,9 +97,17 @@ def clear_states(stem: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def load_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer]) -> tuple[Journal, str]:
+def load_state(
+    path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer], steps: int
+) -> tuple[Journal, str]:
     """Put a state back where there is a fitting one.
 
+    Args:
+        path: of the state.
+        mark: what it must belong to.
+        task: takes the weights.
+        optimisers: take their moments.
+        steps: of the whole training.
     Returns:
         the journal (a fresh one where nothing was loaded), and why an existing file was not used, else "".
     """
@@ -79,6 +116,13 @@ def load_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.O
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found, journal = state["identity"], Journal(**state["journal"])
+        sealed = state.pop("seal", None)  # a state from before there were seals goes on without one
+        if sealed is not None and sealed != _seal(state):
+            return Journal(), f"the resume state {path} is damaged"
+        if not (type(journal.step) is int and 0 <= journal.step <= steps):
+            return Journal(), f"the resume state {path} is of step {journal.step} of {steps}"
+        if len(state["optimisers"]) != len(optimisers):
+            return Journal(), f"the resume state {path} is of other optimisers"
     except Exception as error:  # a damaged archive fails in many ways
         return Journal(), f"the resume state {path} cannot be read ({type(error).__name__})"
     if found != mark:
@@ -87,3 +131,26 @@ def load_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.O
     for optimiser, values in zip(optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(values)
     return journal, ""
+
+
+def _seal(state: dict[str, Any]) -> str:
+    """Digest of all that a state holds: PyTorch reads an archive without a look at its checksums."""
+    found = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            found.update(f"{value.dtype} {tuple(value.shape)}".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(value, Mapping):
+            for key, part in value.items():
+                found.update(f"{key!r}:".encode())
+                add(part)
+        elif isinstance(value, (list, tuple)):
+            found.update(f"{len(value)}".encode())
+            for part in value:
+                add(part)
+        else:
+            found.update(repr(value).encode())
+
+    add(state)
+    return found.hexdigest()

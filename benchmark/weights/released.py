@@ -149,7 +149,7 @@ def import_method(
     key: str,
     wanted: Mapping[str, Tensor],
 ) -> None:
-    """Store what a method was released with under the key of its fit; arguments as of the functions above."""
+    """Store what a method was released with under the key of its fit; arguments as for the functions above."""
     store.save(key, read_method(release, files, wanted), {"method": method, "imported": _origin(name, files)})
 
 
@@ -163,7 +163,7 @@ def _read(path: Path, release: Release) -> dict[str, Tensor]:
 
 
 def _classes(release: Release, states: Sequence[Mapping[str, Tensor]]) -> int:
-    """From the first layer with one output per class; 2 where no file has it, which the comparison then says."""
+    """Outputs of the first layer with one per class; 2 where no file has it, which the comparison then reports."""
     for part, state in zip(release.files, states, strict=True):
         for name, value in state.items():
             if part.ours(name) == f"{release.outputs[0]}.weight" and value.ndim:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
+import os
+import re
+import shlex
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
-from benchmark.io.jsonfile import dumps, write_atomic
+from benchmark.io.jsonfile import dumps, loads, write_atomic
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,18 @@ class WeightsStore:
     """Weights by key below one folder.
 
     A key is a relative path without suffix ("streethazards/pspnet-resnet50-m0-1a2b3c4d5e"), given by whoever trained
-    the thing; the sidecar holds what the writer put there, and always "sha256" and "tensors".
+    the thing; the sidecar holds what the writer put there, and always "key", "sha256" and "tensors" (one from before
+    the key was kept lacks it). Nothing is loaded that is not what was saved under its key.
 
     Args:
         root: the folder; made when something is saved.
+        mend: the command that makes the weights again, for messages.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, mend: str = "") -> None:
         self.root = Path(root)
+        self.mend = mend
+        self._used: dict[str, str] = {}  # key -> SHA-256 of what this process saved or loaded last
 
     def path(self, key: str) -> Path:
         """Where the tensors of a key are or would be."""
@@ -52,7 +59,12 @@ class WeightsStore:
         return self.path(key).is_file() and self._sidecar_path(key).is_file()
 
     def digest(self, key: str) -> str | None:
-        """SHA-256 that the sidecar states, None where the key was not saved."""
+        """SHA-256 of what was loaded under a key, else the one that the sidecar states; None where there is none.
+
+        Another process may replace a file that this one has loaded.
+        """
+        if key in self._used:
+            return self._used[key]
         return self.sidecar(key)["sha256"] if self.has(key) else None
 
     def saving(self, key: str) -> str | None:
@@ -83,66 +95,86 @@ class WeightsStore:
                 raise OSError(errno.ENOSPC if "No space left" in str(error) else errno.EIO, str(error)) from error
             sha256 = digest_file(temporary)
             self._sidecar_path(key).unlink(missing_ok=True)  # it would describe the tensors that are replaced now
-        write_atomic(self._sidecar_path(key), dumps({**sidecar, "sha256": sha256, "tensors": len(tensors)}))
+        stated = {**sidecar, "key": key, "sha256": sha256, "tensors": len(tensors)}
+        write_atomic(self._sidecar_path(key), dumps(stated))
+        self._used[key] = sha256
         return sha256
 
     def sidecar(self, key: str) -> dict[str, Any]:
         """What the writer said about a key.
 
         Raises:
-            BenchmarkError: the sidecar is missing or is not a JSON object.
+            BenchmarkError: the sidecar is missing, is none, or is that of another key.
         """
         path = self._sidecar_path(key)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise BenchmarkError(f"{path} is missing; {_mend(key)}.") from None
+            raise BenchmarkError(f"{path} is missing; {self._mend(key)}.") from None
         except (OSError, ValueError) as error:
-            raise BenchmarkError(f"{path} cannot be read ({error}); {_mend(key)}.") from error
-        if not isinstance(content, dict) or not isinstance(content.get("sha256"), str):
-            raise BenchmarkError(f"{path} is not a sidecar of this suite; {_mend(key)}.")
+            raise BenchmarkError(f"{path} cannot be read ({error}); {self._mend(key)}.") from error
+        if not _is_sidecar(content):
+            raise BenchmarkError(f"{path} is not a sidecar of this suite; {self._mend(key)}.")
+        if content.get("key", key) != key:
+            raise BenchmarkError(
+                f"{path} and its weights are those of {content['key']}; put both back under that name or "
+                f"{self._mend(key)}."
+            )
         return content
 
-    def load(self, key: str) -> dict[str, Tensor]:
+    def load(self, key: str, recipe: Any = None) -> dict[str, Tensor]:
         """The tensors of a key, on the CPU.
 
+        Args:
+            key: which.
+            recipe: how they were trained, as the sidecar states it: what tells the key of one that does not state it.
         Raises:
-            BenchmarkError: no such file, or it is truncated or damaged.
+            BenchmarkError: as :meth:`verify`, or the file is of another recipe.
         """
-        path = self.path(key)
-        if not path.is_file():
-            raise BenchmarkError(f"{path} is missing; {_mend(key)}.")
+        path, sidecar = self.path(key), self.verify(key)
+        if recipe is not None and "key" not in sidecar and sidecar.get("recipe") not in (None, recipe):
+            raise BenchmarkError(f"{path} was trained by another recipe than its name says; {self._mend(key)}.")
         try:
-            return load_file(path)
+            tensors = load_file(path)
+            self._used[key] = sidecar["sha256"]
+            return tensors
         except (SafetensorError, OSError, ValueError) as error:
-            raise BenchmarkError(f"{path} is truncated or damaged ({error}); {_mend(key)}.") from error
+            raise BenchmarkError(f"{path} is truncated or damaged ({error}); {self._mend(key)}.") from error
 
-    def load_into(self, key: str, module: nn.Module) -> None:
+    def load_into(self, key: str, module: nn.Module, recipe: Any = None) -> None:
         """Load a key into a module; every tensor must have its place and every place its tensor.
 
         Raises:
             BenchmarkError: as :meth:`load`, or the file belongs to another architecture; then the module is unchanged.
         """
-        state = self.load(key)
+        state = self.load(key, recipe)
         differences = describe_mismatch(state, module.state_dict())
         if differences:
             raise BenchmarkError(
-                f"{self.path(key)} does not fit a {type(module).__name__}: {differences}; {_mend(key)}."
+                f"{self.path(key)} does not fit a {type(module).__name__}: {differences}; {self._mend(key)}."
             )
         module.load_state_dict(state)
 
-    def verify(self, key: str) -> None:
-        """Read the whole file and compare it with the hash in its sidecar.
+    def verify(self, key: str) -> dict[str, Any]:
+        """Compare a file with the hash in its sidecar; returns the sidecar.
 
         Raises:
             BenchmarkError: a file is missing, or the tensors are not the ones that were saved.
         """
-        expected = self.sidecar(key)["sha256"]
         path = self.path(key)
         if not path.is_file():
-            raise BenchmarkError(f"{path} is missing; {_mend(key)}.")
-        if digest_file(path) != expected:
-            raise BenchmarkError(f"{path} has changed since it was saved (its SHA-256 differs); {_mend(key)}.")
+            raise BenchmarkError(f"{path} is missing; {self._mend(key)}.")
+        sidecar = self.sidecar(key)
+        try:
+            found = digest_file(path)
+        except OSError as error:
+            raise BenchmarkError(f"{path} cannot be read ({error.strerror}); {self._mend(key)}.") from error
+        if found != sidecar["sha256"]:
+            raise BenchmarkError(
+                f"{path} is truncated or damaged, or has changed since it was saved (its SHA-256 is not the one in its "
+                f"sidecar); {self._mend(key)}."
+            )
+        return sidecar
 
     def entries(self) -> Iterator[WeightsEntry]:
         """Every stored file in the order of the keys."""
@@ -154,8 +186,20 @@ class WeightsStore:
                 sidecar = {}
             yield WeightsEntry(key, path, path.stat().st_size, sidecar)
 
+    def sweep(self) -> None:
+        """Delete the resume states of trainings whose weights were stored since, which a kill has left behind."""
+        for entry in self.entries():
+            stored = entry.path.stat().st_mtime
+            for path in entry.path.parent.glob("*.state"):
+                if path.name.startswith(f"{entry.path.stem}.") and path.stat().st_mtime < stored:
+                    path.unlink(missing_ok=True)
+
     def _sidecar_path(self, key: str) -> Path:
         return self.root / f"{key}.json"
+
+    def _mend(self, key: str) -> str:
+        again = f"python -m benchmark train --retrain --dataset {shlex.quote(key.partition('/')[0])}"
+        return f"make it again with `{self.mend or again}`"
 
 
 def describe_mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], limit: int = 3) -> str:
@@ -165,10 +209,16 @@ def describe_mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor],
         for name in wanted
         if name in state and state[name].shape != wanted[name].shape
     ]
+    types = [
+        f"{name} {_type(state[name])} instead of {_type(wanted[name])}"
+        for name in wanted
+        if name in state and state[name].dtype != wanted[name].dtype
+    ]
     kinds = {
         "lacks": [name for name in wanted if name not in state],
         "has unexpected": [name for name in state if name not in wanted],
         "has of another size": sizes,
+        "has of another type": types,
     }
     parts = []
     for kind, names in kinds.items():
@@ -178,11 +228,54 @@ def describe_mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor],
     return ", ".join(parts)
 
 
+_DIGESTS: dict[tuple[str | int, ...], str] = {}
+_SETTLED = 2.0
+"""Seconds after which a further change of a file changes its time, too, however coarse the clock of the disk."""
+
+
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """SHA-256 of a file, hexadecimal; read once in a process, as long as size and times of the file say the same."""
+    status = os.stat(path)
+    which = (os.path.abspath(path), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if which in _DIGESTS:
+        return _DIGESTS[which]
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:
+        _DIGESTS[which] = found
+    return found
 
 
-def _mend(key: str) -> str:
-    return f"make it again with `python -m benchmark train --retrain --dataset {key.partition('/')[0]}`"
+_SIDECAR: Mapping[str, Any] = {
+    "sha256": str,
+    "key": str,
+    "tensors": int,
+    "networks": dict,
+    "reports": list,
+    "provenance": dict,
+    "imported": dict,
+    "seconds": (int, float),
+}
+"""The fields of a sidecar that the suite reads and their types; all but the first may be missing."""
+
+
+def _is_sidecar(content: Any) -> bool:
+    return (
+        isinstance(content, dict)
+        and all(isinstance(content[name], kind) for name, kind in _SIDECAR.items() if name in content)
+        and re.fullmatch("[0-9a-f]{64}", content.get("sha256", "")) is not None
+        and all(_is_report(report) for report in content.get("reports", ()))
+    )
+
+
+def _is_report(report: Any) -> bool:
+    return (
+        isinstance(report, dict)
+        and isinstance(report.get("seconds", 0), (int, float))
+        and isinstance(values := report.get("validation", {}), dict)
+        and all(isinstance(value, (int, float)) for value in values.values())
+    )
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -245,3 +245,31 @@ def test_a_log_gets_a_line_per_tenth(site, fetch, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10 and lines[-1] == "a.tar: 100 % of 1.0 kB"
     assert [bytes_in_words(n) for n in (999, 37_756_896, 5_802_953_400)] == ["999 B", "37.8 MB", "5.8 GB"]
+
+
+@pytest.mark.parametrize(("length", "kept"), [(True, True), (False, False)])
+def test_a_download_stops_before_the_disk_is_full(site, fetch, monkeypatch, length, kept):
+    """Also where the server does not say how long it will send; what may never end is not kept."""
+    usage = namedtuple("usage", "total used free")
+    free = iter([10**9] * 3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 0, next(free, downloading.SPARE - 1)))
+    monkeypatch.setattr(downloading, "CHUNK", 10_000)
+    site.length = length
+    with pytest.raises(BenchmarkError, match=r"has less than .* left, a\.tar stops there; free space"):
+        fetch()
+    assert fetch.part.exists() == kept and len(site.asked) == 1
+    if kept:
+        assert 0 < fetch.part.stat().st_size < len(CONTENT)
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://[zzz]/a.tar", "http://127.0.0.1:port/a.tar"])
+def test_a_redirect_to_no_address_is_one_sentence(site, fetch, target):
+    site.moved["/a.tar"] = target
+    with pytest.raises(BenchmarkError, match="--archive"):
+        fetch()
+    assert len(site.asked) == 1, "it is not tried again"
+
+
+def test_an_address_that_is_none_is_one_sentence(tmp_path):
+    with pytest.raises(BenchmarkError, match="is no address"):
+        download("http://[::1/a.tar", tmp_path / "a.part")

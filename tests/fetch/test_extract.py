@@ -223,6 +223,48 @@ def test_a_damaged_zip_is_refused(tmp_path, unpack):
     assert not unpack.target.exists()
 
 
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("place", [-6, -2, 0.3, 0.7])
+def test_a_flipped_bit_in_a_compressed_tar_is_found_without_a_published_checksum(tmp_path, unpack, mode, place):
+    """The checksum and the length at the end of a gzip file are among the places."""
+    archive = make_tar(tmp_path / "a.tar", {"x": os.urandom(5000)}, mode)
+    content = bytearray(archive.read_bytes())
+    content[place if place < 0 else int(place * len(content))] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(BadArchive, match=r"a\.tar is (truncated or damaged|neither)"):
+        unpack(archive)
+    assert not unpack.target.exists()
+
+
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("a", "a/b/c")])
+def test_a_file_that_is_also_a_folder_is_refused(tmp_path, unpack, make, names):
+    archive = make(tmp_path / "x.archive", dict.fromkeys(names, b"1"))
+    with pytest.raises(BadArchive, match=r"x\.archive holds 'a[/bc]*', for which no file can be made here"):
+        unpack(archive)
+    assert not unpack.target.exists()
+
+
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+@pytest.mark.parametrize("name", ["n" * 300, "d" * 300 + "/x", "e/" * 2500 + "x"])
+def test_a_name_that_no_file_system_holds_is_refused(tmp_path, unpack, make, name):
+    with pytest.raises(
+        BadArchive, match=r"holds '.{80}\.\.\.', for which no file can be made here \(File name too long"
+    ):
+        unpack(make(tmp_path / "x.archive", {name: b"1"}))
+    assert not unpack.target.exists()
+
+
+def test_unpacking_stops_before_the_disk_is_full(tmp_path, unpack, monkeypatch):
+    """Others write, too, after the space was looked at."""
+    usage = namedtuple("usage", "total used free")
+    free = iter([SPARE + 10**7, SPARE + 10**6, SPARE - 1])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 0, next(free)))
+    with pytest.raises(BenchmarkError, match=r"less than .* left, unpacking a\.zip stops there; free space"):
+        unpack(make_zip(tmp_path / "a.zip", {"zeros": bytes(5 * 10**6)}))
+    assert not unpack.target.exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>Please log in</html>" * 100])
 def test_what_is_no_archive_is_refused(tmp_path, unpack, content):
     (tmp_path / "a.zip").write_bytes(content)

@@ -1,5 +1,6 @@
 """``infer`` gives images without labels the scores that ``run`` measures, trains nothing and loses nothing."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -11,7 +12,7 @@ from PIL import Image
 
 from benchmark.cli import main as cli
 from benchmark.io.jsonfile import to_plain
-from benchmark.maps.files import read_scores
+from benchmark.maps.files import read_scores, write_scores
 from benchmark.maps.score import score_directory
 from benchmark.run.contract import Toy
 
@@ -92,6 +93,46 @@ def test_what_is_there_is_kept_unless_forced(bench, photos, forwards):
     assert not read_scores(folder / "msp" / "toy" / "1.npy").any()
     assert bench("infer", photos, "--methods", "msp", "--to", folder, "--force") == 0
     assert {name: content for name, content in maps(folder).items() if name in before} == before
+
+
+def test_the_map_of_a_photo_that_was_replaced_under_its_name_is_made_anew(bench, photos):
+    assert bench("train", "--methods", "msp") == 0
+    line = [photos, "--methods", "msp", "--to", bench.folder / "m", "--pictures"]
+    assert bench("infer", *line) == 0
+    photo, made = photos / "toy" / "1.png", bench.folder / "m" / "msp" / "toy" / "1.npy"
+    kept, before, status = photo.read_bytes(), made.read_bytes(), photo.stat()
+    for size in ((64, 48), (50, 40)):
+        Image.effect_noise(size, 90).convert("RGB").save(photo)
+        os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert bench("infer", *line) == 0
+        assert "1 score maps written, 3 kept" in bench.out
+        assert read_scores(made).shape == size[::-1] and made.read_bytes() != before
+    photo.write_bytes(kept)
+    assert bench("infer", *line) == 0 and made.read_bytes() == before
+    assert bench("infer", *line) == 0 and "0 score maps written, 4 kept" in bench.out
+    np.save(made, np.zeros((3, 4), np.float32))
+    assert bench("infer", *line) == 2 and "toy/1.npy is not of the size of its image" in bench.err
+
+
+def test_a_kill_between_a_map_and_its_note_keeps_nothing_wrong(bench, photos, monkeypatch):
+    """The photo of before comes back while the map of the other one lies there."""
+    assert bench("train", "--methods", "msp") == 0
+    line = [photos, "--methods", "msp", "--to", bench.folder / "m"]
+    assert bench("infer", *line) == 0
+    photo, made = photos / "toy" / "1.png", bench.folder / "m" / "msp" / "toy" / "1.npy"
+    kept, before = photo.read_bytes(), made.read_bytes()
+    Image.effect_noise((64, 48), 90).convert("RGB").save(photo)
+
+    def killed(path, scores):
+        write_scores(path, scores)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.maps.infer.write_scores", killed)
+        assert bench("infer", *line) == 130
+    assert made.read_bytes() != before
+    photo.write_bytes(kept)
+    assert bench("infer", *line) == 0 and made.read_bytes() == before
 
 
 def test_maps_of_another_origin_are_not_mixed(bench, photos):

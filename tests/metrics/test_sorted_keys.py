@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.metrics.keys import keys_of
+from benchmark.metrics.keys import keys_of, resolution
 from benchmark.metrics.ranking import runs_of, search
-from benchmark.metrics.resolution import resolution
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2000), st.integers(0, 300), st.sampled_from([3, 200, 2**31]))

@@ -7,7 +7,7 @@ from oracles import KINDS, score_map
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelEvaluator, SegmentationEvaluator, View
-from benchmark.metrics.resolution import resolution
+from benchmark.metrics.keys import resolution
 from benchmark.metrics.sorted_image import SortedImage, failures
 from benchmark.metrics.sorted_image_torch import TorchImage
 from benchmark.metrics.strata import Strata

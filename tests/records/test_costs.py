@@ -7,11 +7,9 @@ import pytest
 
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.costs import markdown, terminal
-from benchmark.leaderboard.generate import COSTS_BEGIN, COSTS_END, render, render_readme
+from benchmark.leaderboard.generate import render
 from benchmark.records.costs import Costs, MethodCost, TrainingCost, read_costs
 from benchmark.records.provenance import Provenance
-
-MARKS = f"# A\n\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n\n{COSTS_BEGIN}\n{COSTS_END}\n\nend\n"
 
 
 def costs(reduced="", **more) -> Costs:
@@ -56,29 +54,17 @@ def test_hours_are_steps_times_seconds_and_images_times_milliseconds():
 def test_a_record_is_read_back_and_stands_in_the_tables(tmp_path):
     found = costs()
     (tmp_path / "published").mkdir()
-    assert COSTS_BEGIN in render_readme(tmp_path, MARKS) and "Not measured yet: `python" in render_readme(
-        tmp_path, MARKS
-    )
     assert "costs" not in render(tmp_path)[tmp_path / "LEADERBOARD.md"]
     path = found.write(tmp_path)
     assert path == tmp_path / "costs" / "nvidia-h100-80gb-hbm3.json"
     assert read_costs(tmp_path) == [found]
-    readme, page = render_readme(tmp_path, MARKS), render(tmp_path)[tmp_path / "LEADERBOARD.md"]
-    assert markdown([found]) in readme and markdown([found]) in page and readme.endswith("\n\nend\n")
+    page = render(tmp_path)[tmp_path / "LEADERBOARD.md"]
+    assert markdown([found]) in page
     page = re.sub(" +", " ", page)  # cells are padded
     assert "| net | 8 | native | 200 | 40.0 | 12.3 | 36000 | 2.0 |" in page
     assert "| Ensemble | 30.0 + 6.0 | 3.0 | 4.00 | 0.00 | 0.01 | 4.01 |" in page
     assert "| giant: does not fit into the memory of 80 GiB | 8 | native | – |" in page
     assert "NVIDIA H100 80GB HBM3 (bf16, torch 2.9)" in page
-    assert render_readme(tmp_path, readme) == readme
-
-
-def test_a_readme_without_a_place_for_costs_has_none(tmp_path):
-    text = MARKS.replace(COSTS_BEGIN, "").replace(COSTS_END, "")
-    costs().write(tmp_path)
-    assert "H100" not in render_readme(tmp_path, text)
-    with pytest.raises(BenchmarkError, match=r"costs:begin.*once each"):
-        render_readme(tmp_path, text + COSTS_END)
 
 
 def test_what_is_reduced_enters_no_table(tmp_path):

@@ -23,7 +23,7 @@ DATASETS = sorted(path.name.replace("+", ":") for path in RECORDS.iterdir())
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_committed_records_are_current(dataset, tmp_path):
-    """The data sets that are not here are passed over; MiniHazards always is."""
+    """The datasets that are not here are passed over; MiniHazards always is."""
     setups, stale = {}, {}
     paths = sorted((RECORDS / dataset.replace(":", "+")).rglob("*.json"))
     for path in paths:

@@ -73,6 +73,14 @@ def test_a_plan_builds_nothing(roads):
     assert run(roads, methods="msp") == 1 and "failed: msp: RuntimeError: built" in roads.err
 
 
+class Own(nn.Module):
+    """A network whose class is not PyTorch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = module(19)
+
+
 @pytest.mark.parametrize("form", ["nested", "parallel", "safetensors", "uncounted"])
 def test_forms_of_a_weights_file(roads, form):
     assert run(roads) == 0
@@ -102,8 +110,9 @@ def test_weights_that_do_not_fit_are_one_sentence(roads):
     assert f"{roads.weights} does not fit a Sequential: it has of another size 2.weight (20, 4, 1, 1)" in sentence
     torch.save(nn.Conv2d(3, 19, 1).state_dict(), roads.weights)
     assert run(roads) == 2 and "it lacks 0.weight, 0.bias, 2.weight and 1 more, it has unexpected weight" in roads.err
-    torch.save(module(19), roads.weights)  # a whole pickled object
+    torch.save(Own(), roads.weights)  # a whole pickled object, whose class would have to be imported
     assert run(roads) == 2 and "save it anew with torch.save(model.state_dict(), path)" in roads.err
+    assert f"{Own.__module__}.Own" in roads.err
     roads.weights.unlink()
     assert run(roads) == 2 and roads.err == f"error: --weights {roads.weights}: there is no such file.\n"
 

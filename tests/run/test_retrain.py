@@ -69,6 +69,7 @@ def test_a_state_that_a_finished_training_left_behind_is_not_gone_on_from(bench,
     steps = counted(monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(workshop, "clear_states", lambda stem: None)
+        patch.setattr(WeightsStore, "sweep", lambda store: None)
         for trained in (1, 2, 3):
             assert bench("run", "--methods", "msp", "--retrain") == 0
             assert len(steps) == trained
