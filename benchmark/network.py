@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.cost_meter import Clock
+from benchmark.io.names import file_name
 from benchmark.isolation.seals import TensorSeals
 from benchmark.recipe import Recipe, digest
 
@@ -57,7 +58,8 @@ class NetworkSpec:
     @property
     def key(self) -> str:
         """Stem of the weights file below the weights folder: "dataset/arch-m0-digest"."""
-        return f"{self.dataset}/{self.arch}-m{self.recipe.member}-{digest(dataclasses.asdict(self.checkpoint))}"
+        stem = f"{file_name(self.arch)}-m{self.recipe.member}-{digest(dataclasses.asdict(self.checkpoint))}"
+        return f"{file_name(self.dataset, colon=':')}/{stem}"
 
     def member(self, index: int) -> NetworkSpec:
         """The ensemble member of that index: same recipe, seed + index."""

@@ -61,7 +61,9 @@ def check(arguments: argparse.Namespace) -> int:
     except BaseException as error:
         failed += 1
         print(_line(Finding("runs through", in_words(error))))
-    print(f"{arguments.name}: {'keeps its contract' if not failed else f'{failed} clauses are broken'}.")
+    broken = "1 clause is broken" if failed == 1 else f"{failed} clauses are broken"
+    verdict = broken if failed else "keeps its contract"
+    print(f"{arguments.name}: {verdict}.")
     return 1 if failed else 0
 
 

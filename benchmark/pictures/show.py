@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,9 +63,9 @@ def find_measured(workshop: Workshop, step: Step, results: Path) -> Measured | s
 def count_or_ids(text: str) -> int | list[str]:
     """``"6"`` or ``"ID,ID"``."""
     ids = [part.strip() for part in text.split(",") if part.strip()]
-    if len(ids) == 1 and ids[0].isdecimal() and int(ids[0]):
+    if len(ids) == 1 and re.fullmatch("[1-9][0-9]{0,5}", ids[0]):
         return int(ids[0])
-    if not ids or ids == ["0"]:
+    if not ids or len(ids) == 1 and re.fullmatch(r"0|[+-][0-9.]+", ids[0]):
         raise BenchmarkError(f"--images {text}: write how many, or ids separated by commas.")
     return ids
 

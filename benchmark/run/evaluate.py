@@ -37,7 +37,8 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     batch_size = setup.options.batch_size or images_per_batch(images[0])
     tally = _new_tally(workshop, [s for s in steps if not s.entry.error], batch_size)
     tally = take_up(workshop, tally, images)
-    progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.machine)
+    words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
+    progress = Progress(words, tally.done, len(setup.test), setup.machine)
     saved, whole = time.monotonic(), True
     try:
         for batch in native_batches(images, setup.machine, batch_size, start=tally.done):

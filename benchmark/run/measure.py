@@ -10,7 +10,7 @@ from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate
 from benchmark.run.forecast import Forecast
 from benchmark.run.options import Options, choose_dataset
-from benchmark.run.plan import Step, make_steps, network_name
+from benchmark.run.plan import Step, check_recipes, make_steps, network_name
 from benchmark.run.recording import make_record
 from benchmark.run.resume import check_unchanged, passes, sweep
 from benchmark.run.second_pass import has_second_pass, second_pass
@@ -82,7 +82,9 @@ def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step], dict[str, 
         if expected and expected != len(part) and not options.limit:
             say(f"{part.card.title} has {len(part)} {part.split} images here, the published split has {expected}.")
     workshop = Workshop(setup, say)
-    return workshop, *make_steps(workshop, options.methods)
+    steps, broken = make_steps(workshop, options.methods)
+    check_recipes(setup, steps)
+    return workshop, steps, broken
 
 
 def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Step], evaluates: bool) -> None:

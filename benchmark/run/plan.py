@@ -11,6 +11,7 @@ from benchmark.errors import BenchmarkError, PluginError, in_words
 from benchmark.metrics import protocol
 from benchmark.network import NetworkSpec
 from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
+from benchmark.records.audit import contradictions
 from benchmark.records.identity import Identity
 from benchmark.records.record import (
     NetworkPart,
@@ -125,11 +126,27 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
                 before, now = step.record.provenance.precision, setup.options.precision
                 if before != now:
                     step.reasons.append(f"the arithmetic changed from {before} to {now}")
+                wrong = contradictions(step.record, path.parent, intervals=False)
+                step.reasons += [f"its record was changed or lost a file ({'; '.join(wrong)})"] if wrong else []
             except BenchmarkError as error:
                 step.reasons = [str(error)]
         if step.current and (setup.options.force or setup.options.retrain):
             step.reasons = ["--force" if setup.options.force else "--retrain"]
     return list(steps.values()), broken
+
+
+def check_recipes(setup: Setup, steps: Sequence[Step]) -> None:
+    """Refuse a recipe of the command line that nobody would read.
+
+    Raises:
+        BenchmarkError: no method of the steps trains that task.
+    """
+    tasks = {setup.base.recipe.task, *(task for step in steps for task in step.entry.recipes)}
+    for task in setup.options.recipe:
+        if task not in tasks:
+            raise BenchmarkError(
+                f"--recipe {task}: none of the methods named trains that; they train {', '.join(sorted(tasks))}."
+            )
 
 
 def _entry(workshop: Workshop, call: str) -> Entry:

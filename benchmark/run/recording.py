@@ -138,6 +138,7 @@ def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
         network_ms=per_image(sum(tally.seconds.get(network_cost(s), 0.0) for s in specs)),
         method_ms=per_image(tally.seconds.get(entry.label, 0.0)),
         peak_memory_mib=peak_memory_mib(workshop.setup.machine.device),
+        memory_of=f"the run so far, {len(tally.methods)} method{'s' * (len(tally.methods) > 1)} in this pass",
         batch_size=tally.batch_size,
         fit_seconds=fit.get("seconds"),
     )

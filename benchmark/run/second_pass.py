@@ -48,7 +48,9 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
 def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, SecondPass], batch_size: int) -> None:
     setup, pool, done = workshop.setup, workshop.pool, 0
     predicts = any(each.predictions for each in passes.values())
-    progress = Progress(f"second pass of {len(entries)} methods", 0, len(setup.test), setup.machine)
+    progress = Progress(
+        f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}", 0, len(setup.test), setup.machine
+    )
     try:
         for batch in native_batches(workshop.test_images(), setup.machine, batch_size):
             predictions = (

@@ -113,6 +113,8 @@ def assemble(
         if options.scales is not None or options.max_size:
             raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
         scales, max_size = test.policy.paper_scales, test.policy.paper_max_size
+    if max_size and not scales:
+        raise BenchmarkError("--max-size bounds the long side at test scales, and none are set; give --scales, too.")
     if labels:
         trained_on, classes, recipe = labels.name, labels.count + labels.extra, _seeded(Recipe(), options)
         data = ""  # whether the training images are here must not decide which network it is

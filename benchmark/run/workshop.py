@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
 from benchmark.errors import BenchmarkError, PluginError, in_words
+from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
@@ -112,7 +113,8 @@ class Workshop:
                 "data": self.setup.base.data or self.setup.train.fingerprint(),
                 "repetition": self.setup.options.repetition,
             }
-            key = f"{self.setup.base.dataset}/{spec.label.replace(':', '+')}-{digest(parts)}"
+            folder = file_name(self.setup.base.dataset, colon=":")
+            key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
         source = source_of(type(method))
         return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes)
 
