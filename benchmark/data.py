@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -101,6 +102,14 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         return Batch(self.ids, self.images.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+
+
+def chained_digest(before: str, image_id: str, image: Tensor, labels: Tensor) -> str:
+    """Digest of the images seen before and one more: its id, its pixels, its labels."""
+    found = hashlib.sha256(f"{before} {image_id} {tuple(image.shape)}".encode())
+    for pixels in (image, labels):
+        found.update(pixels.cpu().contiguous().numpy().data)
+    return found.hexdigest()
 
 
 def collate(samples: Sequence[Sample]) -> list[Batch]:

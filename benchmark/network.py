@@ -293,3 +293,8 @@ class Outputs:
                     for tensor in made if isinstance(made, tuple) else (made,):
                         self._seals.add(tensor)
         return self._cache[key]
+
+
+def are_probabilities(logits: Tensor) -> bool:
+    """Whether what a network gives for logits (B, C, H, W) are probabilities: on every pixel they sum to 1, none < 0."""
+    return logits.shape[1] > 1 and bool(logits.min() >= 0) and bool(((logits.sum(1) - 1).abs() < 1e-3).all())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from benchmark.cost_meter import Clock
 from benchmark.data import Batch
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, PluginError
 from benchmark.isolation.seals import ModuleSeal
+from benchmark.isolation.settings import settings_kept
 from benchmark.machine import arithmetic
 from benchmark.network import PENULTIMATE, Network, NetworkSpec, Outputs
 from benchmark.networks import as_network, build_network
@@ -109,6 +111,45 @@ class Pool:
         if key not in self._seals:
             self._seals[key] = ModuleSeal(network)
         return network
+
+    @contextmanager
+    def border(
+        self,
+        what: str,
+        networks: Callable[[], Iterable[Networks | None]],
+        copies: Sequence[tuple[Tensor, Tensor]] = (),
+    ) -> Iterator[None]:
+        """Code of a plugin runs inside; whatever it changes that others are measured on is put back, and it is named.
+
+        That is what is set for the whole process (:data:`benchmark.isolation.settings.SETTINGS`), the modules of the
+        networks that it has had in hand, the networks' outputs, and the batch. Its own state is its own affair.
+
+        Args:
+            what: runs inside, for the sentence.
+            networks: gives those of the methods whose code it is, which may have come to them inside.
+            copies: pairs of a tensor of the batch that it is given, which the next method is given, too, and the
+                original.
+        Raises:
+            PluginError: something was changed. What is raised inside comes first.
+        """
+        try:
+            with settings_kept(what):
+                yield
+        except BaseException:
+            self._undo(networks(), copies)
+            raise
+        if changed := self._undo(networks(), copies):
+            raise PluginError(
+                f"{what} changes {' and '.join(changed)}, which all methods share; let it change a copy of its own."
+            )
+
+    def _undo(self, networks: Iterable[Networks | None], copies: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
+        changed = self.undo([handle for each in networks if each for handle in each.values()])
+        written = [(given, original) for given, original in copies if not torch.equal(given, original)]
+        for given, original in written:
+            given.copy_(original)
+            self.forget()
+        return [*changed, "the images or labels of the batch"] if written else changed
 
     def undo(self, handles: Collection[Handle]) -> list[str]:
         """Make what methods share what it was before the latest of them had its turn.

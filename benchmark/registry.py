@@ -13,9 +13,8 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
-import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from benchmark.errors import BenchmarkError, PluginError, in_words
 from benchmark.source import IMPORTED
-from benchmark.values import stated_types, typed
+from benchmark.values import checked, format_call, parse_call
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset
@@ -356,94 +355,3 @@ def _alone() -> AbstractContextManager[None]:
     from benchmark.isolation.settings import settings_kept  # torch is imported by a plugin, not before
 
     return settings_kept("its import")
-
-
-def checked(
-    owner: Callable[..., Any], asked: Mapping[str, Any], who: str, given: Collection[str] = ()
-) -> dict[str, Any]:
-    """Options of a class or function, read and held against the types and ranges that its signature states.
-
-    Args:
-        owner: whose keywords they are.
-        asked: text of the command line, or values.
-        who: begins a message.
-        given: keywords that the harness gives, which are no options.
-    Raises:
-        BenchmarkError: an option that is not known, is missing, or whose value is of another type or out of range.
-    """
-    signature = inspect.signature(owner)
-    known = [name for name in signature.parameters if name not in given]
-    try:
-        signature.bind_partial(**asked)
-        if reserved := [name for name in asked if name in given]:
-            raise TypeError(f"'{reserved[0]}' is no option")
-        missing = [n for n in known if n not in asked and _required(signature.parameters[n])]
-        if missing:
-            raise TypeError(f"missing a required argument: '{missing[0]}'")
-    except TypeError as error:
-        raise BenchmarkError(f"{who}: {error}; it knows {', '.join(known) or 'no options'}.") from None
-    kinds, values = stated_types(owner), {}
-    for key, value in asked.items():
-        try:
-            values[key] = typed(value, kinds.get(key, Any))
-        except ValueError as error:
-            raise BenchmarkError(f"{who}: {key} is {error}, not '{value}'.") from None
-    return values
-
-
-def _required(parameter: inspect.Parameter) -> bool:
-    variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    return parameter.default is parameter.empty and not variadic
-
-
-_OPTION = re.compile(r":(?=[A-Za-z_][\w.-]*=)")
-"""Begins an option; any other colon belongs to a value, as in ``folder:path=C:/x``."""
-
-
-def split_outside_quotes(text: str, separator: str) -> list[str]:
-    """The parts between separators, blanks around them removed; quotation marks keep what is in them together."""
-    parts, quoted = [""], False
-    for character in text:
-        quoted ^= character == '"'
-        if character == separator and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += character
-    if quoted:
-        raise BenchmarkError(f"'{text}': a quotation mark is not closed.")
-    return [part.strip() for part in parts]
-
-
-def parse_call(text: str) -> tuple[str, dict[str, str]]:
-    """``"name:key=value:flag=true"`` to the name and its options as text.
-
-    A value that holds a comma, or a colon before what looks like a further option, stands in quotation marks:
-    ``pasted:base="bdd-anomaly:variant=2"``.
-    """
-    hidden = re.sub('"[^"]*"', lambda match: "\0" * len(match[0]), text)
-    ends = [match.start() for match in _OPTION.finditer(hidden)]
-    name, *parts = (text[a:b] for a, b in zip([0, *(end + 1 for end in ends)], [*ends, len(text)], strict=True))
-    name, colon, rest = name.partition(":")
-    if colon:
-        raise BenchmarkError(f"'{text}': '{rest}' is not key=value.")
-    options: dict[str, str] = {}
-    for part in parts:
-        key, _, value = part.partition("=")
-        key = key.replace("-", "_")
-        if key in options:
-            raise BenchmarkError(f"'{text}' says twice what {key} is.")
-        options[key] = value.strip().strip('"')
-    return name, options
-
-
-def format_call(name: str, options: Mapping[str, Any]) -> str:
-    """The inverse of :func:`parse_call`, with the options in alphabetical order."""
-    return ":".join([name, *(f"{key}={format_value(value)}" for key, value in sorted(options.items()))])
-
-
-def format_value(value: Any) -> str:
-    """A value as :func:`parse_call` reads it."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    text = ",".join(map(format_value, value)) if isinstance(value, (tuple, list)) else str(value)
-    return f'"{text}"' if "," in text or _OPTION.search(text) else text

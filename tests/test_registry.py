@@ -11,16 +11,8 @@ import pytest
 from harness import METHOD, fresh_registries
 
 from benchmark.errors import BenchmarkError
-from benchmark.registry import (
-    DATASETS,
-    METHODS,
-    NETWORKS,
-    checked,
-    format_call,
-    load_plugin,
-    parse_call,
-    split_outside_quotes,
-)
+from benchmark.registry import DATASETS, METHODS, NETWORKS, load_plugin
+from benchmark.values import checked, format_call, parse_call, split_outside_quotes
 
 BASE = """
 from benchmark.registry import Plugin, Registry

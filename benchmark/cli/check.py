@@ -38,9 +38,10 @@ def check(arguments: argparse.Namespace) -> int:
     """Print every clause of the contract and whether the plugin keeps it."""
     from benchmark.machine import Machine
     from benchmark.networks import split_arch
-    from benchmark.registry import DATASETS, METHODS, NETWORKS, parse_call
+    from benchmark.registry import DATASETS, METHODS, NETWORKS
     from benchmark.run.contract import Finding, check_dataset, check_method, check_network, trial_call
     from benchmark.run.options import data_root
+    from benchmark.values import parse_call
 
     root = data_root(arguments.data)
     name, _ = parse_call(arguments.name)

@@ -36,8 +36,9 @@ def export(arguments: argparse.Namespace) -> int:
     from functools import partial
 
     from benchmark.fetch.export import export as write
-    from benchmark.registry import DATASETS, parse_call
+    from benchmark.registry import DATASETS
     from benchmark.run.options import data_root
+    from benchmark.values import parse_call
 
     size = arguments.size and "{}x{}".format(*arguments.size)
     call = f"{arguments.dataset}:size={size}" if size else arguments.dataset

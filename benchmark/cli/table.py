@@ -96,7 +96,7 @@ def _adopt(arguments: argparse.Namespace, readme: Path | None) -> bool:
     """Say what is new and what is replaced, and copy it unless only the plan is wanted; whether it was copied."""
     from benchmark.leaderboard import generate
     from benchmark.records.adoption import adopt, candidates
-    from benchmark.registry import split_outside_quotes
+    from benchmark.values import split_outside_quotes
 
     labels = list(filter(None, split_outside_quotes(arguments.methods or "", ",")))
     chosen = candidates(arguments.adopt, arguments.results, labels)

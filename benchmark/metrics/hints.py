@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from benchmark.metrics.measurement import Measurement
 
 LOW = 0.35
 """AUROC below which scores look inverted: no better than a coin is .5."""
+_PROBABILITIES = (
+    "The network's outputs are probabilities (they sum to 1 over the classes) and are taken for logits, to which "
+    "methods apply a softmax of their own; return what stands before the network's last softmax."
+)
 
 
 def hints(
@@ -17,7 +20,7 @@ def hints(
     auroc: float | None = None,
     aupr: float | None = None,
     constant_aupr: float | None = None,
-    outputs: Any = None,
+    probabilities: bool = False,
 ) -> tuple[str, ...]:
     """What somebody who sees these numbers should look at, most telling first; nothing for what looks as usual.
 
@@ -25,13 +28,13 @@ def hints(
         pixels: numbers of "anomalous", "normal" and "ignored" ones.
         auroc, aupr: of any protocol that ranks pixels, 0..1.
         constant_aupr: AUPR of a constant score under the same protocol.
-        outputs: what a network takes for logits, a tensor (B, C, H, W).
+        probabilities: whether what a network gives for logits are probabilities.
     """
     found = [_labels(**pixels)] if pixels else []
     if auroc is not None and aupr is not None and constant_aupr is not None:
         found.append(_scores(auroc, aupr, constant_aupr))
-    if outputs is not None:
-        found.append(_outputs(outputs))
+    if probabilities:
+        found.append(_PROBABILITIES)
     return tuple(filter(None, found))
 
 
@@ -74,14 +77,3 @@ def _scores(auroc: float, aupr: float, constant_aupr: float) -> str:
             f"anomalous; a confidence is to be negated."
         )
     return ""
-
-
-def _outputs(outputs: Any) -> str:
-    """Whether logits are probabilities: on every pixel they sum to 1 and none is negative."""
-    alike = outputs.shape[1] > 1 and bool(outputs.min() >= 0) and bool(((outputs.sum(1) - 1).abs() < 1e-3).all())
-    if not alike:
-        return ""
-    return (
-        "The network's outputs are probabilities (they sum to 1 over the classes) and are taken for logits, to which "
-        "methods apply a softmax of their own; return what stands before the network's last softmax."
-    )

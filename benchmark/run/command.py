@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry, format_value
+from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
 from benchmark.run.options import Options
+from benchmark.values import format_value
 
 TRAINING = (
     "dataset",

@@ -17,10 +17,11 @@ from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import REHEARSAL, build_network
 from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
-from benchmark.registry import DATASETS, METHODS, format_value, parse_call
+from benchmark.registry import DATASETS, METHODS
 from benchmark.run.options import Options
 from benchmark.run.setup import Setup, resolve_recipe
 from benchmark.run.workshop import Entry, Workshop
+from benchmark.values import format_value, parse_call
 
 TOLERANCE = 1e-3
 """How far float32 scores of a device may be from those of the CPU, as a share of the range of the latter."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from benchmark.data import Batch
+from benchmark.data import Batch, chained_digest
 from benchmark.errors import BenchmarkError, interrupted
 from benchmark.metrics import FirstPass, SegmentationEvaluator, hints
+from benchmark.network import are_probabilities
 from benchmark.progress import Progress
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
@@ -127,7 +128,7 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
         for view in views(batch, None, pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))):
             tally.segmentation.update(view)
     if not tally.done and any(setup.base in entry.specs for entry in entries):
-        for hint in hints(outputs=pool.outputs(setup.base, batch.blind).logits()):
+        for hint in hints(probabilities=are_probabilities(pool.outputs(setup.base, batch.blind).logits())):
             workshop.say(f"Hint: {hint}")
     if timed:
         for spec, clock in pool.clocks.items():
@@ -135,7 +136,8 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
             tally.seconds[name] = tally.seconds.get(name, 0.0) + clock.seconds - before.get(spec, 0.0)
         tally.timed += len(batch)
     tally.done += len(batch)
-    tally.see(batch)
+    for each in zip(batch.ids, batch.images, batch.labels, strict=True):
+        tally.seen = chained_digest(tally.seen, *each)
     tally.anomalous += int((batch.labels == 254).sum())
     ignored = int((batch.labels == 255).sum())
     tally.valid += batch.labels.numel() - ignored

@@ -15,7 +15,8 @@ from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
 from benchmark.networks import REFERENCE, split_arch
 from benchmark.recipe import digest
-from benchmark.registry import DATASETS, NETWORKS, checked, import_file, parse_call
+from benchmark.registry import DATASETS, NETWORKS, import_file
+from benchmark.values import checked, parse_call
 from benchmark.weights.checkpoint import load_checkpoint
 from benchmark.weights.store import digest_file
 

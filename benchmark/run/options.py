@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import protocol
 from benchmark.recipe import changed_field
-from benchmark.registry import DATASETS, METHODS, split_outside_quotes
-from benchmark.values import Count, Pixels, Range, stated_types, typed
+from benchmark.registry import DATASETS, METHODS
+from benchmark.values import Count, Pixels, Range, split_outside_quotes, stated_types, typed
 
 Repetition = Annotated[int, Range(0, 9999)]
 REPETITIONS = 100

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.data import Dataset
+from benchmark.data import Dataset, chained_digest
 from benchmark.errors import BenchmarkError
 from benchmark.io import atomic
 from benchmark.machine import Machine
@@ -15,7 +15,7 @@ from benchmark.progress import counted
 from benchmark.recipe import digest
 from benchmark.run.journal import Journal
 from benchmark.run.plan import Step, expected_identity
-from benchmark.run.tally import Tally, look
+from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
 
 
@@ -132,7 +132,7 @@ def _same_images(kept: Tally, images: Dataset, machine: Machine) -> bool:
     seen = ""
     for index in counted(range(kept.done), kept.done, "comparing the images seen before", machine):
         sample = images[index]
-        seen = look(seen, sample.id, sample.image, sample.labels)
+        seen = chained_digest(seen, sample.id, sample.image, sample.labels)
     return seen == kept.seen
 
 

@@ -13,7 +13,6 @@ from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import arithmetic
 from benchmark.metrics import View
 from benchmark.network import NetworkSpec
-from benchmark.run.border import border
 from benchmark.run.workshop import Entry, Workshop
 
 BATCH_PIXELS = 1 << 19
@@ -52,7 +51,7 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
     # All labels of the blind batch are one value in memory.
     label = given.labels[:1, :1, :1]
     copies = [(given.images, batch.images), (label, torch.full_like(label, IGNORE))]
-    with border(pool, "score()", lambda: [entry.networks], copies):
+    with pool.border("score()", lambda: [entry.networks], copies):
         shared, start = pool.seconds(), clock.now()
         with torch.no_grad(), arithmetic(pool.device, pool.precision):
             scores = entry.method.score(given, entry.networks)

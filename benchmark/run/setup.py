@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
-from benchmark.registry import DATASETS, format_value
+from benchmark.registry import DATASETS
 from benchmark.run.options import Options, choose_dataset
+from benchmark.values import format_value
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset

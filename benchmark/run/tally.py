@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from torch import Tensor
-
-from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import FirstPass, SegmentationEvaluator
 from benchmark.metrics.evaluator import Evaluator
@@ -45,11 +41,6 @@ class Tally:
         for part in (self.methods, self.marks, self.records):
             part.pop(label, None)
 
-    def see(self, batch: Batch) -> None:
-        """Add images to the digest of those that were evaluated."""
-        for each in zip(batch.ids, batch.images, batch.labels, strict=True):
-            self.seen = look(self.seen, *each)
-
     def state(self) -> dict[str, Any]:
         """Plain arrays and numbers for the journal."""
         parts: dict[str, Any] = {f"methods/{label}": each.state() for label, each in self.methods.items()}
@@ -78,14 +69,6 @@ class Tally:
             setattr(self, name, value)
         self.kept = self.done
         self.methods, self.segmentation = methods, segmentation
-
-
-def look(before: str, image_id: str, image: Tensor, labels: Tensor) -> str:
-    """Digest of the images seen before and one more: its id, its pixels, its labels."""
-    found = hashlib.sha256(f"{before} {image_id} {tuple(image.shape)}".encode())
-    for pixels in (image, labels):
-        found.update(pixels.cpu().contiguous().numpy().data)
-    return found.hexdigest()
 
 
 def _restored(empty: _Any, state: dict[str, Any]) -> _Any:

@@ -23,7 +23,6 @@ from benchmark.networks import build_network
 from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import LightRecipe, Recipe, digest
 from benchmark.records.provenance import gather
-from benchmark.run.border import border
 from benchmark.run.command import training_again
 from benchmark.run.declaration import check_declaration, check_needs, check_returned
 from benchmark.run.setup import Setup
@@ -321,14 +320,14 @@ class Workshop:
             entries: that fail with it; nothing is done if all of them have failed already.
             what: is done, for the sentence.
             work: does it.
-            copies: as of :func:`~benchmark.run.border.border`.
+            copies: as of :meth:`~benchmark.pool.Pool.border`.
         """
         if all(e.error for e in entries):
             return
         try:
             with (
                 products(self.pool.device, self.pool.precision),  # a training sets its own
-                border(self.pool, what, lambda: [e.networks for e in entries], copies),
+                self.pool.border(what, lambda: [e.networks for e in entries], copies),
             ):
                 work()
         except BaseException as error:  # whatever a plugin raises must not take the others down

@@ -22,6 +22,7 @@ from benchmark.metrics import (
     evaluate_scores,
     hints,
 )
+from benchmark.network import are_probabilities
 from benchmark.registry import DATASETS
 
 
@@ -311,8 +312,8 @@ def test_hints_of_the_library_and_of_outputs():
         (nothing,) = evaluate_scores([good], [np.where(labels == 254, 255, 0).astype(np.uint8)], protocol).hints
         assert "inverted" in inverted and "same score" in constant and "255 marks" in nothing
     logits = torch.randn(2, 5, 4, 4)
-    (probabilities,) = hints(outputs=logits.softmax(1))
+    (probabilities,) = hints(probabilities=are_probabilities(logits.softmax(1)))
     assert "probabilities" in probabilities
-    assert hints(outputs=logits) == hints(outputs=logits.log_softmax(1)) == ()
+    assert not are_probabilities(logits) and not are_probabilities(logits.log_softmax(1))
     assert "no pixel at all" in evaluate_scores([], []).hints[0]
     assert PixelEvaluator([]).pixels() == {"anomalous": 0, "normal": 0, "ignored": 0}
