@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def blind(self) -> Batch:
+        """What a method is given to score: a copy of the images, and labels that say nothing and cannot be written."""
+        silence = torch.full((1, 1, 1), IGNORE, dtype=torch.uint8, device=self.labels.device)
+        return Batch(self.ids, self.images.clone(), silence.expand(self.labels.shape))
 
     @property
     def size(self) -> tuple[int, int]:

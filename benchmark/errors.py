@@ -1,10 +1,21 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and any other exception in one sentence."""
 
+from __future__ import annotations
+
+import os
+import sysconfig
+import traceback
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
+LONGEST = 300
+"""Characters of an exception's text that a sentence quotes."""
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 """Categories of control characters, halves of characters (bytes that are no UTF-8), ends of lines and paragraphs."""
+HOME = os.path.dirname(os.path.abspath(__file__))
+"""Where the harness lies, whose frames are not the author's."""
+LIBRARIES = tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
 
 
 class BenchmarkError(Exception):
@@ -14,9 +25,73 @@ class BenchmarkError(Exception):
     """
 
 
-def in_words(error: Exception) -> str:
-    """The sentence of a BenchmarkError; of anything else, its kind and what it says."""
-    return str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
+class PluginError(BenchmarkError):
+    """A plugin does not work, through a fault of its own: it is left out, and the others go on without it."""
+
+
+def in_words(error: BaseException) -> str:
+    """An exception in one sentence: that of a BenchmarkError as it is, of any other its kind, its text and its place.
+
+    The place is where the author of a plugin has to look, file and line of every frame of theirs. A plugin may raise
+    whatever it likes, ``SystemExit`` included.
+
+    Raises:
+        KeyboardInterrupt: the error is one; that is the user's, and nobody else's failure.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    if isinstance(error, BenchmarkError):
+        return str(error)
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # the author's __str__ has a fault of its own
+        text = "its text cannot be printed"
+    if len(text) > LONGEST:
+        text = text[:LONGEST].rstrip() + "…"
+    found = f"{type(error).__name__}{': ' if text else ''}{text}"
+    return f"{found} ({frames})" if (frames := _frames(error)) else found
+
+
+def _frames(error: BaseException) -> str:
+    """The frames of the plugin that raised, the outermost first: ``margin.py, line 12, in score``."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
+    theirs = [f for f in frames if not _is_ours(f.filename) and not _is_runtime(f.filename)]
+    # A plugin that is installed lies among the libraries that it calls.
+    first = next((f for f in theirs if not _is_in(f.filename, LIBRARIES)), next(iter(theirs), None))
+    if first is None:
+        return ""
+    own = [f for f in theirs if _is_in(f.filename, (os.path.dirname(first.filename),))]
+    words, before = [], ""
+    for frame in own if len(own) <= 4 else [*own[:2], *own[-2:]]:
+        place = f"line {frame.lineno}, in {frame.name}"
+        words.append(place if frame.filename == before else f"{_shown(frame.filename)}, {place}")
+        before = frame.filename
+    return "; ".join(words)
+
+
+def _is_ours(file: str) -> bool:
+    """Whether a file is part of the harness; the plugins that come along are below it or beside it."""
+    inside = _is_in(file, (HOME,))
+    return inside and os.path.relpath(file, HOME).split(os.sep)[0] not in ("methods", "datasets")
+
+
+def _is_runtime(file: str) -> bool:
+    """Whether a file is of Python or of PyTorch, of which a plugin's author need not see the inside."""
+    if _is_in(file, LIBRARIES):
+        return _is_in(file, [os.path.join(folder, "torch") for folder in LIBRARIES])
+    return _is_in(file, (sysconfig.get_path("stdlib"),))
+
+
+def _is_in(file: str, folders: Sequence[str]) -> bool:
+    return any(file.startswith(folder + os.sep) for folder in folders)
+
+
+def _shown(file: str) -> str:
+    """A path as short as it is clear: relative to the working directory where it lies below it."""
+    try:
+        return os.path.relpath(file) if _is_in(os.path.abspath(file), (os.getcwd(),)) else file
+    except OSError:  # the working directory is gone
+        return file
 
 
 def interrupted(kept: int, total: int, what: str) -> KeyboardInterrupt:

@@ -53,8 +53,13 @@ class Machine:
             chosen = torch.device(device)
         except RuntimeError:
             raise BenchmarkError(f"There is no device '{device}'; try auto, cpu, cuda or cuda:1.") from None
+        if chosen.type not in ("cpu", "cuda"):
+            raise BenchmarkError(f"Device '{device}': nothing here was tried on it; name auto, cpu, cuda or cuda:1.")
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise BenchmarkError(f"Device '{device}': this PyTorch finds no CUDA GPU; use --device cpu.")
+        found = torch.cuda.device_count() if chosen.type == "cuda" else 1
+        if (chosen.index or 0) >= found:
+            raise BenchmarkError(f"Device '{device}': there {'is one' if found == 1 else f'are {found}'}, from 0.")
         if precision == "auto":
             precision = "bf16" if _native_bf16(chosen) else "fp32"
         check_precision(chosen, precision)

@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.cost_meter import Clock
+from benchmark.io.names import file_name
+from benchmark.isolation.seals import TensorSeals
 from benchmark.recipe import Recipe, digest
 
 PENULTIMATE = "penultimate"
@@ -55,7 +58,8 @@ class NetworkSpec:
     @property
     def key(self) -> str:
         """Stem of the weights file below the weights folder: "dataset/arch-m0-digest"."""
-        return f"{self.dataset}/{self.arch}-m{self.recipe.member}-{digest(dataclasses.asdict(self.checkpoint))}"
+        stem = f"{file_name(self.arch)}-m{self.recipe.member}-{digest(dataclasses.asdict(self.checkpoint))}"
+        return f"{file_name(self.dataset, colon=':')}/{stem}"
 
     def member(self, index: int) -> NetworkSpec:
         """The ensemble member of that index: same recipe, seed + index."""
@@ -158,7 +162,7 @@ class Network(nn.Module, ABC):
         features = {name: result[name].float() for name in own}
         if PENULTIMATE in taps:
             features[PENULTIMATE] = features[self.penultimate]
-        return ScaleOutputs(result["logits"].float(), features, prepared.padded, prepared.covers)
+        return ScaleOutputs(result["logits"].float(), MappingProxyType(features), prepared.padded, prepared.covers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,11 +219,28 @@ class Outputs:
     averaged over the scales; probabilities are the average of the scales' softmax.
     """
 
-    def __init__(self, scales: list[ScaleOutputs], size: tuple[int, int], clock: Clock | None = None) -> None:
-        self.scales = scales
+    def __init__(self, scales: Sequence[ScaleOutputs], size: tuple[int, int], clock: Clock | None = None) -> None:
+        self.scales = tuple(scales)
         self.size = size
         self._clock = clock or Clock()
-        self._cache: dict[str, Tensor] = {}
+        self._cache: dict[str, Any] = {}
+        self._seals: TensorSeals | None = None
+
+    def seal(self, whole: bool) -> None:
+        """From now on, notice who writes into what is here; for outputs that several methods read.
+
+        Args:
+            whole: read every byte for that; otherwise a write past torch's version counters must cover several rows.
+        """
+        self._seals = TensorSeals(whole)
+        for scale in self.scales:
+            for tensor in (scale.logits, *scale.taps.values()):
+                self._seals.add(tensor)
+
+    @property
+    def written(self) -> bool:
+        """Whether somebody has written into them since they were sealed."""
+        return self._seals is not None and self._seals.broken()
 
     def logits(self) -> Tensor:
         """Mean logits (B, C, H, W), float32."""
@@ -267,5 +288,8 @@ class Outputs:
     def _cached(self, key: str, compute: Callable[[], Any]) -> Any:
         if key not in self._cache:
             with self._clock.shared():
-                self._cache[key] = compute()
+                made = self._cache[key] = compute()
+                if self._seals is not None:
+                    for tensor in made if isinstance(made, tuple) else (made,):
+                        self._seals.add(tensor)
         return self._cache[key]

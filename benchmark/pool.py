@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from benchmark.cost_meter import Clock
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
+from benchmark.isolation.seals import ModuleSeal
 from benchmark.machine import arithmetic
 from benchmark.network import PENULTIMATE, Network, NetworkSpec, Outputs
 from benchmark.networks import as_network, build_network
@@ -46,15 +47,24 @@ class Pool:
         load: gives the trained network of a spec, in eval mode.
         device: where they run.
         precision: one of :data:`benchmark.machine.PRECISIONS`.
+        class_names: of the outputs, those beyond the classes left out; None where nobody says.
     """
 
-    def __init__(self, load: Callable[[NetworkSpec], Network], device: torch.device, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        load: Callable[[NetworkSpec], Network],
+        device: torch.device,
+        precision: str = "fp32",
+        class_names: tuple[str, ...] | None = None,
+    ) -> None:
         self._load = load
         self.device = torch.device(device)
         self.precision = precision
+        self.class_names = class_names
         self.clocks: dict[NetworkSpec, Clock] = {}
         self.forwards: Counter[NetworkSpec] = Counter()
         self._networks: dict[NetworkSpec, Network] = {}
+        self._seals: dict[NetworkSpec, ModuleSeal] = {}  # of the networks whose module a method has had in hand
         self._taps: dict[NetworkSpec, set[str]] = {}
         self._batch: Batch | None = None
         self._outputs: dict[NetworkSpec, Outputs] = {}
@@ -89,9 +99,40 @@ class Pool:
         """The module behind a spec; specs that differ only in test scales share it."""
         key = spec.checkpoint
         if key not in self._networks:
-            network = self._load(key).to(self.device).eval().requires_grad_(False)
-            self._networks[key] = network.to(memory_format=network.memory_format)
+            self._networks[key] = self._loaded(key)
+            self._seals.pop(key, None)
         return self._networks[key]
+
+    def sealed(self, spec: NetworkSpec) -> Network:
+        """The module behind a spec for a method to use; what it does to it, :meth:`undo` finds."""
+        key, network = spec.checkpoint, self.network(spec)
+        if key not in self._seals:
+            self._seals[key] = ModuleSeal(network)
+        return network
+
+    def undo(self, handles: Collection[Handle]) -> list[str]:
+        """Make what methods share what it was before the latest of them had its turn.
+
+        Args:
+            handles: all that it has; what it has no handle of is out of its reach.
+        Returns:
+            In words, what it had changed.
+        """
+        found = []
+        if any(handle.spec in self._outputs and self._outputs[handle.spec].written for handle in handles):
+            found.append("outputs of a network")
+            self.forget()
+        for key in dict.fromkeys(handle.spec.checkpoint for handle in handles if handle.in_hand):
+            if key in self._networks and key in self._seals and (changes := self._seals[key].changes()):
+                found.append(f"the network {key.arch} ({', '.join(changes)})")
+                self._seals[key].restore(self._loaded(key))
+                self._seals[key] = ModuleSeal(self._networks[key])
+                self.forget()
+        return found
+
+    def _loaded(self, key: NetworkSpec) -> Network:
+        network = self._load(key).to(self.device).eval().requires_grad_(False)
+        return network.to(memory_format=network.memory_format)
 
     def outputs(self, spec: NetworkSpec, batch: Batch) -> Outputs:
         """Outputs of a network for a batch; computed at the first call for that batch object, then kept."""
@@ -100,6 +141,7 @@ class Pool:
         if spec not in self._outputs:
             with self.clock(spec).shared(), torch.no_grad():
                 self._outputs[spec] = self.run(spec, batch.images, self._taps.get(spec, ()))
+                self._outputs[spec].seal(whole=not self.forwards[spec])
             self.forwards[spec] += 1
         return self._outputs[spec]
 
@@ -135,15 +177,24 @@ class Handle:
     def __init__(self, pool: Pool, spec: NetworkSpec) -> None:
         self._pool = pool
         self.spec = spec
+        self.in_hand = False
+        """Whether somebody has asked for the module."""
 
     @property
     def module(self) -> Network:
-        """The network itself, in eval mode and frozen."""
-        return self._pool.network(self.spec)
+        """The network itself, in eval mode and frozen; all methods share it, and who changes it is left out."""
+        self.in_hand = True
+        return self._pool.sealed(self.spec)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of its classes in the order of the outputs, of which it may have more; None where nobody says."""
+        return self._pool.class_names
 
     def channels(self, tap: str) -> int:
         """Number of channels of a tap."""
-        return self.module.channels[self.module.tap(tap)]
+        network = self._pool.network(self.spec)
+        return network.channels[network.tap(tap)]
 
     def untrained(self) -> Network:
         """A new network of this kind with initial weights; draw them inside ``with seeded(recipe):``."""

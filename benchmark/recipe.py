@@ -7,9 +7,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, Literal
 
 from benchmark.errors import BenchmarkError
+from benchmark.values import Amount, Count, Fraction, Length, Pixels, Range, stated_types, typed
+
+Positive = Annotated[float, Range(0, above=True)]
+ZeroOr = Annotated[int, Range(0, 10**6)]
 
 
 @dataclass(frozen=True)
@@ -48,48 +53,60 @@ class Recipe:
     """
 
     task: str = "segmentation"
-    epochs: int = 20
-    steps_per_epoch: int = 5000
-    batch_size: int = 8
-    optimiser: str = "sgd"
-    lr: float = 0.02
-    momentum: float = 0.9
+    epochs: Count = 20
+    steps_per_epoch: ZeroOr = 5000
+    batch_size: Count = 8
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: Positive = 0.02
+    momentum: Fraction = 0.9
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 1e-4
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: Amount = 1e-4
     decay_everything: bool = False
-    schedule: str = "poly"
-    warmup_steps: int = 0
-    scales: tuple[int, ...] = ()
-    max_size: int = 0
-    scale_range: tuple[float, ...] = ()
-    crop: tuple[int, ...] = ()
+    schedule: Literal["poly", "cosine", "constant", "linear_second_half"] = "poly"
+    warmup_steps: ZeroOr = 0
+    scales: tuple[Pixels, ...] = ()
+    max_size: ZeroOr = 0
+    scale_range: Annotated[tuple[Positive, ...], Length(0, 2)] = ()
+    crop: Annotated[tuple[Count, ...], Length(0, 2)] = ()
     flip: bool = True
-    colour: float = 0.0
-    aux_weight: float = 0.4
-    label_size: str = "feature"
-    member: int = 0
-    seed: int = 304
+    colour: Fraction = 0.0
+    aux_weight: Amount = 0.4
+    label_size: Literal["feature", "half", "full"] = "feature"
+    member: ZeroOr = 0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 304
 
     def changed(self, overrides: Mapping[str, Any]) -> Recipe:
         """The recipe with some fields replaced; a list becomes a tuple, as does a single value where several may stand.
 
         Raises:
-            BenchmarkError: there is no such field.
+            BenchmarkError: there is no such field, or a value is not of its type or out of its range.
         """
-        known = {f.name: f for f in dataclasses.fields(self)}
-        for key in overrides:
-            if key not in known:
-                raise BenchmarkError(f"A {self.task} recipe has no field '{key}'; it has {', '.join(known)}.")
-        frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
-        for key, value in frozen.items():
-            if isinstance(known[key].default, tuple) and not isinstance(value, tuple):
-                frozen[key] = (value,)
-        return dataclasses.replace(self, **frozen)
+        return dataclasses.replace(self, **{key: changed_field(self.task, key, v) for key, v in overrides.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a sidecar or a record."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+@cache
+def _fields() -> dict[str, Any]:
+    """Name -> type of what may be changed: a run decides itself which task and which member it trains."""
+    return {name: kind for name, kind in stated_types(Recipe).items() if name not in ("task", "member")}
+
+
+def changed_field(task: str, key: str, value: Any) -> Any:
+    """A value for a field of a recipe, from text or as it is.
+
+    Raises:
+        BenchmarkError: no such field, or not of its type or out of its range.
+    """
+    if key not in _fields():
+        raise BenchmarkError(f"A {task} recipe has no field '{key}' to change; it has {', '.join(_fields())}.")
+    try:
+        return typed(value, _fields()[key])
+    except ValueError as error:
+        raise BenchmarkError(f"{task}.{key} of a recipe is {error}, not '{value}'.") from None
 
 
 FAST: Mapping[str, Any] = {

@@ -7,19 +7,24 @@ of names is kept by hand anywhere.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, PluginError, in_words
+from benchmark.source import IMPORTED
+from benchmark.values import stated_types, typed
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset
@@ -47,7 +52,7 @@ class PluginSpec:
     def label(self) -> str:
         """What records and tables call it: the name with the options that differ from their defaults."""
         changed = {k: v for k, v in self.config.items() if k not in self.defaults or v != self.defaults[k]}
-        return ":".join([self.name, *(f"{k}={format_value(v)}" for k, v in sorted(changed.items()))])
+        return format_call(self.name, changed)
 
 
 class Plugin:
@@ -63,11 +68,14 @@ class Plugin:
     """Constructor keywords that the harness gives: no options."""
     spec: PluginSpec
     """Name and options of this instance."""
+    stated: frozenset[str]
+    """The options that were given, be it with their default; a plugin may ask back where one was not."""
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         instance = super().__new__(cls)
         # Partial, since copying and unpickling call this without arguments; what is missing __init__ says.
         bound = inspect.signature(cls).bind_partial(*arguments, **keywords)
+        instance.stated = frozenset(bound.arguments)
         bound.apply_defaults()
         config = {k: v for k, v in bound.arguments.items() if k not in cls.given}
         instance.spec = cls.specify(cls.registry.name_of(cls), config)
@@ -168,6 +176,8 @@ class Registry(Generic[T]):
         key = self.canonical(name)
         if key in self._loaded:
             return self._loaded[key]
+        if key.replace("-", "_") in BROKEN:
+            raise PluginError(BROKEN[key.replace("-", "_")])
         sources = self._find()
         if key not in sources:
             near = difflib.get_close_matches(key, sources, n=3, cutoff=0.5)
@@ -175,14 +185,10 @@ class Registry(Generic[T]):
             raise BenchmarkError(f"There is no {self.kind} '{name}'; {hint}")
         where, target = sources[key]
         try:
-            module = target.load() if hasattr(target, "load") else target
-            plugin = self._pick(importlib.import_module(module) if isinstance(module, str) else module)
-        except BenchmarkError:
-            raise
-        except Exception as error:
-            raise BenchmarkError(
-                f"The {self.kind} '{key}' ({where}) cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+            with _alone():
+                plugin = self._pick(_imported(target))
+        except BaseException as error:  # whatever a plugin raises
+            raise PluginError(f"The {self.kind} '{key}' ({where}) cannot be imported: {in_words(error)}") from error
         if inspect.isclass(plugin):
             for other, loaded in self._loaded.items():
                 if loaded is plugin:
@@ -204,13 +210,8 @@ class Registry(Generic[T]):
         """
         name, stated = parse_call(call)
         cls, key = self.get(name), self.canonical(name)
-        chosen = {**keywords, **(options or {}).get(key, {}), **stated}
-        signature = inspect.signature(cls)
-        try:
-            signature.bind(**chosen)
-        except TypeError as error:
-            known = ", ".join(p for p in signature.parameters if p not in cls.given) or "no options"
-            raise BenchmarkError(f"The {self.kind} '{key}': {error}; it knows {known}.") from None
+        asked = {**(options or {}).get(key, {}), **stated}
+        chosen = {**keywords, **checked(cls, asked, f"The {self.kind} '{key}'", cls.given)}
         try:
             return cls(**chosen)
         except BenchmarkError:
@@ -221,6 +222,12 @@ class Registry(Generic[T]):
     def add(self, name: str, where: str, plugin: Any) -> None:
         """Register a plugin that is already imported: a module, or the class or function itself."""
         self._add(self._find(), self.canonical(name), where, plugin)
+
+    def code(self, name: str) -> str:
+        """SHA-256 of the file that a plugin was imported from by its path, of the bytes that were run; else empty."""
+        target = self._find()[self.canonical(name)][1]
+        module = target.__name__ if isinstance(target, ModuleType) else getattr(target, "__module__", "")
+        return hashlib.sha256(IMPORTED[module]).hexdigest() if module in IMPORTED else ""
 
     def claims(self, module: ModuleType) -> bool:
         """Whether a module defines a plugin of this kind."""
@@ -280,10 +287,27 @@ DATASETS: Registry[type[Dataset]] = Registry("dataset", "benchmark.datasets", "b
 NETWORKS: Registry[Callable[..., Any]] = Registry("network", "benchmark.networks", "build", "-")
 
 
+BROKEN: dict[str, str] = {}
+"""Files given by ``--plugin`` that cannot be imported, by the name that they would have -> the sentence that says why.
+
+They are left out, and what else was asked for goes on.
+"""
+
+
 def load_plugin(path: str | Path) -> str:
-    """Register the plugin in a Python file under the file's name, whatever kind it is, and return that kind."""
+    """Register the plugin in a Python file under the file's name, whatever kind it is, and return that kind.
+
+    Raises:
+        BenchmarkError: there is no such file, or no plugin in it.
+        PluginError: it cannot be imported; it then stands in :data:`BROKEN`, for whoever asks for it by its name.
+    """
     file = Path(path)
-    module = import_file(file, "--plugin")
+    BROKEN.pop(file.stem.replace("-", "_"), None)
+    try:
+        module = import_file(file, "--plugin")
+    except PluginError as error:
+        BROKEN[file.stem.replace("-", "_")] = str(error)
+        raise
     for registry in (METHODS, DATASETS, NETWORKS):
         if registry.claims(module):
             registry.add(file.stem, f"file {file}", module)
@@ -294,9 +318,14 @@ def load_plugin(path: str | Path) -> str:
 def import_file(file: Path, option: str) -> ModuleType:
     """Import a Python file by its path.
 
+    What is run is what is read here, never bytecode of an earlier state, so that its digest is that of what was run.
+
     Args:
         file: the file.
         option: what named it, for messages.
+    Raises:
+        BenchmarkError: there is no such file.
+        PluginError: its code fails, or changes what is set for the whole process.
     """
     if not file.is_file():
         raise BenchmarkError(f"{option} {file}: there is no such file.")
@@ -306,37 +335,115 @@ def import_file(file: Path, option: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BenchmarkError(f"{option} {file} cannot be imported: {type(error).__name__}: {error}") from error
+        data = IMPORTED[spec.name] = file.read_bytes()
+        with _alone():
+            exec(compile(data, str(file), "exec", dont_inherit=True), vars(module))
+    except BaseException as error:  # whatever a plugin raises
+        del sys.modules[spec.name]
+        raise PluginError(f"{option} {file} cannot be imported: {in_words(error)}") from error
     return module
 
 
-def parse_call(text: str) -> tuple[str, dict[str, Any]]:
-    """``"name:key=value:flag=true"`` to the name and its options; numbers and true/false/none become such."""
-    name, *parts = text.split(":")
-    options: dict[str, Any] = {}
+def _imported(target: Any) -> Any:
+    """The module (or class) of a built-in plugin's name, of an entry point, or of what is imported already."""
+    if isinstance(target, str):
+        return importlib.import_module(target)
+    return target.load() if not isinstance(target, ModuleType) and hasattr(target, "load") else target
+
+
+def _alone() -> AbstractContextManager[None]:
+    """Around the import of a plugin: what it sets for the whole process is set back, and the plugin refused."""
+    from benchmark.isolation.settings import settings_kept  # torch is imported by a plugin, not before
+
+    return settings_kept("its import")
+
+
+def checked(
+    owner: Callable[..., Any], asked: Mapping[str, Any], who: str, given: Collection[str] = ()
+) -> dict[str, Any]:
+    """Options of a class or function, read and held against the types and ranges that its signature states.
+
+    Args:
+        owner: whose keywords they are.
+        asked: text of the command line, or values.
+        who: begins a message.
+        given: keywords that the harness gives, which are no options.
+    Raises:
+        BenchmarkError: an option that is not known, is missing, or whose value is of another type or out of range.
+    """
+    signature = inspect.signature(owner)
+    known = [name for name in signature.parameters if name not in given]
+    try:
+        signature.bind_partial(**asked)
+        if reserved := [name for name in asked if name in given]:
+            raise TypeError(f"'{reserved[0]}' is no option")
+        missing = [n for n in known if n not in asked and _required(signature.parameters[n])]
+        if missing:
+            raise TypeError(f"missing a required argument: '{missing[0]}'")
+    except TypeError as error:
+        raise BenchmarkError(f"{who}: {error}; it knows {', '.join(known) or 'no options'}.") from None
+    kinds, values = stated_types(owner), {}
+    for key, value in asked.items():
+        try:
+            values[key] = typed(value, kinds.get(key, Any))
+        except ValueError as error:
+            raise BenchmarkError(f"{who}: {key} is {error}, not '{value}'.") from None
+    return values
+
+
+def _required(parameter: inspect.Parameter) -> bool:
+    variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not variadic
+
+
+_OPTION = re.compile(r":(?=[A-Za-z_][\w.-]*=)")
+"""Begins an option; any other colon belongs to a value, as in ``folder:path=C:/x``."""
+
+
+def split_outside_quotes(text: str, separator: str) -> list[str]:
+    """The parts between separators, blanks around them removed; quotation marks keep what is in them together."""
+    parts, quoted = [""], False
+    for character in text:
+        quoted ^= character == '"'
+        if character == separator and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if quoted:
+        raise BenchmarkError(f"'{text}': a quotation mark is not closed.")
+    return [part.strip() for part in parts]
+
+
+def parse_call(text: str) -> tuple[str, dict[str, str]]:
+    """``"name:key=value:flag=true"`` to the name and its options as text.
+
+    A value that holds a comma, or a colon before what looks like a further option, stands in quotation marks:
+    ``pasted:base="bdd-anomaly:variant=2"``.
+    """
+    hidden = re.sub('"[^"]*"', lambda match: "\0" * len(match[0]), text)
+    ends = [match.start() for match in _OPTION.finditer(hidden)]
+    name, *parts = (text[a:b] for a, b in zip([0, *(end + 1 for end in ends)], [*ends, len(text)], strict=True))
+    name, colon, rest = name.partition(":")
+    if colon:
+        raise BenchmarkError(f"'{text}': '{rest}' is not key=value.")
+    options: dict[str, str] = {}
     for part in parts:
-        key, equals, value = part.partition("=")
-        if not equals or not key:
-            raise BenchmarkError(f"'{text}': '{part}' is not key=value.")
-        options[key.strip().replace("-", "_")] = parse_value(value)
+        key, _, value = part.partition("=")
+        key = key.replace("-", "_")
+        if key in options:
+            raise BenchmarkError(f"'{text}' says twice what {key} is.")
+        options[key] = value.strip().strip('"')
     return name, options
 
 
-def parse_value(text: str) -> Any:
-    """A literal as typed on a command line."""
-    words: Mapping[str, Any] = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def format_call(name: str, options: Mapping[str, Any]) -> str:
+    """The inverse of :func:`parse_call`, with the options in alphabetical order."""
+    return ":".join([name, *(f"{key}={format_value(value)}" for key, value in sorted(options.items()))])
 
 
 def format_value(value: Any) -> str:
-    """The inverse of :func:`parse_value`."""
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+    """A value as :func:`parse_call` reads it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    text = ",".join(map(format_value, value)) if isinstance(value, (tuple, list)) else str(value)
+    return f'"{text}"' if "," in text or _OPTION.search(text) else text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
+from benchmark.values import Range
 
 from ._confidence import negative_log_max
 
@@ -32,7 +34,7 @@ class DeepEnsemble(Method):
     paper = "Lakshminarayanan et al., NeurIPS 2017"
     version = 2  # 1 took the logarithm of the maximum, in which the surest pixels are ties
 
-    def __init__(self, members: int = 4, criterion: str = "msp") -> None:
+    def __init__(self, members: Annotated[int, Range(1, 100)] = 4, criterion: str = "msp") -> None:
         super().__init__()
         if members < 1:
             raise ValueError("an ensemble has at least one member.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec, ScaleOutputs
 from benchmark.recipe import digest
+from benchmark.values import Range
 
 from ._confidence import negative_log_max
 
@@ -39,7 +41,9 @@ class MCDropout(Method):
     title = "MC-dropout"
     paper = "Gal and Ghahramani, ICML 2016"
 
-    def __init__(self, samples: int = 30, criterion: str = "msp", tap: str = PENULTIMATE) -> None:
+    def __init__(
+        self, samples: Annotated[int, Range(2, 10_000)] = 30, criterion: str = "msp", tap: str = PENULTIMATE
+    ) -> None:
         super().__init__()
         if samples < 2:
             raise ValueError("at least 2 samples are needed.")

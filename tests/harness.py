@@ -61,6 +61,7 @@ class Plain(Method):
 
 
 FAILING = """
+import pathlib
 import torch
 from benchmark.method import Method
 
@@ -76,11 +77,13 @@ class Failing(Method):
         if self.how == "raise":
             raise RuntimeError("the prototypes are gone")
         if self.how == "interrupt":
-            raise KeyboardInterrupt
+            if not pathlib.Path("mended").exists():
+                raise KeyboardInterrupt
+            return scores
         scores[:, 5, 7] = float("nan")
         return {"hole": scores, "shape": scores[:, :-1], "type": scores.numpy()}[self.how]
 """
-"""Fails at one image, in one of several ways."""
+"""Fails at one image, in one of several ways; ``interrupt`` until there is a file "mended"."""
 
 NUMBERED = """
 import torch

@@ -22,6 +22,7 @@ FOR_PLUGINS = {
     "recipe",
     "released",
     "errors",
+    "values",
     "blocks",
     "machine",
     "progress",
@@ -189,7 +190,7 @@ def test_no_string_of_the_harness_names_a_plugin():
 
 
 ROOMS = """
-    errors io recipe released distributed machine cost_meter progress blocks registry data images
+    errors source values io isolation recipe released distributed machine cost_meter progress blocks registry data images
     network networks derived pool method
     metrics training weights records fetch
     run

@@ -5,12 +5,22 @@ import importlib
 import pickle
 import sys
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 from harness import METHOD, fresh_registries
 
 from benchmark.errors import BenchmarkError
-from benchmark.registry import DATASETS, METHODS, NETWORKS, format_value, load_plugin, parse_call, parse_value
+from benchmark.registry import (
+    DATASETS,
+    METHODS,
+    NETWORKS,
+    checked,
+    format_call,
+    load_plugin,
+    parse_call,
+    split_outside_quotes,
+)
 
 BASE = """
 from benchmark.registry import Plugin, Registry
@@ -81,7 +91,7 @@ def test_options_become_config_and_label(zoo):
     assert fox.config == {"tail": False, "speed": 2.5} and fox.label == "red-fox:tail=false"
     assert zoo.create("red_fox").label == "red-fox"
     assert zoo.create("red-fox:speed=2.5").label == "red-fox", "an option at its default is no option"
-    assert zoo.create("red-fox:tail=no:speed=3").label == zoo.create("red-fox:speed=3:tail=no").label
+    assert zoo.create("red-fox:tail=false:speed=3").label == zoo.create("red-fox:speed=3:tail=false").label
     assert "home" not in zoo.create("red-fox", home="hole").config, "what the harness gives is no option"
 
 
@@ -122,6 +132,12 @@ def test_options_of_a_dataset_stand_where_the_call_says_nothing(zoo):
         ("red-fox:ears=2", "'red-fox'.*'ears'; it knows tail, speed"),
         ("red-fox:tail", "'tail' is not key=value"),
         ("red-fox:=2", "is not key=value"),
+        ("red-fox:tail=no", "'red-fox': tail is true or false, not 'no'"),
+        ("red-fox:tail=1", "tail is true or false, not '1'"),
+        ("red-fox:speed=fast", "speed is a number, not 'fast'"),
+        ("red-fox:speed=nan", "speed is a number, not 'nan'"),
+        ("red-fox:speed=1e999", "speed is a number, not '1e999'"),
+        ("red-fox:speed=1:speed=2", "says twice what speed is"),
         ("red-fox:speed=-1", "refuses 'red-fox:speed=-1': the speed is negative"),
     ],
 )
@@ -130,16 +146,57 @@ def test_a_wrong_option_is_one_sentence(zoo, call, words):
         zoo.create(call)
 
 
-def test_values_are_parsed_by_their_form():
-    name, options = parse_call("m:a=1:b=1.5:c=true:d=False:e=none:f=bn_affine:some-key=1e-4:path=x=y")
-    assert name == "m"
-    assert options == dict(a=1, b=1.5, c=True, d=False, e=None, f="bn_affine", some_key=1e-4, path="x=y")
-    assert [type(v) for v in options.values()][:3] == [int, float, bool]
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("m:a=1:some-key=1e-4:path=x=y", dict(a="1", some_key="1e-4", path="x=y")),
+        ("m:path=C:/x:k=2", dict(path="C:/x", k="2")),
+        ('m:path="a,b:k=1":k=2', dict(path="a,b:k=1", k="2")),
+        ("m:path=2024", dict(path="2024")),
+        ("m:path=", dict(path="")),
+    ],
+)
+def test_an_option_ends_where_the_next_begins(text, options):
+    assert parse_call(text) == ("m", options)
 
 
-@pytest.mark.parametrize("value", [True, False, None, 3, -2, 0.25, 1e-7, "bn_affine", ""])
-def test_format_and_parse_are_inverse(value):
-    assert parse_value(format_value(value)) == value
+def test_quotation_marks_keep_commas_and_colons_together():
+    assert split_outside_quotes('a, b:path="x,y",c', ",") == ["a", 'b:path="x,y"', "c"]
+    with pytest.raises(BenchmarkError, match="a quotation mark is not closed"):
+        split_outside_quotes('a:path="x,y', ",")
+
+
+@pytest.mark.parametrize("value", ["x", "C:/x", "2024", "true", "none", "", "a,b", "a:b=c", "k=v", "ä ö"])
+def test_a_label_is_a_call_again(value):
+    assert parse_call(format_call("m", {"path": value, "z": 1})) == ("m", {"path": value, "z": "1"})
+
+
+def make(a: int, b: int | None, c: int | str, d: bool, e: float, f: Literal["x", "y"], g: tuple[int, ...], h: str): ...
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (
+            dict(a="3", b="none", c="auto", d="True", e="3", f="y", g="1,2", h="1"),
+            [3, None, "auto", True, 3, "y", (1, 2), "1"],
+        ),
+        (dict(a=-2, b="4", c="4", d=False, e="2.5", f="x", g="7", h="true"), [-2, 4, 4, False, 2.5, "x", (7,), "true"]),
+    ],
+)
+def test_options_are_of_the_types_that_the_signature_states(asked, found):
+    read = list(checked(make, asked, "It").values())
+    assert read == found and list(map(type, read)) == list(map(type, found))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("a", "1.0"), ("a", "true"), ("a", True), ("a", "9" * 30), ("a", "١"), ("b", "x"), ("d", "1"),
+                       ("e", "inf"), ("e", True), ("f", "z"), ("g", "1,x"), ("h", 3)]
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(key, value):
+    good = dict(a=1, b=1, c=1, d=True, e=1.0, f="x", g=(1,), h="")
+    with pytest.raises(BenchmarkError, match=f"It: {key} is .*, not "):
+        checked(make, good | {key: value}, "It")
 
 
 def test_an_entry_point_is_a_plugin(zoo, monkeypatch):

@@ -56,7 +56,10 @@ def record(
     dirty=False,
     miou=0.6,
 ) -> Record:
-    intervals = {"aupr": [aupr - 0.05, aupr + 0.04], "auroc": [auroc - 0.02, auroc + 0.02]}
+    intervals = {
+        "aupr": [max(0.0, aupr - 0.05), min(1.0, aupr + 0.04)],
+        "auroc": [auroc - 0.02, min(1.0, auroc + 0.02)],
+    }
     return Record(
         DatasetPart(dataset, title, note, "test", "f00d" * 16, 24, limit, 0.0123),
         NetworkPart(
@@ -87,7 +90,7 @@ def record(
             "streethazards": measurement(aupr=aupr, auroc=auroc, fpr95=fpr95, intervals=intervals),
             "pooled": measurement("pooled", aupr=aupr / 2, auroc=auroc - 0.1, fpr95=fpr95 + 0.1),
         },
-        Segmentation(miou, 12, miou * 12 / 13, 0.9, {"sky": 0.9, "other": None}),
+        Segmentation(miou, 12, miou * 12 / 13, 0.9, {**{f"class {i}": miou for i in range(12)}, "other": None}),
         Cost(12.25, 0.75, 800.0, 4, 3.5),
         Provenance("c" * 40, dirty, {"torch": "2.6"}, "cpu", "A CPU", "fp32", 2, "2026-01-02T03:04:05Z", "run"),
         others or {},

@@ -212,9 +212,7 @@ class _Bench:
         with CostMeter(self.device) as meter:
             for index, batch in enumerate(self.batches):
                 self._outputs(entry.specs, batch)
-                began = now(self.device)
-                score(self.workshop, entry, batch)
-                spent += (now(self.device) - began) * (index >= self.warm)
+                spent += score(self.workshop, entry, batch)[1] * (index >= self.warm)
         found = self.found[entry.method.label]
         found["network_ms"] = sum(milliseconds for milliseconds, _ in shared)
         found["method_ms"] = 1000 * spent / self.steps / len(self.batches[0])
@@ -236,7 +234,7 @@ class _Bench:
     def _outputs(self, specs: Sequence[NetworkSpec], batch: Batch) -> None:
         with torch.no_grad():
             for spec in specs:
-                self.pool.outputs(spec, batch).prediction()
+                self.pool.outputs(spec, batch.blind).prediction()
 
     def _attempt(self, entries: Sequence[Entry], what: str, work: Callable[[], object]) -> bool:
         """Do something on which rows depend; where it fails, keep and print why, and go on."""
@@ -244,7 +242,7 @@ class _Bench:
             with products(self.device, self.machine.precision):  # a training sets its own
                 work()
             return True
-        except Exception as error:  # whatever a plugin or the device raises
+        except BaseException as error:  # whatever a plugin or the device raises
             sentence = f"{what}: {reason(error, self.device)}"
         for found in (self.found[entry.method.label] for entry in entries):
             found["error"] = "; ".join(filter(None, (found.get("error"), sentence)))

@@ -64,7 +64,7 @@ def bench_devices(
         row = DeviceRow(trial_call(call))
         try:
             row.broken = [f"{f.clause}: {f.wrong}" for f in check_method(row.call, device) if f.wrong]
-        except Exception as error:  # whatever a plugin raises
+        except BaseException as error:  # whatever a plugin raises
             row.broken = [in_words(error)]
         _compare(row, device, precisions)
         rows.append(row)
@@ -101,7 +101,7 @@ def _compare(row: DeviceRow, device: str, precisions: Sequence[str]) -> None:
                 if entry.error:
                     raise BenchmarkError(entry.error)
                 row.gaps[precision] = gap(expected, scores_of(other, entry, toy_batch(other)), batch.labels)
-            except Exception as error:  # whatever a plugin or the device raises
+            except BaseException as error:  # whatever a plugin or the device raises
                 row.errors[precision] = in_words(error)
 
 

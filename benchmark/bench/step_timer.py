@@ -11,7 +11,7 @@ from statistics import fmean
 import torch
 
 from benchmark.cost_meter import CostMeter, clear, forget_peak, now
-from benchmark.errors import BenchmarkError
+from benchmark.errors import in_words
 from benchmark.recipe import Recipe
 from benchmark.records.costs import TrainingCost
 from benchmark.run.setup import Setup
@@ -45,7 +45,7 @@ class StepTimer:
         cost = TrainingCost(title, recipe.task, recipe.batch_size, steps, _sizes(recipe))
         try:
             measured = [self._steps(task, recipe, scale, title) for scale in recipe.scales or (0,)]
-        except Exception as error:
+        except BaseException as error:
             self.costs[title] = dataclasses.replace(cost, error=reason(error, self.setup.machine.device, recipe))
             raise
         seconds, memory = zip(*measured, strict=True)
@@ -94,7 +94,7 @@ class CutShort(FitData):
         return report
 
 
-def reason(error: Exception, device: torch.device, recipe: Recipe | None = None) -> str:
+def reason(error: BaseException, device: torch.device, recipe: Recipe | None = None) -> str:
     """Why something could not be measured, in words."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
         there, hint = "", ""
@@ -103,7 +103,7 @@ def reason(error: Exception, device: torch.device, recipe: Recipe | None = None)
         if recipe is not None and recipe.batch_size > 1:
             hint = f" (--recipe {recipe.task}.batch_size={recipe.batch_size // 2} takes about half of it)"
         return f"does not fit into the memory{there}{hint}"
-    return str(error) if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {error}"
+    return in_words(error)
 
 
 def _sizes(recipe: Recipe) -> str:

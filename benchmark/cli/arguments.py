@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 from benchmark.errors import BenchmarkError
+from benchmark.values import Count, Pixels, Range, typed
 
 Handler = Callable[[argparse.Namespace], int]
 """Runs a verb and returns the exit code."""
@@ -38,6 +40,41 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
         help="also register the method, dataset or network in a file",
     )
     return parser
+
+
+def number(kind: Any) -> Callable[[str], Any]:
+    """A type for ``add_argument``: text as this hint reads it, with its range."""
+
+    def read(text: str) -> Any:
+        try:
+            return typed(text, kind)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"it is {error}, not '{text}'") from None
+
+    return read
+
+
+COUNT, PIXELS = number(Count), number(Pixels)
+"""A number from 1; a side of an image."""
+WORKERS = number(Annotated[int, Range(0, 256)])
+"""Processes or threads that load images."""
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """``"1280x720"`` to width and height in pixels."""
+    try:
+        width, height = (typed(side, Pixels) for side in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"write WIDTHxHEIGHT as in 1280x720, not '{text}'") from None
+    return width, height
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as everything else here does; the usage is one ``--help`` away."""
+
+    def error(self, message: str) -> NoReturn:
+        sentence = message.removeprefix("argument ").replace(": it is ", " is ", 1)
+        raise BenchmarkError(f"{sentence[:1].upper()}{sentence[1:]}; `{self.prog} --help` shows what may stand there.")
 
 
 def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
@@ -99,7 +136,8 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         "--methods",
         default="all",
         metavar="A,B",
-        help="methods, with options as name:key=value; 'all' is every one registered (default)",
+        help="methods, with options as name:key=value, where a value with a comma stands in quotation marks; 'all' is "
+        "every one registered (default)",
     )
     parser.add_argument(
         "--network",
@@ -121,7 +159,7 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"
     )
     parser.add_argument(
-        "--max-size", type=int, default=0, metavar="PX", help="bound of the long side at the test scales"
+        "--max-size", type=PIXELS, default=0, metavar="PX", help="bound of the long side at the test scales"
     )
     parser.add_argument(
         "--recipe",
@@ -144,7 +182,7 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         choices=("fp32", "tf32", "bf16"),
         help="arithmetic of the evaluation; tf32 on CUDA only (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that load images (default: by device)")
+    parser.add_argument("--workers", type=WORKERS, metavar="N", help="processes that load images (default: by device)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -163,9 +201,11 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
         help="where scores and labels meet: scores upsampled to the labels (image, the default), or labels resized by "
         "nearest neighbour to the input size of your own network",
     )
-    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
     parser.add_argument(
-        "--limit", type=int, default=0, metavar="N", help="only the first N images; such records enter no table"
+        "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
+    )
+    parser.add_argument(
+        "--limit", type=COUNT, default=0, metavar="N", help="only the first N images; such records enter no table"
     )
     parser.add_argument("--force", action="store_true", help="evaluate again even where a record is current")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")

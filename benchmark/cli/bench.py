@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 from pathlib import Path
 
-from benchmark.cli.arguments import verb
-from benchmark.errors import BenchmarkError
+from benchmark.cli.arguments import COUNT, WORKERS, image_size, verb
 
 
 def add(verbs) -> None:
@@ -39,12 +37,16 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
         help="whose sizes, classes and recipes; its files are not needed (default: the first choice of `run`)",
     )
     parser.add_argument("--network", default="", metavar="NAME", help="shared network (default: the dataset's)")
-    parser.add_argument("--size", default="1280x720", metavar="WxH", help="of the images (default: %(default)s)")
     parser.add_argument(
-        "--steps", type=int, default=0, metavar="N", help="timed steps and batches (default: by device)"
+        "--size", type=image_size, default="1280x720", metavar="WxH", help="of the images (default: %(default)s)"
     )
-    parser.add_argument("--images", type=int, default=0, metavar="N", help="images of a split, for trials")
-    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
+    parser.add_argument(
+        "--steps", type=COUNT, default=0, metavar="N", help="timed steps and batches (default: by device)"
+    )
+    parser.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a split, for trials")
+    parser.add_argument(
+        "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
+    )
     parser.add_argument(
         "--recipe", action="append", default=[], metavar="TASK.FIELD=VALUE", help="change a training recipe, for trials"
     )
@@ -55,7 +57,7 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
         choices=("auto", "fp32", "tf32", "bf16"),
         help="arithmetic of training and evaluation (default: bf16 where the hardware has it)",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="threads that load images (default: by device)")
+    parser.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
     parser.add_argument(
         "--write", type=Path, metavar="DIR", help="also store the measurement for the tables, usually in results"
     )
@@ -99,9 +101,6 @@ def _costs(arguments: argparse.Namespace) -> int:
     from benchmark.records.costs import refuse_reduced
     from benchmark.run.options import Options, parse_recipe, ranked_datasets, split_calls
 
-    found = re.fullmatch(r"(\d+)x(\d+)", arguments.size)
-    if not found:
-        raise BenchmarkError(f"--size {arguments.size}: write WIDTHxHEIGHT as in 1280x720.")
     options = Options(
         methods=tuple(split_calls(arguments.methods, "paper")),
         dataset=arguments.dataset or ranked_datasets()[0],
@@ -112,7 +111,8 @@ def _costs(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         batch_size=arguments.batch_size,
     )
-    size = int(found[2]), int(found[1])
+    width, height = arguments.size
+    size = height, width
     if arguments.write:
         refuse_reduced(reduced(options, size, arguments.images))
     with tempfile.TemporaryDirectory() as folder:

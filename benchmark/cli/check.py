@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.arguments import verb
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, in_words
 
 if TYPE_CHECKING:
     from benchmark.run.contract import Finding
@@ -58,10 +58,12 @@ def check(arguments: argparse.Namespace) -> int:
         for finding in findings:
             failed += bool(finding.wrong)
             print(_line(finding))
-    except Exception as error:
+    except BaseException as error:
         failed += 1
-        print(_line(Finding("runs through", f"{type(error).__name__}: {error}")))
-    print(f"{arguments.name}: {'keeps its contract' if not failed else f'{failed} clauses are broken'}.")
+        print(_line(Finding("runs through", in_words(error))))
+    broken = "1 clause is broken" if failed == 1 else f"{failed} clauses are broken"
+    verdict = broken if failed else "keeps its contract"
+    print(f"{arguments.name}: {verdict}.")
     return 1 if failed else 0
 
 

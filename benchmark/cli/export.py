@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import verb
+from benchmark.cli.arguments import COUNT, image_size, verb
 from benchmark.errors import BenchmarkError
 
 
@@ -26,8 +26,8 @@ export minihazards data/streethazards --size 1280x720 --limit 24""",
         "--as", dest="like", metavar="NAME", help="dataset whose layout is taken (default: the one that DATASET names)"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
-    parser.add_argument("--size", metavar="WxH", help="image size, for datasets that are rendered")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N images of every split")
+    parser.add_argument("--size", type=image_size, metavar="WxH", help="image size, for datasets that are rendered")
+    parser.add_argument("--limit", type=COUNT, default=0, metavar="N", help="only the first N images of every split")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -39,7 +39,8 @@ def export(arguments: argparse.Namespace) -> int:
     from benchmark.registry import DATASETS, parse_call
     from benchmark.run.options import data_root
 
-    call = f"{arguments.dataset}:size={arguments.size}" if arguments.size else arguments.dataset
+    size = arguments.size and "{}x{}".format(*arguments.size)
+    call = f"{arguments.dataset}:size={size}" if size else arguments.dataset
     root = data_root(arguments.data)
     like = arguments.like or DATASETS.get(parse_call(call)[0]).policy.exported_as
     if not like:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.arguments import networks, preset, verb
+from benchmark.cli.arguments import COUNT, networks, preset, verb
 
 if TYPE_CHECKING:
     from benchmark.run.setup import Setup
@@ -35,7 +35,9 @@ infer --methods msp --dataset camvid-ood""",
     )
     networks(parser, several=False)
     preset(parser)
-    parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="images per forward (default: by size)")
+    parser.add_argument(
+        "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
+    )
     parser.add_argument(
         "--to",
         type=Path,
@@ -89,7 +91,7 @@ def infer(arguments: argparse.Namespace) -> int:
 
 def _folder(setup: Setup, images: Sequence[Path]) -> Path:
     """Where maps go by default: apart for every dataset, network and source of images."""
-    from benchmark.records.record import file_name
+    from benchmark.io.names import file_name
     from benchmark.run.plan import network_name
 
     network = f"{file_name(setup.dataset)}-{file_name(network_name(setup))}"

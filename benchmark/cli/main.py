@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from benchmark import __version__
 from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce, run, score, show, table, weights
 from benchmark.cli import list as list_
+from benchmark.cli.arguments import Parser
 from benchmark.cli.environment import prepare
-from benchmark.errors import BenchmarkError
+from benchmark.cli.output import complaint, lasting_output
+from benchmark.errors import BenchmarkError, PluginError
 
 VERBS = (
     run.add,
@@ -52,28 +53,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     prepare()  # numpy and torch are first imported below
-    options = make_parser().parse_args(arguments)
-    try:
-        from benchmark.registry import load_plugin
-
-        for path in options.plugin:
-            load_plugin(path)
-        return options.handler(options)
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
+    with lasting_output() as out:
+        code = _run(arguments)
+    if reason := complaint(out):
+        print(f"error: {reason}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output, `head` perhaps, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    broken: list[str] = []
+    try:
+        options = make_parser().parse_args(arguments)
+        broken += _load(options.plugin)
+        return max(options.handler(options), 2 if broken else 0)
+    except BenchmarkError as error:
+        if str(error) not in broken:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         truth = str(stop) or "what was finished is kept, the same command does the rest"
         print(f"\nInterrupted; {truth}.", file=sys.stderr)
         return 130
 
 
+def _load(plugins: Sequence[str]) -> list[str]:
+    """Register the plugins of files; one that cannot be imported is named here and left out."""
+    from benchmark.registry import load_plugin
+
+    broken = []
+    for path in plugins:
+        try:
+            load_plugin(path)
+        except PluginError as error:
+            broken.append(str(error))
+            print(f"error: {error}", file=sys.stderr)
+    return broken
+
+
 def make_parser() -> argparse.ArgumentParser:
     """All verbs with their options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmark",
         description=DESCRIPTION,
         epilog=EPILOG,

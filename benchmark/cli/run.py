@@ -90,7 +90,9 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
-    names = [name for part in arguments.dataset.split(",") if (name := part.strip())]
+    from benchmark.registry import split_outside_quotes
+
+    names = list(filter(None, split_outside_quotes(arguments.dataset, ",")))
     if len(names) < 2:
         return work(argparse.Namespace(**vars(arguments) | {"dataset": "".join(names)}))
     codes = []

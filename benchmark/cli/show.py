@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Annotated
 
-from benchmark.cli.arguments import networks, preset, verb
+from benchmark.cli.arguments import networks, number, preset, verb
+from benchmark.values import Range
 
 
 def add(verbs) -> None:
@@ -42,13 +44,18 @@ show --dataset camvid-ood --methods knn,msp --pick worst --to pictures/worst.jpg
         "pictures/DATASET-NETWORK.png in the --out folder)",
     )
     parser.add_argument(
-        "--width", type=int, default=1600, metavar="PX", help="of the pictures in pixels (default: %(default)s)"
+        "--width",
+        type=number(Annotated[int, Range(100, 1 << 14)]),
+        default=1600,
+        metavar="PX",
+        help="of the pictures in pixels (default: %(default)s)",
     )
 
 
 def show(arguments: argparse.Namespace) -> int:
     """Write a contact sheet and, where the methods are measured, their curves."""
     from benchmark.cli.trained import command, open_trained
+    from benchmark.io.names import file_name
     from benchmark.pictures import contact_sheet, curves
     from benchmark.pictures.show import (
         caption,
@@ -61,7 +68,6 @@ def show(arguments: argparse.Namespace) -> int:
         titles_of,
     )
     from benchmark.records.published import RESULTS
-    from benchmark.records.record import file_name
     from benchmark.run.plan import network_name
 
     wanted = count_or_ids(arguments.images)

@@ -19,6 +19,8 @@ def add(verbs) -> None:
         """
 table
 table --check
+table --adopt runs --dry-run
+table --adopt runs --methods dicnet,msp
 table --results runs --no-readme""",
     )
     parser.add_argument(
@@ -42,7 +44,14 @@ table --results runs --no-readme""",
         help="change nothing; fail where a table is stale or a record differs from its rows",
     )
     parser.add_argument(
-        "--adopt", type=Path, metavar="DIR", help="first copy the complete records of a run folder into the results"
+        "--adopt",
+        type=Path,
+        metavar="DIR",
+        help="first copy the complete records of a run folder into the results, all or none; says what each replaces",
+    )
+    parser.add_argument("--methods", metavar="A,B", help="with --adopt: only these, by label")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with --adopt: only say what is new and what is replaced"
     )
 
 
@@ -51,8 +60,12 @@ def table(arguments: argparse.Namespace) -> int:
     from benchmark.leaderboard import generate
 
     readme = None if arguments.no_readme else arguments.readme
-    if arguments.adopt and not arguments.check:
-        _adopt(arguments)
+    if not arguments.adopt and (arguments.methods or arguments.dry_run):
+        raise BenchmarkError("--methods and --dry-run say what --adopt takes; name its run folder.")
+    if arguments.adopt and arguments.check:
+        raise BenchmarkError("--check changes nothing and --adopt does; leave out one.")
+    if arguments.adopt and not _adopt(arguments, readme):
+        return 0
     existing(arguments.results)
     if arguments.check:
         return _check(arguments.results, readme)
@@ -79,21 +92,20 @@ def _check(results: Path, readme: Path | None) -> int:
     return 0
 
 
-def _adopt(arguments: argparse.Namespace) -> None:
-    """Copy the complete records of a run folder, with rows and curves, into the results."""
-    import shutil
+def _adopt(arguments: argparse.Namespace, readme: Path | None) -> bool:
+    """Say what is new and what is replaced, and copy it unless only the plan is wanted; whether it was copied."""
+    from benchmark.leaderboard import generate
+    from benchmark.records.adoption import adopt, candidates
+    from benchmark.registry import split_outside_quotes
 
-    from benchmark.records.record import read_all
-
-    records, problems = read_all(arguments.adopt)
-    if problems:
-        raise BenchmarkError(problems[0])
-    whole = [r for r in records if r.dataset.whole]
-    if not whole:
-        raise BenchmarkError(f"{arguments.adopt} holds no complete record; `python -m benchmark run` makes some.")
-    for record in whole:
-        source, target = record.path(arguments.adopt), record.path(arguments.results)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for name in filter(None, (source.name, record.rows, record.curves)):
-            shutil.copyfile(source.parent / name, target.parent / name)
-        print(f"adopted {target}")
+    labels = list(filter(None, split_outside_quotes(arguments.methods or "", ",")))
+    chosen = candidates(arguments.adopt, arguments.results, labels)
+    if readme is not None:
+        generate.readable(readme)
+    for each in chosen:
+        print(each)
+    if arguments.dry_run:
+        return False
+    adopt(chosen, arguments.results)
+    print(f"Adopted {len(chosen)} record{'s' * (len(chosen) > 1)}.")
+    return True

@@ -7,7 +7,7 @@ import shlex
 
 from benchmark.errors import BenchmarkError
 from benchmark.run.options import choose_dataset, options_of
-from benchmark.run.plan import Step, make_steps, to_fit, to_train
+from benchmark.run.plan import Step, check_recipes, make_steps, to_fit, to_train
 from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
 
@@ -24,7 +24,10 @@ def open_trained(arguments: argparse.Namespace, verb: str) -> tuple[Workshop, li
     options = options_of(arguments)
     print(choose_dataset(options.dataset, options.root)[1], flush=True)
     workshop = Workshop(make_setup(options))
-    steps = make_steps(workshop, options.methods)
+    steps, broken = make_steps(workshop, options.methods)
+    for sentence in broken.values():
+        raise BenchmarkError(sentence)
+    check_recipes(workshop.setup, steps)
     missing = [f"the network {spec.key}" for spec in to_train(workshop, steps)]
     missing += [f"the fit of {entry.label}" for entry in to_fit(workshop, steps)]
     if missing:

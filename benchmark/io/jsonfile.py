@@ -9,9 +9,10 @@ import re
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from benchmark.io.atomic import replacing
+from benchmark.values import Length, Range
 
 DEEPEST = 64
 """Lists and objects within each other that a file may hold."""
@@ -80,6 +81,14 @@ def build(kind: Any, data: Any, where: str = "") -> Any:
     if kind is Any:
         return data
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        value = build(arguments[0], data, where)
+        for bound in arguments[1:]:
+            if isinstance(bound, Range):
+                _expect(bound.holds(value), where, f"a number{bound}")
+            elif isinstance(bound, Length):
+                _expect(len(value) in bound.allowed, where, f"a list of {' or '.join(map(str, bound.allowed))}")
+        return value
     if origin in (Union, types.UnionType):
         if data is None and type(None) in arguments:
             return None
@@ -92,6 +101,7 @@ def build(kind: Any, data: Any, where: str = "") -> Any:
         return [build(arguments[0], v, where) for v in data]
     if kind is float:
         _expect(isinstance(data, (int, float)) and not isinstance(data, bool), where, "a number")
+        _expect(math.isfinite(data), where, "a finite number")
         return float(data)
     _expect(type(data) is kind, where, {str: "text", int: "an integer", bool: "true or false"}.get(kind, str(kind)))
     return data
@@ -99,7 +109,7 @@ def build(kind: Any, data: Any, where: str = "") -> Any:
 
 def _build_dataclass(kind: Any, data: Any, where: str) -> Any:
     _expect(isinstance(data, dict), where or "the file", "an object")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     prefix = f"{where}." if where else ""
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for name in data:

@@ -87,7 +87,9 @@ _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|~$]|^#|&(?=#?\w+;))", r"\\\1", plain(text))
+    # At the start of a line a sign or a number with a dot would begin a list.
+    escaped = re.sub(r"([\\`*_\[\]<>|~$]|^#|&(?=#?\w+;)|^[-+](?=\s|$))", r"\\\1", plain(text))
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)
 
 
 def _escape_tex(text: str) -> str:

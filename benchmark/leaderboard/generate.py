@@ -9,13 +9,14 @@ from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
+from benchmark.io.names import file_name
 from benchmark.leaderboard.board import Block, Board, boards
 from benchmark.leaderboard.costs import markdown as costs_tables
 from benchmark.leaderboard.formats import FURTHER_TITLE, MARKDOWN, block_texts, csv, further_texts, latex, pipe_table
 from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs, read_costs
 from benchmark.records.published import read_published
-from benchmark.records.record import file_name, read_all
+from benchmark.records.record import read_all
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 """The lines of a README between which its tables stand; the first may go on as in ``begin with dicnet,msp``."""
@@ -63,15 +64,30 @@ def render_readme(results: Path, text: str, name: str = "README.md") -> str:
     Raises:
         BenchmarkError: a marker is missing, doubled or in the wrong order.
     """
-    begins = list(_BEGIN.finditer(text))
-    if len(begins) != 1 or text.count(END) != 1 or begins[0].end() > text.index(END):
-        raise BenchmarkError(f"{name} must hold the lines '{BEGIN}' and '{END}' once each, in this order.")
-    named = (begins[0]["methods"] or "").split(",")
+    begin = _marked(text, name)
+    named = (begin["methods"] or "").split(",")
     made = [b for b in _boards(results) if (b.blocks[0].network or b.blocks[0].published) and ":" not in b.name]
     # The sort is stable. A board's note is a reservation, such as that its scenes are rendered.
     made.sort(key=lambda board: (not board.blocks[0].network, bool(board.note)))
     parts = [*(_short(board, named) for board in made), _README_LEGEND] if made else ["Nothing is measured yet."]
-    return "\n\n".join([text[: begins[0].end()], *parts, text[text.index(END) :]])
+    return "\n\n".join([text[: begin.end()], *parts, text[text.index(END) :]])
+
+
+def readable(readme: Path) -> None:
+    """Whether the leaderboard can be written into a file, before anything is.
+
+    Raises:
+        BenchmarkError: it cannot be read, or a marker is missing, doubled or in the wrong order.
+    """
+    _marked(_read(readme), readme.name)
+
+
+def _marked(text: str, name: str) -> re.Match[str]:
+    """The first marker of a README."""
+    begins = list(_BEGIN.finditer(text))
+    if len(begins) != 1 or text.count(END) != 1 or begins[0].end() > text.index(END):
+        raise BenchmarkError(f"{name} must hold the lines '{BEGIN}' and '{END}' once each, in this order.")
+    return begins[0]
 
 
 def _boards(results: Path) -> list[Board]:

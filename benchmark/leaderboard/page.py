@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from jinja2 import Environment
+from markupsafe import Markup
 
 from benchmark.leaderboard.board import Board
-from benchmark.leaderboard.formats import FURTHER_TITLE, HTML, block_texts, further_texts, html_table
+from benchmark.leaderboard.formats import FURTHER_TITLE, HTML, block_texts, further_texts, html_table, plain
 
 _PAGE = """\
 {% macro bullets(remarks) %}
@@ -83,7 +84,14 @@ td em { color: var(--soft); }
 
 def html(board: Board, legend: str) -> str:
     """A whole page: no scripts, no fonts, no images from elsewhere; light or dark as the reader's system is."""
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+
+    def finalize(value: object) -> object:
+        """Texts on one line, without control characters; tables are made of such already."""
+        return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    page = Environment(
+        autoescape=True, finalize=finalize, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     return page.from_string(_PAGE).render(
         board=board,
         blocks=[(block, html_table(block_texts(block, HTML)) if len(block.table) else "") for block in board.blocks],

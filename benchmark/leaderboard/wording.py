@@ -12,6 +12,8 @@ METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
 """The metrics in the order in which they are printed."""
 AGGREGATIONS = {"per-image": "per image", "pooled": "pooled"}
 """How each aggregation is called in tables."""
+BUSY = 1.25
+"""Processes per processor above which some of them wait."""
 NOTHING = "–"
 """What stands where there is no value."""
 
@@ -124,10 +126,27 @@ def remarks(records: Sequence[Record]) -> list[str]:
         found.append("Not all rows were measured on the same images: the dataset's fingerprints differ.")
     if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
         found.append("Not all rows were measured with the same weights of the network.")
+    found += _timings(records)
     dirty = sum(r.provenance.dirty is True for r in records)
     if dirty:
         found.append(f"{dirty} of {len(records)} records were measured with uncommitted changes in the code.")
     return distinct(found)
+
+
+def _timings(records: Sequence[Record]) -> list[str]:
+    """Which rows were timed where, if that differs, and which beside other work."""
+    found, machines = [], distinct(map(_machine, records))
+    if len(machines) > 1:
+        for machine in machines:
+            found.append(f"Timed on {machine}: {_rows(r for r in records if _machine(r) == machine)}.")
+    busy = [r for r in records if (r.provenance.load or 0) > BUSY]
+    if busy:
+        found.append(f"Timed while other work ran on the machine, so that the times are too long: {_rows(busy)}.")
+    return found
+
+
+def _rows(records: Iterable[Record]) -> str:
+    return ", ".join(sorted(distinct(r.method.label for r in records)))
 
 
 def primary(record: Record, aggregation: str) -> Measurement | None:

@@ -18,10 +18,10 @@ from torch import Tensor
 from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import dumps, loads, to_plain, write_atomic
+from benchmark.io.names import file_name
 from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_scores
 from benchmark.pictures import colour_limits, overlay, save_image
 from benchmark.progress import Progress
-from benchmark.records.record import file_name
 from benchmark.run.plan import expected_identity
 from benchmark.run.scoring import drop, images_per_batch, score
 from benchmark.run.workshop import Entry, Workshop
@@ -231,7 +231,7 @@ def _score(workshop: Workshop, entry: Entry, batch: Batch, digests: Sequence[str
                 raise BenchmarkError(f"{entry.label}, image {image_id}: {holes} scores are NaN.")
             maps.write(entry, image_id, digest, scores[index])
             maps.written[entry.label] = maps.written.get(entry.label, 0) + 1
-    except Exception as error:  # whatever a plugin raises must not take the others down
+    except BaseException as error:  # whatever a plugin raises must not take the others down
         drop(workshop, entry, batch, error)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from benchmark.values import Fraction, Length, Number
 
 METRICS = ("auroc", "aupr", "fpr95")
 """What every ranking of pixels is summed up by."""
@@ -13,15 +16,15 @@ METRICS = ("auroc", "aupr", "fpr95")
 class Measurement:
     """What one evaluation protocol says. A value that is not finite becomes null and `missing` says why."""
 
-    version: int  # of the protocol
+    version: Number  # of the protocol
     aggregation: str  # "per-image": mean over images; "pooled": over all pixels at once; else the protocol's family
-    images: int  # images that count
-    auroc: float | None = None  # 0..1
-    aupr: float | None = None  # average precision, 0..1
-    fpr95: float | None = None  # false-positive rate at 95 % true-positive rate, 0..1
-    constant_aupr: float | None = None  # what a constant score gets as AUPR under this protocol, 0..1
-    skipped: int = 0  # images left out because they hold only one kind of pixel
-    intervals: dict[str, list[float]] = field(default_factory=dict)  # metric -> [low, high], 95 %, 0..1
+    images: Number  # images that count
+    auroc: Fraction | None = None
+    aupr: Fraction | None = None  # average precision
+    fpr95: Fraction | None = None  # false-positive rate at 95 % true-positive rate
+    constant_aupr: Fraction | None = None  # what a constant score gets as AUPR under this protocol
+    skipped: Number = 0  # images left out because they hold only one kind of pixel
+    intervals: dict[str, Annotated[list[Fraction], Length(2)]] = field(default_factory=dict)  # metric -> its ends, 95 %
     extra: dict[str, float | None] = field(default_factory=dict)  # further metrics of the protocol (efpr, cfpr, ...)
     missing: dict[str, str] = field(default_factory=dict)  # metric -> why it is null
 
@@ -45,11 +48,11 @@ class Measurement:
 class Segmentation:
     """How well the shared network segments the known classes of the same images."""
 
-    miou: float | None  # mean IoU over `miou_denominator` classes, 0..1
-    miou_denominator: int  # classes present in the labels
-    miou_all: float | None  # sum of IoUs / all known classes, 0..1
-    pixel_accuracy: float | None  # 0..1
-    per_class_iou: dict[str, float | None] = field(default_factory=dict)  # class -> IoU, null where absent
+    miou: Fraction | None  # mean IoU over `miou_denominator` classes
+    miou_denominator: Number  # classes present in the labels
+    miou_all: Fraction | None  # sum of IoUs / all known classes
+    pixel_accuracy: Fraction | None
+    per_class_iou: dict[str, Fraction | None] = field(default_factory=dict)  # class -> IoU, null where absent
 
 
 def _finite(value: float | None, name: str, missing: dict[str, str]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmark.data import Dataset, Sample, collate
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, in_words
 from benchmark.leaderboard.wording import percent, primary, scales_in_words
 from benchmark.metrics import (
     PixelProtocol,
@@ -62,9 +63,9 @@ def find_measured(workshop: Workshop, step: Step, results: Path) -> Measured | s
 def count_or_ids(text: str) -> int | list[str]:
     """``"6"`` or ``"ID,ID"``."""
     ids = [part.strip() for part in text.split(",") if part.strip()]
-    if len(ids) == 1 and ids[0].isdecimal() and int(ids[0]):
+    if len(ids) == 1 and re.fullmatch("[1-9][0-9]{0,5}", ids[0]):
         return int(ids[0])
-    if not ids or ids == ["0"]:
+    if not ids or len(ids) == 1 and re.fullmatch(r"0|[+-][0-9.]+", ids[0]):
         raise BenchmarkError(f"--images {text}: write how many, or ids separated by commas.")
     return ids
 
@@ -104,13 +105,13 @@ def make_row(workshop: Workshop, steps: Sequence[Step], titles: Sequence[str], s
     scores, remarks = {}, {}
     for step, title in zip(steps, titles):
         try:
-            values = score(workshop, step.entry, batch)[0][0].cpu().numpy()
-        except Exception as error:  # whatever a plugin raises
-            raise BenchmarkError(f"{step.entry.label}, image {sample.id}: {type(error).__name__}: {error}") from error
+            values = score(workshop, step.entry, batch)[0][0].float().cpu().numpy()
+        except BaseException as error:  # whatever a plugin raises
+            raise BenchmarkError(f"{step.entry.label}, image {sample.id}: {in_words(error)}") from error
         scores[title] = values
         aupr = evaluate_scores([values], [labels], _per_image(test), ids=[sample.id], classes=test.classes).aupr
         remarks[title] = "" if math.isnan(aupr) else f"AUPR {percent(aupr)}"
-    prediction = workshop.pool.outputs(workshop.setup.base, batch).prediction()[0].cpu().numpy()
+    prediction = workshop.pool.outputs(workshop.setup.base, batch.blind).prediction()[0].cpu().numpy()
     return SheetRow(sample.id, sample.image.permute(1, 2, 0).numpy(), labels, prediction, scores, remarks)
 
 

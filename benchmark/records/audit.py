@@ -1,6 +1,8 @@
-"""Whether records say what their rows say: per-image means and intervals, computed again from the row of every image.
+"""Whether records say what can be computed again from what is stored beside them.
 
-Pooled values rank all pixels of all images at once and cannot be had from rows; only measuring again can refute them.
+Per-image means and intervals, numbers of images and pixels and the pooled share of anomalous pixels follow from the row
+of every image, the mean IoUs from those of the classes. A pooled metric ranks all pixels of all images at once; the
+points of its curves enclose it within a few thousandths, and only measuring again can refute it within these.
 """
 
 from __future__ import annotations
@@ -9,8 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelProtocol, bootstrap_interval, per_image_result, pixel_protocol, read_rows
+from benchmark.metrics import PixelProtocol, bootstrap_interval, per_image_result, read_rows
+from benchmark.metrics.curves import Curves, read_curves
+from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS
+from benchmark.metrics.rows import select_rows
 from benchmark.records.record import METRICS, Measurement, Record, read_all
 
 if TYPE_CHECKING:
@@ -23,40 +30,159 @@ RESAMPLING = 0.05
 NumPy that draw other random numbers; 10,000 other ones move an end by 0.007 of the width (one standard deviation)."""
 
 
+POINTS = 2e-5
+"""Points of curves keep six significant digits."""
+
+
 def audit(results: Path) -> list[str]:
-    """A sentence for every record below the results folder that its rows contradict, or whose rows cannot be read."""
+    """A sentence for every record below the results folder that contradicts what is stored, or what cannot be read."""
     results = Path(results)
     problems = []
     for record in read_all(results)[0]:
         path = record.path(results)
-        try:
-            wrong = list(_differences(record, path.parent))
-        except BenchmarkError as error:
-            problems.append(f"{path.relative_to(results.parent)}: {error}")
-            continue
+        wrong = contradictions(record, path.parent)
         if wrong:
-            name = path.relative_to(results.parent)
             problems.append(
-                f"{name} and {record.rows} contradict each other: {'; '.join(wrong)}; "
+                f"{path.relative_to(results.parent)} and {record.rows or 'its rows'} contradict each other: "
+                f"{'; '.join(wrong)}; "
                 f"restore both files from where they were measured, or measure again with 'run --force'."
             )
     return problems
 
 
-def _differences(record: Record, folder: Path) -> Iterator[str]:
-    measured = {name: m for name, m in record.metrics.items() if m.aggregation == "per-image"}
-    if not measured:
-        return
+def contradictions(record: Record, folder: Path, intervals: bool = True) -> list[str]:
+    """In a few words each, what of a record is not what the files beside it say; empty where all is.
+
+    Args:
+        record: one that was read.
+        folder: that holds its rows and curves.
+        intervals: whether to resample the images for the intervals, too, which takes half a second for 1500 of them.
+    """
+    try:
+        return list(_differences(record, folder, intervals))
+    except BenchmarkError as error:
+        return [str(error).removesuffix(".")]
+
+
+def _differences(record: Record, folder: Path, intervals: bool) -> Iterator[str]:
+    ranked = {p.name: p for p in PIXEL_PROTOCOLS}
+    # An older version may have computed something else.
+    measured = {n: m for n, m in record.metrics.items() if n in ranked and m.version == ranked[n].version}
+    stem = record.path(folder).stem
+    for name, kind in ((record.rows, "rows"), (record.curves, "curves")):
+        if name and name != f"{stem}.{kind}.csv.gz":
+            raise BenchmarkError(f"it names {name} as its {kind}, which belongs to another record.")
     if not record.rows:
-        raise BenchmarkError("it names no rows per image, which prove its means; measure again with 'run --force'.")
+        raise BenchmarkError("it names no rows per image, which prove its means.")
     rows = read_rows(folder / record.rows)
+    yield from _segmentation(record)
+    yield from _images(record, rows)
+    curves = None
     for name, measurement in measured.items():
-        chosen = pixel_protocol(name)
-        if chosen.version == measurement.version:  # an older version may have computed something else
-            yield from (f"{words} under {name}" for words in _compare(measurement, chosen, rows))
+        chosen = ranked[name]
+        if chosen.aggregation == "per-image":
+            wrong = _per_image(measurement, chosen, rows, intervals)
+        else:
+            wrong = _pooled_share(measurement, chosen, rows)
+        yield from (f"{words} under {name}" for words in wrong)
+        if chosen.aggregation == "pooled" and curves is None:
+            curves = name
+            yield from (f"{words} under {name}" for words in _pooled(record, measurement, folder))
 
 
-def _compare(measured: Measurement, chosen: PixelProtocol, rows: DataFrame) -> Iterator[str]:
+def _segmentation(record: Record) -> Iterator[str]:
+    found = record.segmentation
+    if found is None or found.miou is None or not found.miou_denominator:
+        return
+    total = sum(iou for iou in found.per_class_iou.values() if iou is not None)
+    values = {
+        "miou": (found.miou, total / found.miou_denominator),
+        "miou_all": (found.miou_all, total / len(found.per_class_iou) if found.per_class_iou else None),
+    }
+    for name, (mine, theirs) in values.items():
+        if not _equal(mine, theirs):
+            yield f"{name} is {mine} in the record, {theirs} by the IoUs of its classes"
+
+
+def _images(record: Record, rows: DataFrame) -> Iterator[str]:
+    """Numbers of images and pixels."""
+    part = record.dataset
+    if part.images != rows["image"].nunique():
+        yield f"{part.images} images of the dataset in the record, {rows['image'].nunique()} in the rows"
+    first = rows.drop_duplicates("image")
+    anomalous, whole = int(first["anomalous"].sum()), int(first[["anomalous", "normal", "ignored"]].sum().sum())
+    if part.pixels and part.pixels.get("anomalous") != anomalous:
+        yield f"{part.pixels.get('anomalous')} anomalous pixels in the record, {anomalous} in the rows"
+    if part.pixels and sum(part.pixels.values()) != whole:
+        yield f"{sum(part.pixels.values())} pixels in the record, {whole} in the rows"
+    valid = part.pixels.get("anomalous", 0) + part.pixels.get("normal", 0)
+    if valid and not _equal(part.anomaly_fraction, part.pixels["anomalous"] / valid):
+        yield f"anomaly_fraction is {part.anomaly_fraction} in the record, not that of its pixels"
+
+
+def _pooled_share(measured: Measurement, chosen: PixelProtocol, rows: DataFrame) -> Iterator[str]:
+    """The share of anomalous pixels, which a constant score gets as its AUPR, and the number of images."""
+    mine = select_rows(rows, chosen)
+    counted = mine[mine["anomalous"] > 0] if chosen.pure_images == "excluded" else mine
+    anomalous, normal = int(counted["anomalous"].sum()), int(counted["normal"].sum())
+    share = anomalous / (anomalous + normal) if anomalous and normal else None
+    if not _equal(measured.constant_aupr, share):
+        yield f"constant_aupr is {measured.constant_aupr} in the record, {share} by the rows"
+    if (measured.images, measured.skipped) != (len(counted), len(mine) - len(counted)):
+        yield f"{measured.images} images and {measured.skipped} skipped in the record, {len(counted)} in the rows"
+
+
+def _pooled(record: Record, measured: Measurement, folder: Path) -> Iterator[str]:
+    """Pooled metrics against the ends between which the points of the curves hold them."""
+    if not record.curves:
+        if measured.aupr is not None:
+            yield "aupr has a value, but the record names no curves"
+        return
+    share = measured.constant_aupr
+    bounds = curve_bounds(read_curves(folder / record.curves), share) if share else None
+    if bounds is None:
+        yield f"the points of {record.curves} are no curves of a ranking with {share} anomalous pixels"
+        return
+    for metric, (low, high) in bounds.items():
+        value = getattr(measured, metric)
+        slack = POINTS + (measured.extra.get(f"quantisation_{metric}") or 0.0)
+        if value is None or not low - slack <= value <= high + slack:
+            yield f"{metric} is {value} in the record, {low:.6f} to {high:.6f} by {record.curves}"
+
+
+def curve_bounds(curves: Curves, share: float) -> dict[str, tuple[float, float]] | None:
+    """Lower and upper bound of the metrics of which thinned curves are left; None where they are not of one ranking.
+
+    Between two points, true and false positives only grow as the threshold falls. Precision follows from both rates and
+    the share of anomalous pixels.
+
+    Args:
+        curves: as stored.
+        share: anomalous pixels / all pixels that were ranked, 0..1.
+    """
+    recall, fpr = (np.concatenate([[0.0], values]) for values in (curves.recall, curves.fpr))
+    rises = all((np.diff(values) >= 0).all() for values in (recall, fpr)) and (np.diff(curves.threshold) <= 0).all()
+    inside = all(((values >= 0) & (values <= 1)).all() for values in (recall, fpr, curves.precision))
+    if not (len(curves.recall) and rises and inside and abs(recall[-1] - 1) <= POINTS):
+        return None
+    hits, alarms = recall * share, fpr * (1 - share)
+    precision = hits[1:] / np.maximum(hits[1:] + alarms[1:], 1e-300)
+    if (np.abs(precision - curves.precision) > POINTS * np.maximum(precision, 1e-12) * 10).any():
+        return None
+    gained, passed = np.diff(recall), np.diff(fpr)
+    worst = hits[:-1] / np.maximum(hits[:-1] + alarms[1:], 1e-300)
+    best = hits[1:] / np.maximum(hits[1:] + alarms[:-1], 1e-300)
+    rest = 1 - fpr[-1]  # below the last threshold all anomalous pixels are found
+    at = int(np.searchsorted(recall, 0.95 - POINTS / 10))
+    after = min(int(np.searchsorted(recall, 0.95 + POINTS / 10)), len(fpr) - 1)
+    return {
+        "auroc": (float((passed * recall[:-1]).sum() + rest), float((passed * recall[1:]).sum() + rest)),
+        "aupr": (float((gained * worst).sum()), float((gained * best).sum())),
+        "fpr95": (float(fpr[at - 1]), float(fpr[after])),
+    }
+
+
+def _per_image(measured: Measurement, chosen: PixelProtocol, rows: DataFrame, intervals: bool) -> Iterator[str]:
     found = per_image_result(chosen, rows)
     for what in ("images", "skipped"):
         mine, theirs = getattr(measured, what), getattr(found, what)
@@ -68,7 +194,10 @@ def _compare(measured: Measurement, chosen: PixelProtocol, rows: DataFrame) -> I
     for metric, (mine, theirs) in values.items():
         if not _equal(mine, theirs):
             yield f"{metric} is {mine} in the record, {theirs} by the rows"
-    for metric, ends in measured.intervals.items():
+    for metric, ends in measured.intervals.items() if intervals else ():
+        if metric not in METRICS:
+            yield f"there is an interval of {metric} in the record"
+            continue
         interval = bootstrap_interval(rows, metric, chosen)
         allowed = ROUNDING + RESAMPLING * (interval.high - interval.low)
         if max(abs(ends[0] - interval.low), abs(ends[1] - interval.high)) > allowed:

@@ -12,7 +12,7 @@ class Identity:
     """The parts of a measurement that decide its numbers; two runs of equal identity need not both be made.
 
     A digest that is not known (the weights are not on this machine, the fit was not made yet) is None and is then not
-    compared.
+    compared. Nor is the source where one of two says nothing of it: older records, methods that were made in no file.
     """
 
     fingerprint: str  # of the images and labels
@@ -29,6 +29,7 @@ class Identity:
     version: int = 1  # of the method
     fit: tuple[str, str | None] | None = None  # (key, SHA-256) of what fit() made; None for a method without fit
     protocols: Mapping[str, int] = field(default_factory=dict)  # protocol name -> version
+    source: Mapping[str, str] = field(default_factory=dict)  # file of the method -> SHA-256; empty where not stated
 
     def differences(self, expected: Identity) -> list[str]:
         """One phrase per part in which `expected` differs from this; protocols that are not expected do not count."""
@@ -51,6 +52,8 @@ class Identity:
             words += _network(role, self.others.get(role), expected.others.get(role))
         words += _options("the method", self.config, expected.config)
         compare("the method's version", self.version, expected.version)
+        if self.source and expected.source and self.source != expected.source:
+            words.append(source_changed(self.source, expected.source))
         if (self.fit or ("",))[0] != (expected.fit or ("",))[0]:
             words.append("what the method is fitted with changed (networks, data, recipe or configuration)")
         elif self.fit and expected.fit and _known_and_different(self.fit[1], expected.fit[1]):
@@ -61,6 +64,13 @@ class Identity:
             else:
                 compare(f"the protocol {name}'s version", self.protocols[name], version)
         return words
+
+
+def source_changed(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """The phrase for two states of a method's source that differ."""
+    changed = [file for file in sorted({*old, *new}) if old.get(file) != new.get(file)]
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return f"its source changed ({', '.join(changed[:3])}{more})"
 
 
 def _options(owner: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

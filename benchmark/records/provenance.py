@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmark import HOME
+from benchmark.values import Amount
 
 _CODE = ("benchmark", "methods", "datasets", "pyproject.toml")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
@@ -33,6 +34,8 @@ class Provenance:
     threads: int = 1  # CPU threads of torch
     date: str = ""  # UTC, ISO 8601, seconds
     command: str = ""  # command line as typed; absolute paths are cut to ".../name"
+    load: Amount | None = None  # processes that ran or waited to per processor of the machine, mean of the last
+    # minute; null where the system does not say or an older record does not state it
 
 
 def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
@@ -54,8 +57,16 @@ def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
         precision=precision,
         threads=torch.get_num_threads(),
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        load=_load(),
         command=command_line(sys.argv),
     )
+
+
+def _load() -> float | None:
+    try:
+        return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
+    except (AttributeError, OSError):
+        return None
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:

@@ -7,10 +7,11 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from benchmark import HOME
 from benchmark.errors import BenchmarkError
+from benchmark.values import Fraction, Range, typed
 
 RESULTS = HOME / "results"
 """The results folder that comes with this code, whose ``published/`` is installed, too."""
@@ -31,6 +32,9 @@ _COLUMNS = (
     "auxiliary_data",  # yes: outlier images were seen in training
 )
 _METRICS = ("auroc", "aupr", "fpr95", "miou")
+
+
+Percentage = Annotated[float, Range(0, 100)]
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,14 @@ def read_published(results: Path, measured: Collection[str] = ()) -> Published:
         datasets = tomllib.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
     except tomllib.TOMLDecodeError as error:
         raise BenchmarkError(f"{about} is not valid TOML: {error}.") from None
+    for name, facts in datasets.items():
+        try:
+            typed(facts.get("constant_aupr", 0), Fraction)
+            typed(facts.get("title", ""), str), typed(facts.get("note", ""), str)
+        except (AttributeError, ValueError):
+            raise BenchmarkError(
+                f"{about}: [{name}] may state a title and a note as text and a constant_aupr from 0 to 1, nothing else."
+            ) from None
     return Published(rows, datasets)
 
 
@@ -109,9 +121,11 @@ def _row(path: Path, line: int, values: dict[str, Any]) -> PublishedRow:
     fields: dict[str, Any] = {c: values[c].strip() for c in _COLUMNS}
     for name in _METRICS:
         try:
-            fields[name] = float(fields[name]) / 100 if fields[name] else None
+            fields[name] = typed(fields[name], Percentage) / 100 if fields[name] else None
         except ValueError:
-            raise BenchmarkError(f"{path} line {line}: {name} '{fields[name]}' is no percentage.") from None
+            raise BenchmarkError(
+                f"{path} line {line}: {name} '{fields[name]}' is no percentage; write a number from 0 to 100."
+            ) from None
     for name in ("second_hand", "auxiliary_data"):
         if fields[name] not in ("yes", "no"):
             raise BenchmarkError(f"{path} line {line}: {name} must be yes or no, not '{fields[name]}'.")

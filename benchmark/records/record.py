@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import build, dumps, loads, write_atomic
+from benchmark.io.names import file_name
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
+from benchmark.values import Amount, Count, Fraction, Number
 
 SCHEMA = 1
 
@@ -29,13 +31,13 @@ class DatasetPart:
     note: str  # sentence that every table of it carries
     split: str  # "test"
     fingerprint: str  # digest of images and labels
-    images: int  # number of images evaluated
-    limit: int | None  # images asked for by --limit; null is all of them. Limited records enter no table
-    anomaly_fraction: float | None  # anomalous pixels / valid pixels of all images, 0..1
-    published_images: int | None = None  # number of images of the published split; null where none is known
+    images: Number  # number of images evaluated
+    limit: Count | None  # images asked for by --limit; null is all of them. Limited records enter no table
+    anomaly_fraction: Fraction | None  # anomalous pixels / valid pixels of all images
+    published_images: Count | None = None  # number of images of the published split; null where none is known
     label_size: str = "image"  # where scores and labels meet: "image" upsamples the scores to the labels, "network"
     # resizes the labels to the network's input by nearest neighbour
-    pixels: dict[str, int] = field(default_factory=dict)  # at that size: anomalous, normal, ignored
+    pixels: dict[str, Number] = field(default_factory=dict)  # at that size: anomalous, normal, ignored
 
     @property
     def whole(self) -> bool:
@@ -51,12 +53,12 @@ class NetworkPart:
     arch: str  # plugin name
     options: dict[str, Any]  # keywords of its build()
     key: str  # stem of the weights file; names arch, data and recipe
-    scales: list[int]  # test scales as short sides in pixels; empty is the native size
-    max_size: int  # bound of the long side after scaling in pixels; 0 is none
+    scales: list[Count]  # test scales as short sides in pixels; empty is the native size
+    max_size: Number  # bound of the long side after scaling in pixels; 0 is none
     weights_sha256: str  # of the weights file
     recipe: dict[str, Any]  # how it was trained
     trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: reports, recipe, device, precision, ...
-    seed: int = 0  # seed index: 0 is the first, n the n-th repetition with another seed
+    seed: Number = 0  # seed index: 0 is the first, n the n-th repetition with another seed
     code_sha256: str = ""  # of the file that builds the network, where that is the user's own
     weights_file: str = ""  # name of the file that stood in for training; empty where the suite trained
     preparation: dict[str, Any] = field(default_factory=dict)  # preprocessing, where it is not the suite's own
@@ -86,17 +88,20 @@ class MethodPart:
     fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
     fit_sha256: str | None = None  # of that file; null for a method without fit
     fit: dict[str, Any] | None = None  # brief report of the fit: seconds, reports, device, precision, ...
+    source: dict[str, str] = field(default_factory=dict)  # file -> SHA-256 of what computes in it: the plugin's, and
+    # what it imports from its own folder or package. Empty where the record does not state it
 
 
 @dataclass(frozen=True)
 class Cost:
     """What it costs."""
 
-    network_ms: float | None = None  # milliseconds per image in networks, shared ones included
-    method_ms: float | None = None  # milliseconds per image in the method itself
-    peak_memory_mib: float | None = None  # MiB of device memory (of process memory on the CPU)
-    batch_size: int = 1  # images per batch
-    fit_seconds: float | None = None  # seconds of fit(); null for a method without fit
+    network_ms: Amount | None = None  # milliseconds per image in networks, shared ones included
+    method_ms: Amount | None = None  # milliseconds per image in the method itself
+    peak_memory_mib: Amount | None = None  # MiB of device memory (of process memory on the CPU)
+    batch_size: Count = 1  # images per batch
+    fit_seconds: Amount | None = None  # seconds of fit(); null for a method without fit
+    memory_of: str = ""  # whose peak that is. Empty in older records, where it is the whole process's, too
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ class Record:
             version=self.method.version,
             fit=(self.method.fit_key, self.method.fit_sha256) if self.method.fit_key else None,
             protocols={name: m.version for name, m in self.metrics.items()},
+            source=self.method.source,
         )
 
     def stale(self, expected: Identity) -> list[str]:
@@ -160,7 +166,7 @@ def network_label(arch: str, options: dict[str, Any], scales: tuple[int, ...], m
     parts = [f"{k}={v}" for k, v in sorted(options.items())]
     if tuple(scales) != tuple(default):
         parts.append("scales=" + ("-".join(map(str, scales)) or "native"))
-        parts += [f"max_size={max_size}"] if max_size else []
+    parts += [f"max_size={max_size}"] if max_size else []
     return ":".join([arch, *parts])
 
 
@@ -175,11 +181,6 @@ def record_path(
     return Path(results) / "records" / file_name(dataset) / file_name(network) / f"{stem}.json"
 
 
-def file_name(label: str) -> str:
-    """A label as part of a path."""
-    return quote(label, safe=":=,").replace(":", "+")
-
-
 def read(path: Path) -> Record:
     """Read a record.
 
@@ -191,14 +192,18 @@ def read(path: Path) -> Record:
         data = loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchmarkError(f"{path} is not a whole record ({error}); {_mend(path)}") from None
     if not isinstance(data, dict) or "schema" not in data:
         raise BenchmarkError(f"{path} is not a record of this benchmark; move it away or {_mend(path)}")
     if data["schema"] != SCHEMA:
         raise BenchmarkError(f"{path} has record schema {data['schema']}, this version reads {SCHEMA}; {_mend(path)}")
     try:
-        return build(Record, data)
+        record = build(Record, data)
+        for name in filter(None, (record.rows, record.curves)):
+            if not re.fullmatch(r"[^/\\\0]*[^/\\\0.]\.(rows|curves)\.csv\.gz", name):
+                raise ValueError(f"'{name}' does not name a file beside it")
+        return record
     except (TypeError, ValueError) as error:
         raise BenchmarkError(f"{path} is not a record of this benchmark ({error}); {_mend(path)}") from None
 

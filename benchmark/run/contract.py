@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, DatasetCard, Policy, Sample, collate
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import Machine, arithmetic, check_precision, products
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
@@ -99,8 +99,8 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
         before = batch.images.clone()
         try:
             scores = score(batch)
-        except Exception as error:
-            yield Finding("scores a batch", f"{type(error).__name__}: {error}")
+        except BaseException as error:
+            yield Finding("scores a batch", in_words(error))
             return
         shape = f"{tuple(scores.shape)} {scores.dtype}"
         good = tuple(scores.shape) == tuple(batch.labels.shape) and scores.dtype == torch.float32

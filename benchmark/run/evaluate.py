@@ -37,7 +37,8 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     batch_size = setup.options.batch_size or images_per_batch(images[0])
     tally = _new_tally(workshop, [s for s in steps if not s.entry.error], batch_size)
     tally = take_up(workshop, tally, images)
-    progress = Progress(f"evaluating {len(entries)} methods", tally.done, len(setup.test), setup.machine)
+    words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
+    progress = Progress(words, tally.done, len(setup.test), setup.machine)
     saved, whole = time.monotonic(), True
     try:
         for batch in native_batches(images, setup.machine, batch_size, start=tally.done):
@@ -113,20 +114,20 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
             scores, seconds = score(workshop, entry, batch)
             predictions = None
             if tally.segmentation is not None:
-                predictions = pool.outputs(setup.base, batch).prediction(len(setup.test.classes))
+                predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))
             for view in views(batch, scores, predictions):
                 tally.methods[entry.label].update(view)
-        except Exception as error:  # whatever a plugin raises must not take the others down
+        except BaseException as error:  # whatever a plugin raises must not take the others down
             drop(workshop, entry, batch, error)
             tally.drop(entry.label)
             continue
         if timed:
             tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
     if tally.segmentation is not None:
-        for view in views(batch, None, pool.outputs(setup.base, batch).prediction(len(setup.test.classes))):
+        for view in views(batch, None, pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))):
             tally.segmentation.update(view)
     if not tally.done and any(setup.base in entry.specs for entry in entries):
-        for hint in hints(outputs=pool.outputs(setup.base, batch).logits()):
+        for hint in hints(outputs=pool.outputs(setup.base, batch.blind).logits()):
             workshop.say(f"Hint: {hint}")
     if timed:
         for spec, clock in pool.clocks.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
 from benchmark.networks import REFERENCE, split_arch
 from benchmark.recipe import digest
-from benchmark.registry import DATASETS, NETWORKS, import_file, parse_call
+from benchmark.registry import DATASETS, NETWORKS, checked, import_file, parse_call
 from benchmark.weights.checkpoint import load_checkpoint
 from benchmark.weights.store import digest_file
 
@@ -55,6 +56,10 @@ class OwnNetwork:
         load_checkpoint(self.weights, module, say)
 
 
+OUTPUTS = 4096
+"""More than any network of the field tells apart; a slip of the hand must not fill the memory."""
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """The classes of a network.
@@ -91,20 +96,28 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     if from_file:
         function = rest.pop(0) if rest and "=" not in rest[0] else "build"
         call = ":".join([_register(Path(place), function), *rest])
-    arch, options = parse_call(call)
+    arch, stated = parse_call(call)
+    options = _options(arch, stated)
     if weights is None and not from_file:
         return arch, options, None
     if weights is not None and not Path(weights).is_file():
         raise BenchmarkError(f"--weights {weights}: there is no such file.")
     family, _ = split_arch(arch)
-    source = NETWORKS.source(family) if family in NETWORKS.names() else ""
+    code = NETWORKS.code(family) if family in NETWORKS.names() else ""
+    source = NETWORKS.source(family) if code else ""
     file = Path(source.removeprefix("file ")) if source.startswith("file ") else None
     place = digest([str(each.resolve()) for each in (file, weights) if each])
-    return (
-        arch,
-        options,
-        OwnNetwork(digest_file(file) if file else "", weights, digest_file(weights) if weights else "", place),
-    )
+    return arch, options, OwnNetwork(code, weights, digest_file(weights) if weights else "", place)
+
+
+def _options(arch: str, stated: dict[str, str]) -> dict[str, Any]:
+    """The options of a network, of the types that its function states."""
+    family, _ = split_arch(arch)
+    build = NETWORKS.get(family) if stated else None  # nothing is imported for a network without options
+    if build is None:
+        return {}
+    given = {"variant", "classes"} & set(inspect.signature(build).parameters)
+    return checked(build, stated, f"The network '{arch}'", given)
 
 
 def label_set(text: str, test: Dataset) -> LabelSet:
@@ -134,6 +147,10 @@ def label_set(text: str, test: Dataset) -> LabelSet:
         found = LabelSet(DATASETS.canonical(name), known, len(known), more)
     if not found.count:
         raise BenchmarkError(f"--classes {text} names no class.")
+    if found.count + more > OUTPUTS:
+        raise BenchmarkError(
+            f"--classes {text} are {found.count + more} outputs; no network here has more than {OUTPUTS}."
+        )
     if test.card.class_labels and not _same(found, test.classes):
         raise BenchmarkError(
             f"--classes {text} has {found.count} classes and {test.label} labels {len(test.classes)} which are not the "

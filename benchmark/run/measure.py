@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.records.record import Record
+from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate
 from benchmark.run.forecast import Forecast
 from benchmark.run.options import Options, choose_dataset
-from benchmark.run.plan import Step, make_steps, network_name
+from benchmark.run.plan import Step, check_recipes, make_steps, network_name
 from benchmark.run.recording import make_record
 from benchmark.run.resume import check_unchanged, passes, sweep
 from benchmark.run.second_pass import has_second_pass, second_pass
@@ -38,7 +39,7 @@ def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcom
     Raises:
         BenchmarkError: something that the user can mend, before anything is trained.
     """
-    workshop, steps = _begin(options, say)
+    workshop, steps, broken = _begin(options, say)
     pending = [step for step in steps if not step.current]
     _print_plan(workshop, steps, pending, evaluates=True)
     if not dry_run:
@@ -57,12 +58,12 @@ def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcom
                     step.reasons = []
             tally.journal.delete()
         sweep(workshop)
-    return _outcome(steps)
+    return _outcome(steps, broken)
 
 
 def train(options: Options, say: Say = print) -> Outcome:
     """Train networks and fit methods, without evaluating them; arguments as for :func:`measure`."""
-    workshop, steps = _begin(options, say)
+    workshop, steps, broken = _begin(options, say)
     _print_plan(workshop, steps, steps, evaluates=False)
     sweep(workshop)
     workshop.prepare([step.entry for step in steps])
@@ -70,10 +71,10 @@ def train(options: Options, say: Say = print) -> Outcome:
         for spec in step.entry.specs:
             if workshop.store.has(spec.key):
                 say(f"{step.entry.label}: {workshop.store.path(spec.key)}")
-    return _outcome(steps)
+    return _outcome(steps, broken)
 
 
-def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step]]:
+def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step], dict[str, str]]:
     say(choose_dataset(options.dataset, options.root)[1])
     setup = make_setup(options)
     for part in (setup.train, setup.val, setup.test):
@@ -81,7 +82,9 @@ def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step]]:
         if expected and expected != len(part) and not options.limit:
             say(f"{part.card.title} has {len(part)} {part.split} images here, the published split has {expected}.")
     workshop = Workshop(setup, say)
-    return workshop, make_steps(workshop, options.methods)
+    steps, broken = make_steps(workshop, options.methods)
+    check_recipes(setup, steps)
+    return workshop, steps, broken
 
 
 def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Step], evaluates: bool) -> None:
@@ -93,7 +96,9 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
     forecast = Forecast(workshop, pending, evaluates)
     for step in steps:
         if step.current:
-            say(f"  {step.entry.label}: current, {step.path}")
+            silent = step.entry.source and not step.record.method.source
+            more = ", which does not state the source of its method" if silent else ""
+            say(f"  {step.entry.label}: current, {step.path}{more}")
         elif evaluates:
             why = "; ".join(step.reasons) or "not measured yet"
             alone = f"; alone {forecast.row(step.entry)}" if forecast.known else ""
@@ -109,10 +114,15 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
         say(f"All together {forecast.whole} on {setup.machine.device}.")
 
 
-def _outcome(steps: Sequence[Step]) -> Outcome:
+def _outcome(steps: Sequence[Step], broken: Mapping[str, str]) -> Outcome:
     failed = [step.entry for step in steps if step.entry.error]
+    # Why a file cannot be imported was said when that was tried.
+    said = {call: "it cannot be imported" if why in BROKEN.values() else why for call, why in broken.items()}
     return Outcome(
         records=[step.record for step in steps if step.current],
-        failed=[f"failed: {entry.label}: {entry.error}" for entry in failed],
+        failed=[
+            *(f"failed: {call}: {why}" for call, why in said.items()),
+            *(f"failed: {entry.label}: {entry.error}" for entry in failed),
+        ],
         mendable=any(entry.mendable for entry in failed),
     )

@@ -7,12 +7,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import protocol
-from benchmark.registry import DATASETS, METHODS, parse_value
+from benchmark.recipe import changed_field
+from benchmark.registry import DATASETS, METHODS, split_outside_quotes
+from benchmark.values import Count, Pixels, Range, stated_types, typed
+
+Repetition = Annotated[int, Range(0, 9999)]
+REPETITIONS = 100
+"""At most so many in one command."""
+Scales = tuple[Pixels, ...]
 
 
 @dataclass(frozen=True)
@@ -25,23 +33,31 @@ class Options:
     network: str = ""
     weights: Path | None = None
     classes: str = ""
-    label_size: str = "image"
-    preset: str = "common"
-    scales: tuple[int, ...] | None = None
-    max_size: int = 0
+    label_size: Literal["image", "network"] = "image"
+    preset: Literal["common", "paper"] = "common"
+    scales: Scales | None = None
+    max_size: Literal[0] | Pixels = 0
     recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     protocols: tuple[str, ...] = ()
-    repetition: int = 0
+    repetition: Repetition = 0
     out: Path = Path("runs")
     device: str = "auto"
     precision: str = "fp32"
     train_precision: str = "auto"
-    workers: int | None = None
-    batch_size: int = 0
-    limit: int = 0
+    workers: Annotated[int, Range(0, 256)] | None = None
+    batch_size: Literal[0] | Count = 0
+    limit: Literal[0] | Count = 0
     force: bool = False
     retrain: bool = False
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name, kind in _kinds().items():
+            try:
+                typed(getattr(self, name), kind)
+            except ValueError as error:
+                found = getattr(self, name)
+                raise BenchmarkError(f"--{name.replace('_', '-')} is {error}, not '{found}'.") from None
 
     @property
     def root(self) -> Path:
@@ -49,17 +65,23 @@ class Options:
         return data_root(self.data)
 
 
+@cache
+def _kinds() -> dict[str, Any]:
+    """Name -> type of the options that have a range."""
+    bounded = ("label_size", "preset", "max_size", "repetition", "workers", "batch_size", "limit", "scales")
+    return {name: kind for name, kind in stated_types(Options).items() if name in bounded}
+
+
 def options_of(arguments: argparse.Namespace) -> Options:
     """The command line as :class:`Options`, with one of the repetitions where a verb takes several."""
     repetition, *more = parse_repetitions(arguments.repetition)
     if more:
         raise BenchmarkError(f"--repetition {arguments.repetition}: several are for run and train; name one here.")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise BenchmarkError(f"--out {arguments.out} is a file; name a folder, which need not exist yet.")
     scales = getattr(arguments, "scales", None)
     if scales is not None:
-        try:
-            scales = () if scales == "native" else tuple(int(s) for s in scales.split(","))
-        except ValueError:
-            raise BenchmarkError(f"--scales {scales}: write short sides as in 300,450,600, or 'native'.") from None
+        scales = parse_scales(scales)
     return Options(
         methods=tuple(split_calls(arguments.methods, arguments.preset)),
         dataset=arguments.dataset,
@@ -85,6 +107,21 @@ def options_of(arguments: argparse.Namespace) -> Options:
         retrain=getattr(arguments, "retrain", False),
         progress=not arguments.quiet,
     )
+
+
+def parse_scales(text: str) -> tuple[int, ...]:
+    """``"300,450"`` to test scales, ``"native"`` to none."""
+    try:
+        found = () if text == "native" else typed(text, Scales)
+    except ValueError as error:
+        raise BenchmarkError(
+            f"--scales {text}: write short sides as in 300,450,600, or 'native'; they are {error}."
+        ) from None
+    if not found and text != "native":
+        raise BenchmarkError(f"--scales {text}: write short sides as in 300,450,600, or 'native'.")
+    if len(set(found)) < len(found):
+        raise BenchmarkError(f"--scales {text}: a scale stands there twice; name each once.")
+    return found
 
 
 def data_root(given: Path | None) -> Path:
@@ -124,7 +161,7 @@ def split_calls(text: str, preset: str = "common") -> list[str]:
     The preset "paper" adds to "all" the variants (:attr:`Method.paper_variants`) that the papers evaluate.
     """
     calls: list[str] = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in filter(None, split_outside_quotes(text, ",")):
         if part != "all":
             calls.append(part)
             continue
@@ -142,21 +179,30 @@ def parse_repetitions(text: str | int) -> tuple[int, ...]:
     """``"0,2"`` or ``"0-2"`` or both kinds to the repetitions that they name, each once."""
     found: list[int] = []
     for part in str(text).split(","):
-        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not span or int(span[1]) > int(span[2] or span[1]):
+        span = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
+        try:
+            low, high = (typed(each, Repetition) for each in (span[1], span[2] or span[1])) if span else (1, 0)
+        except ValueError as error:
+            raise BenchmarkError(f"--repetition {text}: a repetition is {error}.") from None
+        if low > high:
             raise BenchmarkError(f"--repetition {text}: write numbers from 0, as in 1 or 0,1,2 or 0-2.")
-        found += range(int(span[1]), int(span[2] or span[1]) + 1)
-    return tuple(dict.fromkeys(found))
+        found += range(low, high + 1)
+    repetitions = tuple(dict.fromkeys(found))
+    if len(repetitions) > REPETITIONS:
+        raise BenchmarkError(f"--repetition {text} are {len(repetitions)}; one command takes {REPETITIONS} at most.")
+    return repetitions
 
 
 def parse_recipe(items: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``["segmentation.epochs=2", ...]`` to overrides by task; commas make tuples."""
+    """``["segmentation.epochs=2", ...]`` to overrides by task, of the types that a recipe states."""
     overrides: dict[str, dict[str, Any]] = {}
     for item in items:
         path, equals, value = item.partition("=")
         task, dot, key = path.partition(".")
         if not (equals and dot and task and key):
             raise BenchmarkError(f"--recipe {item}: write task.field=value, for instance segmentation.epochs=2.")
-        parsed = tuple(parse_value(v) for v in value.split(",")) if "," in value else parse_value(value)
-        overrides.setdefault(task, {})[key] = parsed
+        fields = overrides.setdefault(task, {})
+        if key in fields:
+            raise BenchmarkError(f"--recipe {item}: {task}.{key} is given twice.")
+        fields[key] = changed_field(task, key, value)
     return overrides

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, PluginError, in_words
 from benchmark.metrics import protocol
 from benchmark.network import NetworkSpec
 from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
+from benchmark.records.audit import contradictions
 from benchmark.records.identity import Identity
 from benchmark.records.record import (
     NetworkPart,
@@ -89,13 +90,24 @@ def _others(setup: Setup, label: str) -> list[NetworkPart]:
     ]
 
 
-def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
-    """Resolve the methods and compare each with its record."""
+def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], dict[str, str]]:
+    """Resolve the methods and compare each with its record.
+
+    Returns:
+        The steps, and why a plugin that is broken has none: what was asked for -> a sentence.
+    Raises:
+        BenchmarkError: a method or an option does not exist, so that the user may have meant another.
+    """
     setup = workshop.setup
     steps: dict[str, Step] = {}
+    broken: dict[str, str] = {}
     network = network_name(setup)
     for call in calls:
-        entry = _entry(workshop, call)
+        try:
+            entry = _entry(workshop, call)
+        except PluginError as error:
+            broken[call] = str(error)
+            continue
         if entry.label in steps:
             continue  # the same method, spelt in another way
         path = record_path(
@@ -114,11 +126,27 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> list[Step]:
                 before, now = step.record.provenance.precision, setup.options.precision
                 if before != now:
                     step.reasons.append(f"the arithmetic changed from {before} to {now}")
+                wrong = contradictions(step.record, path.parent, intervals=False)
+                step.reasons += [f"its record was changed or lost a file ({'; '.join(wrong)})"] if wrong else []
             except BenchmarkError as error:
                 step.reasons = [str(error)]
         if step.current and (setup.options.force or setup.options.retrain):
             step.reasons = ["--force" if setup.options.force else "--retrain"]
-    return list(steps.values())
+    return list(steps.values()), broken
+
+
+def check_recipes(setup: Setup, steps: Sequence[Step]) -> None:
+    """Refuse a recipe of the command line that nobody would read.
+
+    Raises:
+        BenchmarkError: no method of the steps trains that task.
+    """
+    tasks = {setup.base.recipe.task, *(task for step in steps for task in step.entry.recipes)}
+    for task in setup.options.recipe:
+        if task not in tasks:
+            raise BenchmarkError(
+                f"--recipe {task}: none of the methods named trains that; they train {', '.join(sorted(tasks))}."
+            )
 
 
 def _entry(workshop: Workshop, call: str) -> Entry:
@@ -128,8 +156,8 @@ def _entry(workshop: Workshop, call: str) -> Entry:
         return workshop.entry(METHODS.create(call, {} if setup.own else setup.train.policy.method_options))
     except BenchmarkError:
         raise
-    except Exception as error:  # whatever a plugin raises
-        raise BenchmarkError(f"The method '{call}' cannot be set up: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # whatever a plugin raises
+        raise PluginError(f"The method '{call}' cannot be set up: {in_words(error)}") from error
 
 
 def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
@@ -150,6 +178,7 @@ def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
         version=entry.method.version,
         fit=(entry.fit_key, workshop.store.digest(entry.fit_key)) if entry.fit_key else None,
         protocols={name: protocol(name).version for name in setup.protocols},
+        source=entry.source,
     )
 
 

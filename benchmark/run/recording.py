@@ -107,6 +107,7 @@ def _method(workshop: Workshop, entry: Entry) -> MethodPart:
         fit_key=entry.fit_key,
         fit_sha256=workshop.store.digest(entry.fit_key) if entry.fit_key else None,
         fit=_brief(workshop, entry.fit_key) if entry.fit_key else None,
+        source=dict(entry.source),
     )
 
 
@@ -137,6 +138,7 @@ def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
         network_ms=per_image(sum(tally.seconds.get(network_cost(s), 0.0) for s in specs)),
         method_ms=per_image(tally.seconds.get(entry.label, 0.0)),
         peak_memory_mib=peak_memory_mib(workshop.setup.machine.device),
+        memory_of=f"the run so far, {len(tally.methods)} method{'s' * (len(tally.methods) > 1)} in this pass",
         batch_size=tally.batch_size,
         fit_seconds=fit.get("seconds"),
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmark.data import Batch, Sample
+from benchmark.data import IGNORE, Batch, Sample
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import arithmetic
 from benchmark.metrics import View
 from benchmark.network import NetworkSpec
+from benchmark.run.border import border
 from benchmark.run.workshop import Entry, Workshop
 
 BATCH_PIXELS = 1 << 19
@@ -28,32 +30,48 @@ def network_cost(spec: NetworkSpec) -> str:
     return f"network {spec.key} {spec.scales} {spec.max_size}"
 
 
-def drop(workshop: Workshop, entry: Entry, batch: Batch, error: Exception) -> None:
-    """Note that a method has failed: keep and print a sentence that names it and the images."""
-    sentence = in_words(error)
-    entry.error = sentence if entry.label in sentence else f"{entry.label}: {sentence}"
+def drop(workshop: Workshop, entry: Entry, batch: Batch, error: BaseException) -> None:
+    """A method has failed: keep and print the sentence, which names it and the images."""
+    entry.error = in_words(error).removeprefix(f"{entry.label}: ")
     if not any(image_id in entry.error for image_id in batch.ids):
         entry.error += f" (images {', '.join(batch.ids)})" if len(batch) > 1 else f" (image {batch.ids[0]})"
-    workshop.say(entry.error)
+    workshop.say(f"{entry.label}: {entry.error}")
 
 
 def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float]:
-    """The scores of a method, float32 (B, H, W), and the seconds that it spent itself, beside its networks."""
-    pool = workshop.pool
+    """The scores of a method and the seconds that it spent itself, its networks' forwards excluded.
+
+    Raises:
+        BenchmarkError: it changed what other methods are measured on, or returned no score for every pixel; what it
+            raises itself passes through.
+    """
+    pool, given = workshop.pool, batch.blind
     for spec in entry.specs:
-        pool.outputs(spec, batch)
-    clock = next(iter(pool.clocks.values()))
-    shared, start = pool.seconds(), clock.now()
-    with torch.no_grad(), arithmetic(pool.device, pool.precision):
-        scores = entry.method.score(batch, entry.networks)
-    seconds = clock.now() - start - (pool.seconds() - shared)
-    if not isinstance(scores, Tensor) or tuple(scores.shape) != tuple(batch.labels.shape):
+        pool.outputs(spec, given)
+    clock = pool.clock(entry.specs[0])
+    # All labels of the blind batch are one value in memory.
+    label = given.labels[:1, :1, :1]
+    copies = [(given.images, batch.images), (label, torch.full_like(label, IGNORE))]
+    with border(pool, "score()", lambda: [entry.networks], copies):
+        shared, start = pool.seconds(), clock.now()
+        with torch.no_grad(), arithmetic(pool.device, pool.precision):
+            scores = entry.method.score(given, entry.networks)
+        seconds = clock.now() - start - (pool.seconds() - shared)
+    return _checked(scores, tuple(batch.labels.shape)), seconds
+
+
+def _checked(scores: Any, shape: tuple[int, ...]) -> Tensor:
+    """What score() returned, as it is: what of it float32 cannot keep apart, the evaluators judge by the labels."""
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
         found = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-        raise BenchmarkError(
-            f"score() must return one value per pixel, {tuple(batch.labels.shape)}; it returned {found}."
-        )
+        raise BenchmarkError(f"score() must return one value per pixel, {shape}; it returned {found}.")
+    if scores.layout != torch.strided or scores.is_complex() or scores.is_quantized:
+        kind = "sparse" if scores.layout != torch.strided else str(scores.dtype).removeprefix("torch.")
+        raise BenchmarkError(f"score() must return real numbers, float32; it returned a {kind} tensor.")
+    if scores.dtype == torch.float64 and (scores.float().isinf() & ~scores.isinf()).any():
+        raise BenchmarkError("score() returned float64 values beyond the range of float32 (3.4e38); rescale them.")
     halves = (torch.float16, torch.bfloat16)  # which numpy does not have, or slowly; what is longer is not cut here
-    return (scores.float() if scores.dtype in halves else scores), seconds
+    return scores.float() if scores.dtype in halves else scores
 
 
 def views(batch: Batch, scores: Tensor | None, predictions: Tensor | None) -> Iterator[View]:

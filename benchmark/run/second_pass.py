@@ -48,15 +48,19 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
 def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, SecondPass], batch_size: int) -> None:
     setup, pool, done = workshop.setup, workshop.pool, 0
     predicts = any(each.predictions for each in passes.values())
-    progress = Progress(f"second pass of {len(entries)} methods", 0, len(setup.test), setup.machine)
+    progress = Progress(
+        f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}", 0, len(setup.test), setup.machine
+    )
     try:
         for batch in native_batches(workshop.test_images(), setup.machine, batch_size):
-            predictions = pool.outputs(setup.base, batch).prediction(len(setup.test.classes)) if predicts else None
+            predictions = (
+                pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes)) if predicts else None
+            )
             for entry in (e for e in entries if not e.error):
                 try:
                     for view in views(batch, score(workshop, entry, batch)[0], predictions):
                         passes[entry.label].update(view)
-                except Exception as error:  # whatever a plugin raises must not take the others down
+                except BaseException as error:  # whatever a plugin raises must not take the others down
                     drop(workshop, entry, batch, error)
             done += len(batch)
             progress.update(done, "")

@@ -33,6 +33,7 @@ class Setup:
     base: NetworkSpec
     machine: Machine
     own: OwnNetwork | None = None  # where the network's code or its weights come from the user
+    class_names: tuple[str, ...] | None = None  # what its outputs are, those beyond them left out; None: nobody says
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -112,6 +113,8 @@ def assemble(
         if options.scales is not None or options.max_size:
             raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
         scales, max_size = test.policy.paper_scales, test.policy.paper_max_size
+    if max_size and not scales:
+        raise BenchmarkError("--max-size bounds the long side at test scales, and none are set; give --scales, too.")
     if labels:
         trained_on, classes, recipe = labels.name, labels.count + labels.extra, _seeded(Recipe(), options)
         data = ""  # whether the training images are here must not decide which network it is
@@ -132,7 +135,8 @@ def assemble(
     )
     machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
     check_precision(machine.device, options.precision)
-    return Setup(options, test.label, test, train, val, base, machine, own)
+    class_names = labels.names if labels else tuple(train.classes)
+    return Setup(options, test.label, test, train, val, base, machine, own, class_names)
 
 
 def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options: Options) -> Recipe:

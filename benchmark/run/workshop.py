@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from benchmark.data import Dataset
+from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
-from benchmark.errors import BenchmarkError, in_words
+from benchmark.errors import BenchmarkError, PluginError, in_words
+from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
@@ -21,8 +23,11 @@ from benchmark.networks import build_network
 from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import LightRecipe, Recipe, digest
 from benchmark.records.provenance import gather
+from benchmark.run.border import border
 from benchmark.run.command import training_again
+from benchmark.run.declaration import check_declaration, check_needs, check_returned
 from benchmark.run.setup import Setup
+from benchmark.source import source_of
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
 from benchmark.weights.store import WeightsStore
 
@@ -37,6 +42,7 @@ class Entry:
     recipes: Mapping[str, Recipe]
     config: Mapping[str, Any]  # its options as records state them
     fit_key: str  # stem of the file of its fit; empty for a method without fit
+    source: Mapping[str, str] = field(default_factory=dict)  # file -> digest of the code that it is made of
     changes: Mapping[str, str] = field(default_factory=dict)  # "task.field" -> value that the command line changes
     networks: Networks | None = None
     error: str = ""  # one sentence once it has failed
@@ -71,12 +77,13 @@ class Workshop:
     _layers: dict[NetworkSpec, str] = field(default_factory=dict)  # network -> its penultimate layer
 
     def __post_init__(self) -> None:
-        options = self.setup.options
-        self.store = WeightsStore(options.out / "weights", training_again(options))
-        self.pool = Pool(self.load_network, self.setup.machine.device, self.setup.options.precision)
+        setup = self.setup
+        self.store = WeightsStore(setup.options.out / "weights", training_again(setup.options))
+        self.pool = Pool(self.load_network, setup.machine.device, setup.options.precision, setup.class_names)
 
     def entry(self, method: Method) -> Entry:
         """A method with this run's recipes, its needs and the key of its fit."""
+        check_declaration(method)
         recipes = {
             task: self.setup.recipe(recipe, method.light.get(task, LightRecipe()))
             for task, recipe in method.recipes.items()
@@ -87,11 +94,13 @@ class Workshop:
             for key, value in self.setup.changes(recipe, method.light.get(task, LightRecipe())).items()
         }
         # needs() may put one of them into the spec of a network.
-        method = method.made(dataclasses.replace(method.spec, recipes=recipes))
+        stated = method.stated
+        method = check_declaration(method.made(dataclasses.replace(method.spec, recipes=recipes)))
+        method.stated = stated
         base = self.setup.base
         if self.setup.options.preset == "paper" and method.single_scale:
             base = base.native()
-        needs = method.needs(base)
+        needs = check_needs(method, method.needs(base))
         key = ""
         if method.fitted:
             # What only score() reads has its default here, so that the default configuration names every such fit.
@@ -104,8 +113,10 @@ class Workshop:
                 "data": self.setup.base.data or self.setup.train.fingerprint(),
                 "repetition": self.setup.options.repetition,
             }
-            key = f"{self.setup.base.dataset}/{spec.label.replace(':', '+')}-{digest(parts)}"
-        return Entry(method, base, needs, recipes, self._stated(method.config), key, changes)
+            folder = file_name(self.setup.base.dataset, colon=":")
+            key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
+        source = source_of(type(method))
+        return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes)
 
     def has(self, spec: NetworkSpec) -> bool:
         """Whether the weights of a network are here."""
@@ -156,22 +167,22 @@ class Workshop:
         """
         for spec in self.to_train(entries):
             users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
-            self._guard(users, lambda s=spec: self.train_network(s))
+            self._guard(users, "the training of a network", lambda s=spec: self.train_network(s))
         for entry in entries:
-            self._guard([entry], lambda e=entry: self.connect(e))
+            self._guard([entry], "build()", lambda e=entry: self.connect(e))
         missing = self.to_fit([e for e in entries if not e.error])
-        self._guard(missing, self._data)
+        self._guard(missing, "reading the training images", self._data)
         sharing: dict[str, list[Entry]] = {}  # the first of each fits, the others load what it made
         for entry in (e for e in missing if not e.error):
             sharing.setdefault(entry.fit_key, []).append(entry)
         self._observe([users for users in sharing.values() if users[0].method.observes])
         for users in sharing.values():
-            self._guard(users, lambda e=users[0]: self._fit(e))
+            self._guard(users, "fit()", lambda e=users[0]: self._fit(e))
         fitted = [users[0] for users in sharing.values()]
         for entry in entries:
             if entry.fit_key and entry not in fitted and not entry.error:
-                self._guard([entry], lambda e=entry: self._load_fit(e))
-            self.settle(entry)
+                self._guard([entry], "loading", lambda e=entry: self._load_fit(e))
+            self._guard([entry], "eval()", lambda e=entry: self.settle(e))
 
     def train_network(self, spec: NetworkSpec) -> None:
         """Train one segmentation network and store it."""
@@ -213,7 +224,10 @@ class Workshop:
     def _fitted(self, entry: Entry) -> bool:
         if not self.store.has(entry.fit_key):
             return False
-        made_with = self.store.sidecar(entry.fit_key).get("networks", {})
+        sidecar = self.store.sidecar(entry.fit_key)
+        made_with, source = sidecar.get("networks", {}), sidecar.get("source")
+        if source and entry.source and source != entry.source:
+            return False
         # Weights that are not here yet may become the same again.
         return all(made_with.get(key, now) == now for key, now in self._weights(entry).items() if now)
 
@@ -235,7 +249,7 @@ class Workshop:
         """Give a method its networks and let it build what depends on them."""
         entry.networks = self.pool.view(entry.needs)
         with seeded(next(iter(entry.recipes.values()), self.setup.base.recipe)):
-            entry.method.build(entry.networks)
+            check_returned(entry.method.build(entry.networks), "build()")
         entry.method.to(self.setup.machine.device)
 
     def settle(self, entry: Entry) -> None:
@@ -262,17 +276,19 @@ class Workshop:
         self.say(f"Statistics of the training images for {', '.join(users[0].label for users in sharing)}")
         with torch.no_grad():
             for batch in self._fit_data(sharing[0][0]).batches():
+                given = Batch(batch.ids, batch.images.clone(), batch.labels.clone())
+                copies = [(given.images, batch.images), (given.labels, batch.labels)]
                 for users in sharing:
-                    self._guard(users, lambda e=users[0], b=batch: e.method.observe(b, e.networks))
+                    self._guard(users, "observe()", lambda e=users[0], b=given: _observed(e, b), copies)
         self.pool.forget()
 
     def _fit(self, entry: Entry) -> None:
         data = self._fit_data(entry)
         began = time.perf_counter()
-        entry.method.fit(data, entry.networks)
+        check_returned(entry.method.fit(data, entry.networks), "fit()")
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         seconds = sum(r.seconds for r in data.reports) or time.perf_counter() - began
-        more = {"method": entry.label, "networks": self._weights(entry), "seconds": seconds}
+        more = {"method": entry.label, "source": entry.source, "networks": self._weights(entry), "seconds": seconds}
         self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
 
     def _load_fit(self, entry: Entry) -> None:
@@ -292,16 +308,37 @@ class Workshop:
         self.store.save(key, dict(state), sidecar)
         clear_states(self.store.path(key).with_suffix(""))
 
-    def _guard(self, entries: list[Entry], work: Callable[[], None]) -> None:
-        """Do work on which some entries depend; if it fails, they fail and no others."""
+    def _guard(
+        self,
+        entries: list[Entry],
+        what: str,
+        work: Callable[[], None],
+        copies: Sequence[tuple[Tensor, Tensor]] = (),
+    ) -> None:
+        """Do something on which some entries depend; where it fails, they fail and nobody else.
+
+        Args:
+            entries: that fail with it; nothing is done if all of them have failed already.
+            what: is done, for the sentence.
+            work: does it.
+            copies: as of :func:`~benchmark.run.border.border`.
+        """
         if all(e.error for e in entries):
             return
         try:
-            with products(self.pool.device, self.pool.precision):  # a training sets its own
+            with (
+                products(self.pool.device, self.pool.precision),  # a training sets its own
+                border(self.pool, what, lambda: [e.networks for e in entries], copies),
+            ):
                 work()
-        except Exception as error:  # whatever a plugin raises must not take the others down
+        except BaseException as error:  # whatever a plugin raises must not take the others down
             sentence = in_words(error)
             for entry in entries:
                 if not entry.error:
-                    entry.error, entry.mendable = sentence, isinstance(error, BenchmarkError)
+                    entry.error = sentence
+                    entry.mendable = isinstance(error, BenchmarkError) and not isinstance(error, PluginError)
             self.say(f"{', '.join(e.label for e in entries)}: {sentence}")
+
+
+def _observed(entry: Entry, batch: Batch) -> None:
+    check_returned(entry.method.observe(batch, entry.networks), "observe()")

@@ -14,6 +14,7 @@ import torch
 
 from benchmark.data import Dataset, DatasetCard, LightTraining, Policy, Sample
 from benchmark.errors import BenchmarkError
+from benchmark.values import Pixels, typed
 
 from . import scene
 from .classes import NAMES, PALETTE
@@ -77,7 +78,10 @@ class MiniHazards(Dataset):
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    width, cross, height = text.partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise BenchmarkError(f"minihazards: '{text}' is no size; write WIDTHxHEIGHT, as in 1280x720.")
-    return int(width), int(height)
+    try:
+        width, height = (typed(side, Pixels) for side in text.split("x"))
+    except ValueError:
+        raise BenchmarkError(
+            f"minihazards: '{text}' is no size; write WIDTHxHEIGHT, as in 1280x720, each at least 8 and at most 16384."
+        ) from None
+    return width, height

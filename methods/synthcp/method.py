@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from benchmark.progress import say
 from benchmark.recipe import LightRecipe, Recipe
 from benchmark.training import FitData, seeded
 from benchmark.training.segmentation import nearest
+from benchmark.values import Range
 
 from .features import add_resized, cosine
 from .perceptual import Perceptual, cached_file
@@ -73,7 +75,7 @@ class SynthCP(Method):
 
     def __init__(
         self,
-        threshold: float = 0.999,
+        threshold: Annotated[float, Range(-1, 1)] = 0.999,
         width: int | str = "auto",
         height: int | str = "auto",
         channels: int | str = "auto",

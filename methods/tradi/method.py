@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.progress import Progress, say
 from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 from benchmark.training import FitData, Segmentation, run_seed, seeded
+from benchmark.values import Fraction, Range
 
 from .sampling import batch_norms, capacity, reestimate, sample_network
 from .task import TrackedSegmentation
@@ -67,10 +68,10 @@ class TRADI(Method):
 
     def __init__(
         self,
-        members: int = 20,
+        members: Annotated[int, Range(1, 1000)] = 20,
         displacement: str = "actual",
         start: str = "weights",
-        lr_floor: float = 0.1,
+        lr_floor: Fraction = 0.1,
         shared_phase: bool = False,
         aggregate: str = "probabilities",
         bn_images: int = 200,

@@ -67,7 +67,7 @@ def test_the_first_help_names_every_verb(capsys):
         (["run", "--plugin", "missing.py"], "--plugin missing.py: there is no such file"),
         (["score", ".", "--dataset", "minihazards", "--protocol", "pooles"], "no protocol 'pooles'; did you mean"),
         (["check", "mspp"], "no plugin 'mspp'"),
-        (["export", "minihazards", "x", "--size", "big"], "'big' is no size; write WIDTHxHEIGHT"),
+        (["export", "minihazards", "x", "--size", "big"], "--size: write WIDTHxHEIGHT as in 1280x720, not 'big'"),
         (["weights", "import", "csail", "one.pth"], "weights import csail ENCODER DECODER"),
         (["table"], "no folder results; .*--results runs"),
         (["table", "--check"], "no folder results"),

@@ -36,6 +36,48 @@ def test_a_class_that_does_not_exist_is_an_error():
         METHODS.create("void:index=-1")
 
 
+def _named(names, outputs):
+    given = Given(torch.zeros(1, outputs, 5, 7))
+    given.class_names = names
+    return {"base": given}
+
+
+@pytest.mark.parametrize(
+    ("names", "outputs", "index"),
+    [
+        (("road", "car", "sky", "other"), 4, 3),
+        (("road", "car", "sky", "wall"), 5, 4),
+        (("road", "Void", "sky", "wall"), 4, 1),
+        (("road", "void", "sky", "wall"), 5, 4),
+        (("road", "car", "sky", "other"), 5, 3),
+    ],
+)
+def test_takes_the_output_that_the_class_list_says_is_void(names, outputs, index):
+    method = Void()
+    method.build(_named(names, outputs))
+    assert method.index == index
+
+
+@pytest.mark.parametrize(
+    ("names", "outputs", "words"),
+    [
+        (
+            ("road", "car", "sky", "wall"),
+            4,
+            r"none of the classes is called void \(0 road, 1 car, 2 sky, 3 wall\); give",
+        ),
+        (("road", "car", "sky", "wall"), 6, "several outputs may be void"),
+        (None, 20, "nobody says what the 20 classes are"),
+    ],
+)
+def test_asks_where_it_does_not_say(names, outputs, words):
+    with pytest.raises(BenchmarkError, match=words):
+        Void().build(_named(names, outputs))
+    chosen = Void(3)
+    chosen.build(_named(names, outputs))
+    assert chosen.index == 3
+
+
 class Worn(Toy):
     """Toy images whose posts nobody has labelled."""
 

@@ -102,7 +102,7 @@ def test_the_best_and_the_worst_images_are_those_of_the_rows(bench):
     assert bench("show", "--methods", "msp", "--images", "1", "--pick", "worst") == 0
 
 
-@pytest.mark.parametrize("text", ["0", "", ","])
+@pytest.mark.parametrize("text", ["0", "-3", "", ","])
 def test_a_number_of_images_that_is_none(text):
     with pytest.raises(BenchmarkError, match=f"--images {text}: write how many"):
         count_or_ids(text)

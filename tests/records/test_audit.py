@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 from toy_records import measurement, record
 
 from benchmark.cli import main as cli
-from benchmark.metrics import PixelEvaluator, View, bootstrap_interval, write_rows
-from benchmark.records.audit import audit
+from benchmark.metrics import PixelEvaluator, View, bootstrap_interval, write_curves, write_rows
+from benchmark.records.audit import audit, curve_bounds
 
 HOME = Path(__file__).resolve().parents[2]
 
@@ -41,8 +42,12 @@ def results(tmp_path):
             measurement("pooled" if name == "pooled" else "per-image", **values), version=version, extra=extra
         )
     made = record(metrics=metrics)
+    counts = {"anomalous": 600, "normal": 3000, "ignored": 0}
+    part = dataclasses.replace(made.dataset, images=15, published_images=15, pixels=counts, anomaly_fraction=1 / 6)
+    made = dataclasses.replace(made, dataset=part, curves="msp.curves.csv.gz")
     path = made.write(tmp_path / "results")
     write_rows(path.parent / made.rows, rows)
+    write_curves(path.parent / made.curves, evaluator.curves())
     assert audit(tmp_path / "results") == []
     return tmp_path / "results"
 
@@ -58,6 +63,18 @@ def files(results) -> tuple[Path, Path]:
         (("metrics", "failure-split", "fpr95"), -1e-4, "under failure-split"),
         (("metrics", "failure-split", "extra", "efpr"), 1e-3, "efpr is"),
         (("metrics", "per-image", "constant_aupr"), 1e-3, "constant_aupr is"),
+        (("metrics", "pooled", "aupr"), 0.03, "aupr is 0."),
+        (("metrics", "pooled", "auroc"), 0.03, "auroc is 0."),
+        (("metrics", "pooled", "fpr95"), -0.05, "fpr95 is 0."),
+        (("metrics", "pooled", "constant_aupr"), 1e-3, "constant_aupr is"),
+        (("metrics", "pooled", "images"), -1, "14 images and 0 skipped in the record, 15 in the rows"),
+        (("segmentation", "miou"), 1e-3, "by the IoUs of its classes"),
+        (("segmentation", "miou_all"), 1e-3, "by the IoUs of its classes"),
+        (("segmentation", "per_class_iou", "class 3"), 1e-3, "by the IoUs of its classes"),
+        (("dataset", "images"), -1, "14 images of the dataset in the record, 15 in the rows"),
+        (("dataset", "anomaly_fraction"), 1e-3, "not that of its pixels"),
+        (("dataset", "pixels", "anomalous"), 1, "601 anomalous pixels in the record, 600 in the rows"),
+        (("dataset", "pixels", "ignored"), 1, "3601 pixels in the record, 3600 in the rows"),
         (("metrics", "per-image", "images"), 1, "13 images in the record, 12 in the rows"),
         (("metrics", "per-image", "skipped"), 2, "5 skipped in the record, 3 in the rows"),
         (("metrics", "per-image", "intervals", "auroc", 0), 0.02, "the interval of auroc is"),
@@ -74,6 +91,40 @@ def test_a_changed_value_of_a_record_is_named_with_its_file(results, where, chan
     (problem,) = audit(results)
     assert problem.startswith(f"{path.relative_to(results.parent)} and {rows.name} contradict each other: ")
     assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda lines: lines[::-1], "no curves of a ranking"),
+        (lambda lines: lines[: len(lines) // 2], "no curves of a ranking"),
+        (lambda lines: [], "no curves of a ranking"),
+        (lambda lines: [line.replace(",0.", ",0.1", 1) for line in lines], "no curves of a ranking"),
+        (lambda lines: [line.replace(",", ",x", 1) for line in lines], "holds no curves"),
+        (lambda lines: ["nan,nan,nan,nan"], "no curves of a ranking"),
+    ],
+)
+def test_garbage_in_the_curves_is_named(results, edit, words):
+    _, rows = files(results)
+    edited(rows.with_name("msp.curves.csv.gz"), edit)
+    (problem,) = audit(results)
+    assert words in problem and "msp.curves.csv.gz" in problem
+
+
+@pytest.mark.parametrize("tie", [False, True])
+def test_thinned_curves_enclose_scikit_learns_values(tie):
+    rng = np.random.default_rng(1)
+    labels = np.where(rng.random((60, 500)) < 0.1, 254, 0).astype(np.uint8)
+    scores = rng.normal(size=labels.shape) + (labels == 254)
+    scores = np.round(scores) if tie else scores
+    evaluator = PixelEvaluator(["pooled"])
+    evaluator.update(View("a", scores, labels))
+    truth, flat = (labels == 254).ravel(), scores.astype(np.float32).ravel()
+    bounds = curve_bounds(evaluator.curves(points=64), truth.mean())
+    exact = {"auroc": roc_auc_score(truth, flat), "aupr": average_precision_score(truth, flat)}
+    for metric, value in exact.items():
+        low, high = bounds[metric]
+        assert low - 1e-9 <= value <= high + 1e-9 and high - low < (0.5 if tie else 0.05)
 
 
 def test_a_removed_value_is_noticed(results):

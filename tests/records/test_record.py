@@ -38,7 +38,8 @@ def test_the_seed_is_in_the_file_name():
 
 
 def test_network_label_shows_what_is_not_the_default():
-    assert network_label("a", {"head": "cosine"}, (1, 2), 9, (1, 2)) == "a:head=cosine"
+    assert network_label("a", {"head": "cosine"}, (1, 2), 0, (1, 2)) == "a:head=cosine"
+    assert network_label("a", {}, (1, 2), 9, (1, 2)) == "a:max_size=9", "two settings never share a folder"
     assert network_label("a", {}, (), 0, (1, 2)) == "a:scales=native"
 
 

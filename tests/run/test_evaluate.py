@@ -115,7 +115,9 @@ def test_the_plan_says_what_made_a_record_stale(bench, monkeypatch):
     bench.plugin("statistics", text.replace("class Statistics(Method):", "class Statistics(Method):\n    version = 2"))
     assert "the method's version changed from 1 to 2" in reasons("statistics")
     bench.plugin("statistics", text.replace("class Statistics(Method):", "class Statistics(Method):\n    x = 2"))
-    assert "current" in reasons("statistics"), "only what the author declares as changed is"
+    assert "its source changed (statistics.py)" in reasons("statistics")
+    bench.plugin("statistics", text.replace("import torch", "# a comment\n\nimport torch"))
+    assert "current" in reasons("statistics"), "only what computes something counts"
 
 
 def test_another_default_of_an_option_is_stale(bench):

@@ -27,7 +27,7 @@ def forward():
 
 
 def rows(workshop, *calls, evaluates=True):
-    steps = make_steps(workshop, calls)
+    steps, _ = make_steps(workshop, calls)
     forecast = Forecast(workshop, steps, evaluates)
     return forecast, {step.entry.label: forecast.row(step.entry) for step in steps}
 

@@ -12,6 +12,7 @@ from own_networks import SETS, module, record, run
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmark.errors import BenchmarkError
 from benchmark.run.options import Options
 from benchmark.run.setup import make_setup
 from tests.datasets.files import noise, write
@@ -163,7 +164,7 @@ def test_several_datasets_and_the_worst_code(roads):
 
 def test_the_network_of_a_command_line(registries, tmp_path):
     file, weights = tmp_path / "my_net.py", tmp_path / "w.pth"
-    file.write_text("def build(classes):\n    pass\n\n\ndef wide(classes):\n    pass\n")
+    file.write_text("def build(classes, depth=1):\n    pass\n\n\ndef wide(classes, depth: int):\n    pass\n")
     weights.write_bytes(b"weights")
     (tmp_path / "anomaly_val").mkdir()
     folder, _ = SETS["road-anomaly"]
@@ -178,6 +179,8 @@ def test_the_network_of_a_command_line(registries, tmp_path):
     first = base(str(file))
     assert (first.arch, first.classes, first.dataset, first.scales) == ("my-net", 19, "cityscapes", ())
     assert base(f"{file}:wide:depth=3").arch == "my-net-wide" and base(f"{file}:depth=3").options == (("depth", 3),)
+    with pytest.raises(BenchmarkError, match="The network 'my-net-wide': depth is a whole number, not 'deep'"):
+        base(f"{file}:wide:depth=deep")
     assert base(str(file), classes="7+1").classes == 8 and base(str(file), classes="7").dataset == "7-classes"
     assert base("pspnet-small").weights == first.weights.partition("+")[0]
     with fresh_registries():

@@ -66,13 +66,16 @@ class ShareEvaluator(Evaluator):
 
 
 ORACLE = """
+import torch
 from benchmark.method import Method
 
 class Oracle(Method):
     title = "Oracle"
 
     def score(self, batch, networks):
-        return 2.0 * (batch.labels == 254) - 1
+        scores = torch.full((len(batch), *batch.size), -1.0)
+        scores[:, 30:40, 44:56] = 1  # where the anomaly is; the labels say nothing to a method
+        return scores
 """
 
 

@@ -1,5 +1,7 @@
 """Component metrics and open-set segmentation in a run, on scores whose results can be worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from harness import measured
@@ -26,6 +28,7 @@ class Towns(Toy):
 ORACLE = """
 import pathlib
 import numpy as np
+import torch
 from benchmark.method import Method
 
 class Oracle(Method):
@@ -36,7 +39,8 @@ class Oracle(Method):
         self.columns, self.kept = columns, kept
 
     def score(self, batch, networks):
-        scores = (batch.labels == 254).float()
+        scores = torch.zeros(len(batch), *batch.size)
+        scores[:, 30:40, 44:56] = 1  # where the anomaly is; the labels say nothing to a method
         scores[:, :, 44 + self.columns :] = 0
         for one, image_id in zip(scores, batch.ids):
             one *= 3 if image_id.startswith("t1") else 2
@@ -47,6 +51,7 @@ class Oracle(Method):
 """
 
 LATE = """
+import pathlib
 from benchmark.method import Method
 
 class Late(Method):
@@ -62,7 +67,7 @@ class Late(Method):
         if again and batch.ids[0] == "toy/2":
             if self.how == "raise":
                 raise RuntimeError("the prototypes are gone")
-            if self.how == "interrupt":
+            if self.how == "interrupt" and not pathlib.Path("mended").exists():
                 raise KeyboardInterrupt
         return -networks["base"](batch).logits().amax(dim=1)
 """
@@ -175,7 +180,7 @@ def test_a_method_that_fails_in_the_second_pass_leaves_the_others_alone(bench):
     assert bench("run", "--methods", "msp,late:how=raise", "--protocols", "smiyc-obstacles") == 1
     assert bench.records() == {"msp"} and metrics(bench, "msp")["smiyc-obstacles"]["images"] == 4
     (sentence,) = bench.err.splitlines()
-    assert "RuntimeError: the prototypes are gone (image toy/2)" in sentence
+    assert "RuntimeError: the prototypes are gone (bench/late.py, line 17, in score) (image toy/2)" in sentence
 
 
 def test_an_interrupted_second_pass_repeats_nothing_of_the_first(bench, towns, forwards):
@@ -185,7 +190,7 @@ def test_an_interrupted_second_pass_repeats_nothing_of_the_first(bench, towns, f
     assert towns(*wanted, "late") == 0
     reference = measured(bench.record("late", dataset="towns"))
     assert towns(*wanted, "late:how=interrupt") == 130 and "goes on where it stopped" in bench.err
-    bench.plugin("late", LATE.replace("toy/2", "t1/2").replace("raise KeyboardInterrupt", "pass"))
+    Path("mended").touch()
     forwards.clear()
     assert towns(*wanted, "late:how=interrupt") == 0
     assert "goes on after 4 of 4 images" in bench.out and len(forwards) == 4

@@ -1,0 +1,24 @@
+"""Names of files from labels, the one place that makes them."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import quote
+
+LONGEST = 180
+"""Bytes of a name; file systems take 255, and endings ("+seed1.curves.csv.gz", those of temporary files) follow it."""
+
+
+def file_name(label: str, colon: str = "+") -> str:
+    """A label as one part of a path: ``:`` becomes `colon`, all but letters, digits and ``_.-~=,`` is percent-encoded.
+
+    Different labels have different names: one that is too long is cut and ends in a digest of the whole. None is empty,
+    a way to another folder, or hidden.
+    """
+    name = quote(label, safe=":=,", errors="surrogateescape").replace(":", colon)
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"
+    if len(name) <= LONGEST:
+        return name or "%00"
+    digest = hashlib.sha256(label.encode(errors="surrogateescape")).hexdigest()[:10]
+    return f"{name[: LONGEST - 11]}~{digest}"

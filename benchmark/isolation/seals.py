@@ -1,0 +1,136 @@
+"""Seals on tensors and modules that several methods read: who wrote into one is found out, whichever way it was done.
+
+An in-place operation of torch raises a tensor's version counter; writing through ``.data`` or a numpy array that shares
+the memory does not, so that a fingerprint of the bytes is compared as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+BLOCK = 512
+"""Words of 8 bytes, 4 KiB, that a fingerprint adds to each other block by block."""
+STEP = 16
+"""Where a fingerprint of a large tensor is not whole, it reads one block of so many."""
+FEW = 1 << 15
+"""Bytes up to which, on the CPU, a copy is compared, which takes less time than adding."""
+SMALL = 1 << 20
+"""Bytes up to which a fingerprint is always whole."""
+
+
+def fingerprint(tensor: Tensor, whole: bool) -> Tensor | bytes:
+    """Sums of the bytes behind a tensor, of all of its storage, or the bytes themselves where they are few.
+
+    Args:
+        tensor: of any device, dtype and layout that has a storage.
+        whole: read every byte; otherwise of each 64 KiB the first 4, which no write of a channel escapes.
+    """
+    data = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+    if len(data) <= FEW and data.device.type == "cpu":
+        return data.numpy().tobytes()
+    words = data[: len(data) // 8 * 8].view(torch.int64)
+    blocks = words[: len(words) // BLOCK * BLOCK].view(-1, BLOCK)
+    sums = blocks[:: 1 if whole or len(data) <= SMALL else STEP].sum(dim=0)
+    rest = words[blocks.numel() :]
+    sums[: len(rest)] += rest
+    tail = data[len(words) * 8 :]
+    return torch.cat([sums, tail.long()])
+
+
+class TensorSeals:
+    """Seals on tensors; one broken seal is enough."""
+
+    def __init__(self, whole: bool = True) -> None:
+        self._whole = whole
+        self._seals: list[tuple[Tensor, int, Tensor | bytes]] = []
+
+    def add(self, tensor: Tensor) -> None:
+        """Seal a tensor as it is now."""
+        self._seals.append((tensor, tensor._version, fingerprint(tensor, self._whole)))
+
+    def broken(self) -> bool:
+        """Whether somebody has written into one of them."""
+        return any(
+            tensor._version != version or not _equal(fingerprint(tensor, self._whole), before)
+            for tensor, version, before in self._seals
+        )
+
+
+def _equal(now: Tensor | bytes, before: Tensor | bytes) -> bool:
+    if isinstance(now, bytes) or isinstance(before, bytes):
+        return now == before
+    return now.device == before.device and torch.equal(now, before)
+
+
+class ModuleSeal:
+    """A seal on a module: its tensors, its modes, its submodules, its hooks and its plain attributes."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._contents = [(held, dict(held), kind) for part in module.modules() for held, kind in _dicts(part)]
+        self._frozen = [(p, p.requires_grad) for p in module.parameters()]
+        self._tensors = TensorSeals()
+        for tensor in _tensors(module):
+            self._tensors.add(tensor)
+
+    def changes(self) -> list[str]:
+        """In words, what is not as it was sealed."""
+        found = []
+        if not all(_same(*content) for content in self._contents):
+            found.append("its modules or their attributes")
+        if any(p.requires_grad != before for p, before in self._frozen):
+            found.append("which of its weights take gradients")
+        if self._tensors.broken():
+            found.append("its weights")
+        return found
+
+    def restore(self, fresh: nn.Module) -> None:
+        """Make the module what it was.
+
+        Args:
+            fresh: the same module, loaded anew.
+        """
+        for held, before, _ in self._contents:
+            held.clear()
+            held.update(before)
+        with torch.no_grad():
+            for mine, theirs in zip(_tensors(self._module), _tensors(fresh), strict=True):
+                mine.data = theirs.data
+        for parameter, before in self._frozen:
+            parameter.requires_grad_(before)
+            parameter.grad = None
+
+
+PLAIN = (bool, int, float, str, tuple, type(None), nn.Module, Tensor)
+"""Types of attributes that decide what a module computes; a forward may keep for itself what is of another type."""
+
+
+def _dicts(module: nn.Module) -> Iterator[tuple[dict, type | None]]:
+    """A module's attributes with its class, and its parameters, buffers, submodules and hooks."""
+    yield module.__dict__, type(module)
+    for name, value in module.__dict__.items():
+        if isinstance(value, dict) and (name in ("_parameters", "_buffers", "_modules") or name.endswith("hooks")):
+            yield value, None
+
+
+def _same(held: dict, before: dict, kind: type | None) -> bool:
+    """Whether a dictionary holds what it held; among attributes, one is new only if it hides something of the class."""
+    if len(held) != len(before) and (kind is None or any(hasattr(kind, key) for key in held.keys() - before.keys())):
+        return False
+    for key, value in before.items():
+        now = held.get(key, _ABSENT)
+        if now is value or (kind is not None and not isinstance(value, PLAIN)):
+            continue
+        if now is _ABSENT or isinstance(value, (nn.Module, Tensor)) or type(now) is not type(value) or now != value:
+            return False
+    return True
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+_ABSENT = object()

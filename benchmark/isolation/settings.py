@@ -1,0 +1,161 @@
+"""What is set for the whole process, and so for everybody's numbers: a plugin leaves it as it was."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.errors import PluginError
+
+GLOBAL_HOOKS = tuple(
+    hooks for name, hooks in vars(torch.nn.modules.module).items() if name.startswith("_global_") and "hooks" in name
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of the process.
+
+    Attributes:
+        name: as a sentence has it.
+        get: its value, cheaply.
+        put: sets it.
+    """
+
+    name: str
+    get: Callable[[], Any]
+    put: Callable[[Any], Any]
+
+
+def _attribute(owner: Any, name: str, words: str) -> Setting:
+    return Setting(words, lambda: _read(lambda: getattr(owner, name)), lambda value: setattr(owner, name, value))
+
+
+def _read(get: Callable[[], Any]) -> Any:
+    """A value that torch refuses to say while its two ways to set TF32 contradict each other; that is a change, too."""
+    try:
+        return get()
+    except RuntimeError as error:
+        return type(error)
+
+
+def _precisions() -> tuple[Setting, ...]:
+    """TF32, old spelling and new; the new one, which not every torch has, must be put back first."""
+    backends, words = torch.backends, "torch's precision of float32 products"
+    new = (backends, backends.cuda.matmul, backends.cudnn, getattr(backends.cudnn, "conv", None))
+    return (
+        *(_attribute(owner, "fp32_precision", words) for owner in new if hasattr(owner, "fp32_precision")),
+        Setting(words, lambda: _read(torch.get_float32_matmul_precision), torch.set_float32_matmul_precision),
+        _attribute(backends.cuda.matmul, "allow_tf32", words),
+        _attribute(backends.cudnn, "allow_tf32", words),
+    )
+
+
+def _autocast() -> tuple[bool, bool]:
+    return torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+
+
+def _set_autocast(value: tuple[bool, bool]) -> None:
+    for device, enabled in zip(("cpu", "cuda"), value, strict=True):
+        torch.set_autocast_enabled(device, enabled)
+
+
+def _deterministic(value: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(value[0], warn_only=value[1])
+
+
+def _flushes_denormals() -> bool:
+    return float(_DENORMAL * 1) == 0.0
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted
+        return None
+
+
+def _interrupt_handler(value: Any) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, value)
+
+
+def _hooks(value: tuple[dict, ...]) -> None:
+    for hooks, before in zip(GLOBAL_HOOKS, value, strict=True):
+        hooks.clear()
+        hooks.update(before)
+
+
+_DENORMAL = torch.tensor(1e-40, dtype=torch.float32)
+
+SETTINGS = (
+    Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    Setting("torch's default device", torch.get_default_device, lambda value: torch.set_default_device(None)),
+    Setting("torch's grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
+    Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+    Setting(
+        "torch's deterministic algorithms",
+        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        _deterministic,
+    ),
+    Setting("torch's treatment of denormal numbers", _flushes_denormals, torch.set_flush_denormal),
+    Setting("torch's autocast", _autocast, _set_autocast),
+    *_precisions(),
+    _attribute(torch.backends.cudnn, "enabled", "whether cuDNN is used"),
+    _attribute(torch.backends.cudnn, "benchmark", "cuDNN's benchmark mode"),
+    _attribute(torch.backends.cudnn, "deterministic", "cuDNN's deterministic mode"),
+    Setting("hooks on every torch module", lambda: tuple(map(dict, GLOBAL_HOOKS)), _hooks),
+    Setting("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
+    Setting("the working directory", _working_directory, lambda value: value and os.chdir(value)),
+    Setting("the handler of Ctrl-C", lambda: signal.getsignal(signal.SIGINT), _interrupt_handler),
+    _attribute(sys, "stdout", "standard output"),
+    _attribute(sys, "stderr", "standard error"),
+)
+"""What no plugin may leave changed. One more is one more line."""
+
+
+@contextmanager
+def settings_kept(what: str) -> Iterator[None]:
+    """Whatever the code inside sets for the whole process is set back afterwards.
+
+    Random numbers may be drawn: the generators of torch (on the CPU), numpy and Python, and the warning filters, go
+    back to where they were without a word, so that nobody's numbers depend on who was here before.
+
+    Args:
+        what: runs inside, for the sentence.
+    Raises:
+        PluginError: one of :data:`SETTINGS` was changed; the sentence names it. An exception from inside comes first.
+    """
+    before = [setting.get() for setting in SETTINGS]
+    drawn = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    filters = warnings.filters[:]
+    try:
+        yield
+    finally:
+        changed = [s for s, value in zip(SETTINGS, before, strict=True) if _differs(s.get(), value)]
+        for setting, value in zip(SETTINGS, before, strict=True):
+            if setting in changed:
+                setting.put(value)
+        torch.set_rng_state(drawn[0])
+        np.random.set_state(drawn[1])
+        random.setstate(drawn[2])
+        if warnings.filters != filters:
+            warnings.filters[:] = filters
+            warnings._filters_mutated()
+    if names := dict.fromkeys(setting.name for setting in changed):
+        raise PluginError(f"{what} changes {', '.join(names)}, which all methods share; leave that as it was.")
+
+
+def _differs(now: Any, before: Any) -> bool:
+    return now is not before and now != before

@@ -1,0 +1,173 @@
+"""Measured records into the results: chosen, held against what is stored beside them, and copied all or none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import BenchmarkError
+from benchmark.io.jsonfile import to_plain
+from benchmark.io.names import file_name
+from benchmark.records.audit import contradictions
+from benchmark.records.record import METRICS, Record, read
+
+ABSOLUTE = re.compile(r"(?:^|[\s=:,'\"])((?:/[^/\s]+/|~/|[A-Za-z]:[\\/](?!/))[^\s,'\"]*)")
+"""A path that begins at the root of somebody's disk or home."""
+
+SHOWN = 3
+"""Values of a record whose change is spelt out."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A record that is to be adopted."""
+
+    record: Record
+    folder: Path  # where it and its files lie
+    target: Path  # its path in the results
+    old: Record | None  # what lies there now, None where that is none
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the record, its rows and its curves."""
+        return [name for name in (self.target.name, self.record.rows, self.record.curves) if name]
+
+    def __str__(self) -> str:
+        where = "/".join(self.target.with_suffix("").parts[-3:])
+        if self.old is None and self.target.exists():
+            return f"replaces: {where} (a file that is no record)"
+        if self.old is None:
+            return f"new: {where}"
+        values = list(_metrics(self.old, self.record))
+        more = [f"and {len(values) - SHOWN} further values"] if len(values) > SHOWN else []
+        changes = [*values[:SHOWN], *more, *self.old.stale(self.record.identity)]
+        return f"replaces: {where} ({'; '.join(changes) or 'the same numbers'})"
+
+
+def candidates(runs: Path, results: Path, labels: Collection[str] = ()) -> list[Candidate]:
+    """The complete records of a run folder, each read and audited.
+
+    Args:
+        runs: the run folder.
+        results: where they go.
+        labels: of the methods that are wanted, with their options; empty is all of them.
+    Raises:
+        BenchmarkError: no such record; one that is none, that its files contradict, or that holds an absolute path.
+    """
+    wanted = {file_name(label): label for label in labels}
+    found, seen = [], set()
+    for path in sorted((Path(runs) / "records").rglob("*.json")):
+        stem = re.sub(r"(\+seed\d+)?(\+first\d+)?$", "", path.stem)
+        if wanted and stem not in wanted:
+            continue
+        record = read(path)
+        if path != record.path(runs):
+            raise BenchmarkError(f"{path} is the record of {record.path(runs)}; move it there or delete it.")
+        if not record.dataset.whole:
+            continue
+        _check(record, path)
+        target = record.path(results)
+        found.append(Candidate(record, path.parent, target, _old(target)))
+        seen.add(stem)
+    if missing := [label for name, label in wanted.items() if name not in seen]:
+        raise BenchmarkError(f"{runs} holds no complete record of {' or '.join(missing)}; `run --methods` makes it.")
+    if not found:
+        raise BenchmarkError(f"{runs} holds no complete record; `python -m benchmark run` makes some.")
+    return found
+
+
+def adopt(chosen: Sequence[Candidate], results: Path) -> None:
+    """Copy records with their rows and curves: all of them, or nothing has changed.
+
+    Raises:
+        BenchmarkError: the disk is full or the folder cannot be written.
+    """
+    moved: list[tuple[Path, Path, Path]] = []  # new file, its place, where the old one is kept
+    staged = None
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(dir=results, prefix=".adopting-"))
+        for number, each in enumerate(chosen):
+            for name in each.files:
+                new = staged / f"{number}-{name}"
+                shutil.copyfile(each.folder / name, new)
+                moved.append((new, each.target.with_name(name), staged / f"old-{number}-{name}"))
+        _move(moved)
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
+        raise BenchmarkError(
+            f"Cannot write into {results} ({reason}); nothing was adopted; free space there and adopt again."
+        ) from error
+    finally:
+        if staged:
+            shutil.rmtree(staged, ignore_errors=True)
+
+
+def _move(moved: Sequence[tuple[Path, Path, Path]]) -> None:
+    """Put every file into its place; where one fails, the old ones come back."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for new, place, kept in moved:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.exists():
+                os.replace(place, kept)
+            done.append((place, kept))
+            os.replace(new, place)
+    except BaseException:
+        for place, kept in reversed(done):
+            if kept.exists():
+                os.replace(kept, place)
+            else:
+                place.unlink(missing_ok=True)
+        raise
+
+
+def _check(record: Record, path: Path) -> None:
+    mend = "measure it again with `run --force`"
+    if wrong := contradictions(record, path.parent):
+        raise BenchmarkError(f"{path} is not adopted: {'; '.join(wrong)}; {mend}.")
+    if private := next(_paths(to_plain(record)), None):
+        raise BenchmarkError(
+            f"{path} is not adopted, since it holds the path {private}, which only your machine has; name the data by "
+            f"its path below the data root and {mend}."
+        )
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """The absolute paths in a record's texts."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _paths(key)
+            yield from _paths(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _paths(each)
+    elif isinstance(value, str):
+        yield from ABSOLUTE.findall(value)
+
+
+def _old(target: Path) -> Record | None:
+    try:
+        return read(target) if target.is_file() else None
+    except BenchmarkError:
+        return None
+
+
+def _metrics(old: Record, new: Record) -> Iterator[str]:
+    """The metrics that differ, in percent."""
+    for name in (name for name in new.metrics if name in old.metrics):
+        for metric in METRICS:
+            before, after = (getattr(record.metrics[name], metric) for record in (old, new))
+            if before != after:
+                yield f"{metric} under {name} {_percent(before)} becomes {_percent(after)}"
+
+
+def _percent(fraction: float | None) -> str:
+    return "nothing" if fraction is None else f"{100 * fraction:.3f}"

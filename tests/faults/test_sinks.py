@@ -1,0 +1,86 @@
+"""Texts of strangers in every table, and costs of rows that were not timed alike."""
+
+import csv
+import dataclasses
+import re
+
+import pytest
+from toy_records import record
+
+from benchmark.leaderboard.board import boards
+from benchmark.leaderboard.formats import CSV, LATEX, MARKDOWN
+from benchmark.leaderboard.generate import write
+from benchmark.records.published import Published
+
+HOSTILE = {
+    "a script": "<script>alert(1)</script>",
+    "a heading": "x\n# Heading",
+    "a paragraph": "x\n\ny",
+    "a rule": "x\r---\r",
+    "a list": "- x",
+    "a numbered list": "1. x",
+    "a link": "[x](javascript:alert(1))",
+    "a table": "a | b\n|---|---|",
+    "a formula": '=HYPERLINK("http://x";"y")',
+    "another formula": "@SUM(1)",
+    "a formula after a tab": "\t=1+1",
+    "a command": r"\input{/etc/passwd}",
+    "a comment": "50 % off",
+    "mathematics": "$x_1^2$ & more",
+    "an escape of terminals": "\x1b[31mred",
+    "writing from right to left": "\u202egnp.exe",
+    "a null": "a\0b",
+}
+"""What a title or a note may be -> the text."""
+
+
+@pytest.fixture(params=HOSTILE, ids=str)
+def tables(request, tmp_path):
+    """The generated files of a record in which the text stands wherever somebody else may have written it."""
+    text = HOSTILE[request.param]
+    made = record(title=text, note=text, method_title=text, label="msp:" + "k=" + text)
+    made.write(tmp_path / "results")
+    write(tmp_path / "results")
+    folder = tmp_path / "results" / "tables"
+    found = {path.suffix: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    return found | {".md": (tmp_path / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")}
+
+
+def test_no_text_is_a_command(tables):
+    for text in tables.values():
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", text)
+    assert "<script" not in tables[".html"] and "<script" not in tables[".md"].replace(r"\<script", "")
+    assert [line for line in tables[".md"].splitlines() if line.startswith("# ")] == ["# Leaderboard"]
+    assert not re.search(r"(?<!\\)\]\(javascript", tables[".md"])
+    assert not re.search(r"^> ([-+*] |\d+[.)] )", tables[".md"], re.MULTILINE)
+    (caption,) = re.findall(r"\\caption\{(.*)\}$", tables[".tex"], re.MULTILINE)
+    assert caption and r"\input" not in caption and not re.search(r"(?<!\\)[%$&_#]", caption)
+    for row in csv.reader(tables[".csv"].splitlines()):
+        assert not any(cell.startswith(("=", "+", "@")) for cell in row)
+
+
+@pytest.mark.parametrize("form", [MARKDOWN, LATEX, CSV])
+def test_plain_words_stay_as_they_are(form):
+    assert form.escape("Deep Ensemble") == "Deep Ensemble"
+
+
+def remarks(*made) -> list[str]:
+    return boards(made, Published())[0].blocks[0].remarks
+
+
+def test_rows_that_were_timed_on_different_machines_say_which():
+    one, other = record("msp"), record("energy")
+    fast = dataclasses.replace(other, provenance=dataclasses.replace(other.provenance, device="NVIDIA X"))
+    assert not any("Timed" in each for each in remarks(one, other))
+    said = remarks(one, fast)
+    assert any(each.startswith("Timed on A CPU (") and each.endswith(": msp.") for each in said)
+    assert any(each.startswith("Timed on NVIDIA X (") and each.endswith(": energy.") for each in said)
+
+
+def test_rows_that_were_timed_beside_other_work_say_so():
+    made = record("msp")
+    load = {
+        n: dataclasses.replace(made, provenance=dataclasses.replace(made.provenance, load=n)) for n in (None, 1.0, 3.0)
+    }
+    assert not any("other work" in each for n in (None, 1.0) for each in remarks(load[n]))
+    assert any("other work ran" in each and each.endswith(": msp.") for each in remarks(load[3.0]))
