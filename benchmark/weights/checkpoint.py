@@ -12,6 +12,7 @@ import pathlib
 import types
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ TRAINING_ONLY = frozenset({"n_averaged", "total_ops", "total_params"})
 _OTHERS = ("optim", "sched", "scaler", "lr_")
 """How the names begin under which a file holds what is no weights, though there may be tensors in it."""
 _DEPTH = 4
+_ANEW = "save it anew with torch.save(model.state_dict(), path)"
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ def _read(path: Path) -> list[Found]:
     """Every dictionary of tensors in a file; at least one."""
     if not path.is_file():
         raise BenchmarkError(f"{path}: there is no such file.")
+    if _is_script(path):
+        raise BenchmarkError(f"{path} is a TorchScript archive, which is code; where it was trained, {_ANEW}.")
     try:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
@@ -141,6 +145,14 @@ def _read(path: Path) -> list[Found]:
             f"{path} is not a state dictionary, that is tensors by name; give the file with the weights."
         )
     return found
+
+
+def _is_script(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with suppress(zipfile.BadZipFile, OSError, ValueError), zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+    return False
 
 
 def _inert() -> list[Any]:
@@ -160,9 +172,6 @@ def _inert() -> list[Any]:
 
 def _unreadable(path: Path) -> str:
     """Why a file cannot be read: of which classes it holds objects, or that it is none at all."""
-    anew = "save it anew with torch.save(model.state_dict(), path)"
-    if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
-        return f"is a TorchScript archive, which is code; where it was trained, {anew}."
     try:
         strange = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         known = {kind[1] if isinstance(kind, tuple) else f"{kind.__module__}.{kind.__qualname__}" for kind in _inert()}
@@ -172,8 +181,10 @@ def _unreadable(path: Path) -> str:
     if strange:
         more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
         names = ", ".join(strange[:3]) + more
-        return f"holds objects beside tensors ({names}), whose code would have to be run; where it was trained, {anew}."
-    return f"is not a PyTorch checkpoint or is truncated; download it again, or, where it holds objects, {anew}."
+        return (
+            f"holds objects beside tensors ({names}), whose code would have to run; where it was trained, {_ANEW}."
+        )
+    return f"is not a PyTorch checkpoint or is truncated; download it again, or, where it holds objects, {_ANEW}."
 
 
 def _search(content: Any, place: str = "", depth: int = 0) -> Iterator[Found]:

@@ -171,8 +171,8 @@ class WeightsStore:
             raise BenchmarkError(f"{path} cannot be read ({error.strerror}); {self._mend(key)}.") from error
         if found != sidecar["sha256"]:
             raise BenchmarkError(
-                f"{path} is truncated or damaged, or has changed since it was saved (its SHA-256 is not the one in its "
-                f"sidecar); {self._mend(key)}."
+                f"{path} has changed since it was saved (its SHA-256 is not the one in its sidecar), perhaps it is "
+                f"truncated or damaged; {self._mend(key)}."
             )
         return sidecar
 
