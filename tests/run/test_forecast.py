@@ -29,7 +29,7 @@ def forward():
 def rows(workshop, *calls, evaluates=True):
     steps, _ = make_steps(workshop, calls)
     forecast = Forecast(workshop, steps, evaluates)
-    return forecast, {step.entry.label: forecast.row(step.entry) for step in steps}
+    return forecast, {step.entry.method.label: forecast.row(step.entry) for step in steps}
 
 
 def test_a_row_is_its_networks_its_own_training_its_statistics_and_its_evaluation(workshop, forward):
