@@ -182,7 +182,7 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         choices=("fp32", "tf32", "bf16"),
         help="arithmetic of the evaluation; tf32 on CUDA only (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=WORKERS, metavar="N", help="processes that load images (default: by device)")
+    parser.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

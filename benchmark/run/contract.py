@@ -103,12 +103,16 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
         except BaseException as error:
             yield Finding("scores a batch", in_words(error))
             return
-        shape = f"{tuple(scores.shape)} {scores.dtype}"
-        good = tuple(scores.shape) == tuple(batch.labels.shape) and scores.dtype == torch.float32
-        yield Finding("scores are float32, one per pixel", "" if good else f"they are {shape}")
+        tensor = isinstance(scores, torch.Tensor)
+        form = f"{tuple(scores.shape)} {scores.dtype}" if tensor else f"of type {type(scores).__name__}, not a tensor"
+        good = tensor and tuple(scores.shape) == tuple(batch.labels.shape) and scores.dtype == torch.float32
+        yield Finding("scores are float32, one per pixel", "" if good else f"they are {form}")
         if not good:
             return
-        yield Finding("scores hold no NaN", _unless(not scores.isnan().any(), "some are NaN"))
+        hole = bool(scores.isnan().any())
+        yield Finding("scores hold no NaN", _unless(not hole, "some are NaN"))
+        if hole:
+            return
         yield Finding("leaves the batch as it is", _unless(torch.equal(before, batch.images), "the images changed"))
         yield _same("scores are the same when asked again", scores, score(collate_again(batch)))
         alone = torch.cat([score(part) for part in split(batch)])

@@ -181,9 +181,7 @@ def _unreadable(path: Path) -> str:
     if strange:
         more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
         names = ", ".join(strange[:3]) + more
-        return (
-            f"holds objects beside tensors ({names}), whose code would have to run; where it was trained, {_ANEW}."
-        )
+        return f"holds objects beside tensors ({names}), whose code would have to run; where it was trained, {_ANEW}."
     return f"is not a PyTorch checkpoint or is truncated; download it again, or, where it holds objects, {_ANEW}."
 
 
