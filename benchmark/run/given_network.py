@@ -114,7 +114,8 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
 def _options(arch: str, stated: dict[str, str]) -> dict[str, Any]:
     """The options of a network, of the types that its function states."""
     family, _ = split_arch(arch)
-    build = NETWORKS.get(family) if stated else None  # nothing is imported for a network without options
+    # Nothing is imported for a network without options; what does not exist is refused here, as the user's mistake.
+    build = NETWORKS.get(family) if stated or family not in NETWORKS.names() else None
     if build is None:
         return {}
     given = {"variant", "classes"} & set(inspect.signature(build).parameters)

@@ -92,7 +92,8 @@ def test_a_real_process_exits_with_2_and_no_traceback(tmp_path):
     done = subprocess.run(line, cwd=HOME, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
         2,
-        f"error: --plugin {tmp_path / 'bad.py'} cannot be imported: RuntimeError: half written\n",
+        f"error: --plugin {tmp_path / 'bad.py'} cannot be imported: RuntimeError: half written "
+        f"({tmp_path / 'bad.py'}, line 1, in <module>)\n",
     )
 
 
@@ -135,8 +136,9 @@ def test_all_is_every_method_that_can_be_imported(bench, monkeypatch):
 
 def test_a_method_that_cannot_be_set_up_is_one_sentence(bench):
     bench.plugin("unready", METHOD.replace("self.gain = gain", "raise RuntimeError('no prototypes')"))
-    assert bench("run", "--methods", "unready") == 2
-    assert bench.err == "error: The method 'unready' cannot be set up: RuntimeError: no prototypes\n"
+    assert bench("run", "--methods", "unready") == 1
+    sentence = "failed: unready: The method 'unready' cannot be set up: RuntimeError: no prototypes (bench/unready.py, "
+    assert bench.err.startswith(sentence) and bench.err.count("\n") == 1
 
 
 def test_train_makes_what_run_then_uses(bench):

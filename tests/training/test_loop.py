@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import signal
 import subprocess
@@ -146,7 +147,7 @@ def test_a_finished_training_is_not_repeated(recipe, machine, tmp_path):
 def test_members_are_other_networks(recipe, machine, tmp_path):
     tasks = []
     for number, changes in enumerate(({"member": 2}, {"seed": recipe.seed + 2}, {})):
-        changed = recipe.changed(changes)
+        changed = dataclasses.replace(recipe, **changes)
         tasks.append(fresh(changed))
         run(tasks[-1], changed, machine, tmp_path / str(number))
     assert same(tasks[0], tasks[1])
