@@ -19,6 +19,6 @@ def file_name(label: str, colon: str = "+") -> str:
     if name.startswith("."):
         name = f"%2E{name[1:]}"
     if len(name) <= LONGEST:
-        return name or "%00"
+        return name or "%"  # which nothing else becomes: quoting writes two digits behind it
     digest = hashlib.sha256(label.encode(errors="surrogateescape")).hexdigest()[:10]
     return f"{name[: LONGEST - 11]}~{digest}"

@@ -132,7 +132,7 @@ FAULTS = [
     scores("beyond float32", lambda s: s.astype(np.float64) * 1e300, "image '0': scores exceed the range of float32"),
     scores("one part in 1e9 apart", lambda s: 1 + 1e-9 * s.astype(np.float64), "image '0': .*lie closer together"),
     scores("large integers", lambda s: (s * 50).astype(np.int64) + (1 << 40), "image '0': .*lie closer together"),
-    Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], "wide: image .*scores exceed the range", 1),
+    Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], r"wide: score\(\) returned float64 values beyond the range", 1),
     Fault("a folder of 300 letters", lambda bench: None, ["score", "x" * 300, *SCORE[2:]], "xx is no folder"),
     # advice
     labels("0 and 255", lambda m: (m == 1) * np.uint8(255), "Hint: .*if 255 marks the anomalies"),

@@ -67,5 +67,7 @@ def test_member_0_is_the_shared_network_and_the_others_are_one_seed_apart():
 
 @pytest.mark.parametrize("options", ["members=0", "criterion=votes"])
 def test_what_makes_no_ensemble_is_refused(options):
-    with pytest.raises(BenchmarkError, match="members is a whole number from 1" if "members" in options else "criterion is"):
+    with pytest.raises(
+        BenchmarkError, match="members is a whole number from 1" if "members" in options else "criterion is"
+    ):
         METHODS.create(f"deep_ensemble:{options}")

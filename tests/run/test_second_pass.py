@@ -189,7 +189,10 @@ def test_an_interrupted_second_pass_repeats_nothing_of_the_first(bench, towns, f
     wanted = ("--protocols", "smiyc-obstacles,open-set", "--methods")
     assert towns(*wanted, "late") == 0
     reference = measured(bench.record("late", dataset="towns"))
-    assert towns(*wanted, "late:how=interrupt") == 130 and "what was finished is kept, the same command does the rest" in bench.err
+    assert (
+        towns(*wanted, "late:how=interrupt") == 130
+        and "what was finished is kept, the same command does the rest" in bench.err
+    )
     Path("mended").touch()
     forwards.clear()
     assert towns(*wanted, "late:how=interrupt") == 0
