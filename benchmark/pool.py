@@ -144,22 +144,10 @@ class Pool:
             )
 
     def _undo(self, networks: Iterable[Networks | None], copies: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
-        changed = self.undo([handle for each in networks if each for handle in each.values()])
-        written = [(given, original) for given, original in copies if not torch.equal(given, original)]
-        for given, original in written:
-            given.copy_(original)
-            self.forget()
-        return [*changed, "the images or labels of the batch"] if written else changed
-
-    def undo(self, handles: Collection[Handle]) -> list[str]:
-        """Make what methods share what it was before the latest of them had its turn.
-
-        Args:
-            handles: all that it has; what it has no handle of is out of its reach.
-        Returns:
-            In words, what it had changed.
-        """
+        """Make what methods share what it was before the latest of them had its turn; in words, what it had changed."""
         found = []
+        # What it has no handle of is out of its reach.
+        handles = [handle for each in networks if each for handle in each.values()]
         if any(handle.spec in self._outputs and self._outputs[handle.spec].written for handle in handles):
             found.append("outputs of a network")
             self.forget()
@@ -169,7 +157,11 @@ class Pool:
                 self._seals[key].restore(self._loaded(key))
                 self._seals[key] = ModuleSeal(self._networks[key])
                 self.forget()
-        return found
+        written = [(given, original) for given, original in copies if not torch.equal(given, original)]
+        for given, original in written:
+            given.copy_(original)
+            self.forget()
+        return [*found, "the images or labels of the batch"] if written else found
 
     def _loaded(self, key: NetworkSpec) -> Network:
         network = self._load(key).to(self.device).eval().requires_grad_(False)
