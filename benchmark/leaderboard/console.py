@@ -64,10 +64,11 @@ def summary(records: Sequence[Record]) -> str:
     Several seeds of a method are one row, with their mean and sample standard deviation.
     """
     rows = DataFrame([_second_pass(record) for record in records])
-    groups = rows.groupby("label", sort=False)
-    texts = groups[list(rows)[2:]].agg(lambda fractions: mean_percent(fractions.dropna().tolist()))
-    if texts.empty:
+    measured = list(rows)[2:]
+    if not measured:
         return ""
+    groups = rows.groupby("label", sort=False)
+    texts = groups[measured].agg(lambda fractions: mean_percent(fractions.dropna().tolist()))
     texts.insert(0, "Method", groups["Method"].first())
     return terminal_table(texts.map(TERMINAL.escape))
 
