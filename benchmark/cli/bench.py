@@ -20,14 +20,15 @@ def add(verbs) -> None:
 bench metrics
 bench pooled
 bench devices --methods msp,dicnet
+bench pipeline --methods msp,dicnet
 bench costs
 bench costs --write results
 bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     )
     parser.add_argument(
         "what",
-        choices=("metrics", "pooled", "devices", "costs"),
-        help="the other options are those of costs; devices takes --methods and --device",
+        choices=("metrics", "pooled", "devices", "pipeline", "costs"),
+        help="the other options are those of costs and pipeline; devices takes --methods and --device",
     )
     parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
     parser.add_argument(
@@ -65,7 +66,7 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
 
 def bench(arguments: argparse.Namespace) -> int:
     """Print a table of speed, of accuracy, of devices or of costs."""
-    return {"costs": _costs, "devices": _devices}.get(arguments.what, _metrics)(arguments)
+    return {"costs": _costs, "devices": _devices, "pipeline": _pipeline}.get(arguments.what, _metrics)(arguments)
 
 
 def _devices(arguments: argparse.Namespace) -> int:
@@ -91,6 +92,26 @@ def _metrics(arguments: argparse.Namespace) -> int:
         from benchmark.bench.metrics import bench_metrics
 
         print(bench_metrics())
+    return 0
+
+
+def _pipeline(arguments: argparse.Namespace) -> int:
+    """Print what limits a pass over test images."""
+    from benchmark.bench.pipeline import bench_pipeline
+    from benchmark.run.options import Options, ranked_datasets, split_calls
+
+    methods = "msp,max_logit,energy,max_entropy" if arguments.methods == "all" else arguments.methods
+    options = Options(
+        methods=tuple(split_calls(methods, "paper")),
+        dataset=arguments.dataset or ranked_datasets()[0],
+        network=arguments.network,
+        device=arguments.device,
+        precision=arguments.precision,
+        workers=arguments.workers,
+        batch_size=arguments.batch_size,
+    )
+    width, height = arguments.size
+    print(bench_pipeline(options, (height, width), arguments.images, say=_say))
     return 0
 
 
