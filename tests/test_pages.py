@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -289,10 +290,12 @@ def test_the_way_of_one_image(bench):
                 seen[name] = None
 
     sys.setprofile(watch)
+    threading.setprofile(watch)  # the metrics may have threads of their own
     try:
         assert bench("run", *where, *short, "--force") == 0, bench.err
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)
     text = (HOME / "benchmark" / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\d+\. `(\S+)`:", text[text.index("way:begin") : text.index("way:end")], re.M)
     assert set(seen) == set(listed)

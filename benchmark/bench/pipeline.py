@@ -91,7 +91,8 @@ def bench_pipeline(
     """Time a pass and its parts, which take turns in every round.
 
     Args:
-        options: dataset, methods (what they would have fitted is random), network, device, precision and batch size.
+        options: dataset, methods (what they would have fitted is random; of all, those that fit nothing and need the
+            shared network alone), network, device, precision and batch size.
         size: (H, W) of the images.
         images: of a pass; 0 chooses by device.
         rounds: of which medians are taken; the one before the first warms up.
@@ -105,6 +106,8 @@ def bench_pipeline(
         setup = assemble(options, *(StandIn(like, split, size, count) for split in ("test", "train", "val")))
         workshop = Untrained(setup, say)
         entries = [workshop.entry(METHODS.create(call)) for call in options.methods]
+        if len(entries) == len(METHODS.names()):
+            entries = [e for e in entries if not e.fit_key and set(e.specs) == {setup.base}]
         batch_size = options.batch_size or images_per_batch(setup.test[0])
         with products(machine.device, machine.precision):
             for entry in entries:

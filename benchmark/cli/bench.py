@@ -100,9 +100,8 @@ def _pipeline(arguments: argparse.Namespace) -> int:
     from benchmark.bench.pipeline import bench_pipeline
     from benchmark.run.options import Options, ranked_datasets, split_calls
 
-    methods = "msp,max_logit,energy,max_entropy" if arguments.methods == "all" else arguments.methods
     options = Options(
-        methods=tuple(split_calls(methods, "paper")),
+        methods=tuple(split_calls(arguments.methods, "paper")),
         dataset=arguments.dataset or ranked_datasets()[0],
         network=arguments.network,
         device=arguments.device,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
-from benchmark.data import Batch, chained_digest
+import torch
+
+from benchmark.data import ANOMALY, IGNORE, Batch, chained_digest
 from benchmark.errors import BenchmarkError, interrupted
 from benchmark.metrics import FirstPass, SegmentationEvaluator, hints
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
+from benchmark.run.beside import Beside
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
 from benchmark.run.scoring import drop, images_per_batch, network_cost, score, views
@@ -19,6 +23,8 @@ from benchmark.training import native_batches
 
 SAVE_EVERY = 30.0
 """Seconds between two states of a running evaluation."""
+SHARED = ""
+"""Name of the work beside the pass that belongs to no method."""
 
 
 def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
@@ -41,25 +47,30 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
     progress = Progress(words, tally.done, len(setup.test), setup.machine)
     saved, whole = time.monotonic(), True
+    beside: Beside[tuple[str, ...]] = Beside(metric_threads(setup.machine.device))
     try:
         for batch in native_batches(images, setup.machine, batch_size, start=tally.done):
             whole = False
-            _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally)
+            _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally, beside)
             whole = True
             progress.update(tally.done, "")
             if not tally.methods:
                 break
             if time.monotonic() - saved > SAVE_EVERY:
+                _settle(workshop, entries, tally, beside)
                 _keep(workshop, tally)
                 saved = time.monotonic()
+        _settle(workshop, entries, tally, beside)
     except BaseException as error:
         # Interrupted within a batch, some methods have its images and others have not: the last saved state counts.
         if whole:
+            _settle(workshop, entries, tally, beside)
             _keep(workshop, tally)
         if isinstance(error, KeyboardInterrupt):
             raise interrupted(tally.kept, len(images), "images") from None
         raise
     finally:
+        beside.close()
         progress.close()
         workshop.pool.forget()
     _keep(workshop, tally)
@@ -106,27 +117,42 @@ def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Ta
     )
 
 
-def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally) -> None:
+def metric_threads(device: torch.device) -> int:
+    """Threads for the metrics: up to 8 beside an accelerator, on the CPU the cores that the networks leave."""
+    cores = os.cpu_count() or 1
+    return min(8, cores if device.type != "cpu" else max(0, cores - torch.get_num_threads()))
+
+
+def _evaluate_batch(
+    workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally, beside: Beside[tuple[str, ...]]
+) -> None:
     pool, setup = workshop.pool, workshop.setup
     before = {spec: clock.seconds for spec, clock in pool.clocks.items()}
     timed = tally.done > 0 or tally.timed > 0  # the first batch warms caches and is not timed
     for entry in entries:
+        failure: tuple[BaseException, tuple[str, ...]] | None
         try:
             scores, seconds = score(workshop, entry, batch)
             predictions = None
             if tally.segmentation is not None:
                 predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))
-            for view in views(batch, scores, predictions):
-                tally.methods[entry.label].update(view)
+            if beside.threads:
+                scores = scores.clone()  # the method may write into its own the next time
+            evaluator = tally.methods[entry.label]
+            failure = beside.submit(
+                entry.label, lambda e=evaluator, b=batch, s=scores, p=predictions: _update(e, b, s, p), batch.ids
+            )
         except BaseException as error:  # whatever a plugin raises must not take the others down
-            drop(workshop, entry, batch, error)
-            tally.drop(entry.label)
-            continue
-        if timed:
+            failure = error, batch.ids
+        if failure:
+            _drop(workshop, entry, tally, *failure)
+        elif timed:
             tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
+    predictions = None
     if tally.segmentation is not None:
-        for view in views(batch, None, pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))):
-            tally.segmentation.update(view)
+        predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))
+    if failure := beside.submit(SHARED, lambda b=batch, p=predictions: _count(tally, b, p), batch.ids):
+        raise failure[0]
     if not tally.done and any(setup.base in entry.specs for entry in entries):
         for hint in hints(probabilities=are_probabilities(pool.outputs(setup.base, batch.blind).logits())):
             workshop.say(f"Hint: {hint}")
@@ -136,9 +162,36 @@ def _evaluate_batch(workshop: Workshop, entries: Sequence[Entry], batch: Batch, 
             tally.seconds[name] = tally.seconds.get(name, 0.0) + clock.seconds - before.get(spec, 0.0)
         tally.timed += len(batch)
     tally.done += len(batch)
+
+
+def _update(evaluator: FirstPass, batch: Batch, scores: torch.Tensor, predictions: torch.Tensor | None) -> None:
+    """Give an evaluator the images of a batch."""
+    for view in views(batch, scores, predictions):
+        evaluator.update(view)
+
+
+def _count(tally: Tally, batch: Batch, predictions: torch.Tensor | None) -> None:
+    """What is counted of the images themselves, and of the segmentation."""
+    batch = batch.to(torch.device("cpu"))
+    if tally.segmentation is not None:
+        for view in views(batch, None, predictions):
+            tally.segmentation.update(view)
     for each in zip(batch.ids, batch.images, batch.labels, strict=True):
         tally.seen = chained_digest(tally.seen, *each)
-    tally.anomalous += int((batch.labels == 254).sum())
-    ignored = int((batch.labels == 255).sum())
+    tally.anomalous += int((batch.labels == ANOMALY).sum())
+    ignored = int((batch.labels == IGNORE).sum())
     tally.valid += batch.labels.numel() - ignored
     tally.ignored += ignored
+
+
+def _settle(workshop: Workshop, entries: Sequence[Entry], tally: Tally, beside: Beside[tuple[str, ...]]) -> None:
+    """Wait until everything is counted; whose scores could not be, is dropped."""
+    for name, error, images in beside.settle():
+        if name == SHARED:
+            raise error
+        _drop(workshop, next(e for e in entries if e.label == name), tally, error, images)
+
+
+def _drop(workshop: Workshop, entry: Entry, tally: Tally, error: BaseException, images: tuple[str, ...]) -> None:
+    drop(workshop, entry, images, error)
+    tally.drop(entry.label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,11 +29,11 @@ def network_cost(spec: NetworkSpec) -> str:
     return f"network {spec.key} {spec.scales} {spec.max_size}"
 
 
-def drop(workshop: Workshop, entry: Entry, batch: Batch, error: BaseException) -> None:
-    """A method has failed: keep and print the sentence, which names it and the images."""
+def drop(workshop: Workshop, entry: Entry, images: Sequence[str], error: BaseException) -> None:
+    """A method has failed: keep and print the sentence, which names it and the images of the batch."""
     entry.error = in_words(error).removeprefix(f"{entry.label}: ")
-    if not any(image_id in entry.error for image_id in batch.ids):
-        entry.error += f" (images {', '.join(batch.ids)})" if len(batch) > 1 else f" (image {batch.ids[0]})"
+    if not any(image_id in entry.error for image_id in images):
+        entry.error += f" (image{'s' * (len(images) > 1)} {', '.join(images)})"
     workshop.say(f"{entry.label}: {entry.error}")
 
 

