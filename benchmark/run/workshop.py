@@ -14,12 +14,13 @@ from torch import Tensor
 
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
+from benchmark.encoders import find
 from benchmark.errors import BenchmarkError, PluginError, in_words
 from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
-from benchmark.networks import build_network
+from benchmark.networks import network_of
 from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import LightRecipe, Recipe, digest
 from benchmark.records.provenance import gather
@@ -119,15 +120,20 @@ class Workshop:
 
     def has(self, spec: NetworkSpec) -> bool:
         """Whether the weights of a network are here."""
-        return self.setup.given(spec) or self.store.has(spec.key)
+        return spec.frozen or self.setup.given(spec) or self.store.has(spec.key)
 
     def digest(self, spec: NetworkSpec) -> str | None:
         """SHA-256 of a network's weights, None where they are not on this machine."""
+        if spec.frozen:
+            return spec.pretrained or None
         return self.setup.own.sha256 if self.setup.given(spec) else self.store.digest(spec.key)
 
     def load_network(self, spec: NetworkSpec) -> Network:
-        """A trained network from the store, or with the user's weights."""
-        network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
+        """A trained network from the store, or with the user's weights, or a frozen encoder."""
+        if spec.frozen:
+            with seeded(spec.recipe):
+                return network_of(spec)
+        network = network_of(spec, initial=False)
         if self.setup.given(spec):
             self.setup.own.load(network.body, self.say)
         else:
@@ -150,7 +156,9 @@ class Workshop:
         """Networks that the entries need and whose weights are not here; all of ours where --retrain asks for it."""
         specs = dict.fromkeys(spec.checkpoint for entry in entries for spec in entry.specs)
         retrain = self.setup.options.retrain
-        return [spec for spec in specs if not self.has(spec) or (retrain and not self.setup.given(spec))]
+        return [
+            spec for spec in specs if not self.has(spec) or (retrain and not spec.frozen and not self.setup.given(spec))
+        ]
 
     def to_fit(self, entries: Sequence[Entry]) -> list[Entry]:
         """Methods whose fit is not in the store or rests on other weights; all with a fit where --retrain asks for it.
@@ -196,13 +204,15 @@ class Workshop:
         if spec.classes == len(setup.train.classes) + 1:
             data = tuple(VoidAsClass(split) for split in data)
         with seeded(recipe):
-            network = build_network(spec.arch, spec.classes, dict(spec.options))
+            network = network_of(spec)
             task = Segmentation(network, data[0].classes)
         member = f" member {recipe.member}" if recipe.member else ""
         states = self._states(spec.key)
         state = states.with_name(f"{states.name}.state")
         report = train(task, recipe, *data, setup.machine, state, f"{spec.arch}{member} on {spec.dataset}")
-        self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
+        begun = find(network.pretrained).as_dict() if network.pretrained else {}
+        more = {"network": spec.arch, "options": spec.options, "pretrained": begun}
+        self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], **more)
 
     def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
@@ -216,7 +226,7 @@ class Workshop:
         spec = self.setup.base.checkpoint
         if spec not in self._layers:
             with torch.random.fork_rng([]), torch.device("meta"):
-                network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
+                network = network_of(spec, initial=False)
             self._layers[spec] = network.penultimate or PENULTIMATE
         return {key: self._layers[spec] if value == PENULTIMATE else value for key, value in config.items()}
 
