@@ -271,9 +271,9 @@ def _check(encoder: str) -> None:
 
 def _in_folder(encoder: str) -> Pretrained | None:
     folder = os.environ.get(FOLDER)
-    for suffix in (".safetensors", ".pth") if folder else ():
-        file = Path(folder) / f"{encoder}{suffix}"
-        if file.is_file():
+    for suffix in (".safetensors", ".pth"):
+        file = Path(folder or "") / f"{encoder}{suffix}"
+        if folder and file.is_file():
             return Pretrained(encoder, file, f"a file in {FOLDER}", "", "as its origin says", _digest(file))
     return None
 
@@ -302,7 +302,7 @@ def _in_cache(encoder: str) -> Pretrained | None:
         return None
     cached = try_to_load_from_cache(config.hf_hub_id, "model.safetensors") if config.hf_hub_id else None
     files = [Path(cached)] if isinstance(cached, str) else []
-    if config.url:
+    if isinstance(config.url, str) and config.url:
         files.append(Path(torch.hub.get_dir()) / "checkpoints" / config.url.rpartition("/")[2])
     file = next((file for file in files if file.is_file()), None)
     if file is None:

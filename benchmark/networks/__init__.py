@@ -5,6 +5,7 @@ A function that does not name `variant` (or `classes`) is not given it, and it m
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ __all__ = [
     "REHEARSAL",
     "External",
     "as_network",
+    "begun",
     "build_network",
     "network_of",
     "pretrained_of",
@@ -82,6 +84,18 @@ def network_of(spec: NetworkSpec, initial: bool = True) -> Network:
             f"The pretrained weights of '{network.pretrained}' were changed while this command ran; give it again."
         )
     return network
+
+
+def begun(spec: NetworkSpec) -> NetworkSpec:
+    """The spec with the digest of the pretrained weights that its options ask for.
+
+    Where these are not on this machine there is none; :func:`network_of` then says what is missing.
+    """
+    try:
+        found = pretrained_of(spec.arch, dict(spec.options))
+    except BenchmarkError:
+        found = None
+    return dataclasses.replace(spec, pretrained=found.sha256 if found else "")
 
 
 def pretrained_of(arch: str, options: Mapping[str, Any]) -> Pretrained | None:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
-from benchmark.encoders import find
+from benchmark.encoders import OPTION, find
 from benchmark.errors import BenchmarkError, PluginError, in_words
 from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
-from benchmark.networks import network_of
+from benchmark.networks import begun, network_of
 from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import LightRecipe, Recipe, digest
 from benchmark.records.provenance import gather
@@ -100,7 +100,7 @@ class Workshop:
         base = self.setup.base
         if self.setup.options.preset == "paper" and method.single_scale:
             base = base.native()
-        needs = check_needs(method, method.needs(base))
+        needs = {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
         key = ""
         if method.fitted:
             # What only score() reads has its default here, so that the default configuration names every such fit.
@@ -117,6 +117,13 @@ class Workshop:
             key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
         source = source_of(type(method))
         return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes)
+
+    def _begun(self, need: Need) -> Need:
+        """A need whose network a method has changed, with the pretrained weights that its options now ask for."""
+        base, spec = self.setup.base, need.network
+        if spec.frozen or self.setup.own or (spec.arch, _weights(spec)) == (base.arch, _weights(base)):
+            return need
+        return dataclasses.replace(need, network=begun(spec))
 
     def has(self, spec: NetworkSpec) -> bool:
         """Whether the weights of a network are here."""
@@ -210,8 +217,8 @@ class Workshop:
         states = self._states(spec.key)
         state = states.with_name(f"{states.name}.state")
         report = train(task, recipe, *data, setup.machine, state, f"{spec.arch}{member} on {spec.dataset}")
-        begun = find(network.pretrained).as_dict() if network.pretrained else {}
-        more = {"network": spec.arch, "options": spec.options, "pretrained": begun}
+        origin = find(network.pretrained).as_dict() if network.pretrained else {}
+        more = {"network": spec.arch, "options": spec.options, "pretrained": origin}
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], **more)
 
     def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -347,6 +354,10 @@ class Workshop:
                     entry.error = sentence
                     entry.mendable = isinstance(error, BenchmarkError) and not isinstance(error, PluginError)
             self.say(f"{', '.join(e.label for e in entries)}: {sentence}")
+
+
+def _weights(spec: NetworkSpec) -> Any:
+    return dict(spec.options).get(OPTION, "none")
 
 
 def _observed(entry: Entry, batch: Batch) -> None:
