@@ -72,6 +72,9 @@ class Method(Plugin, nn.Module, ABC):
     """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
     released: Mapping[str, Release] = {}
     """Weights that the authors published, by the name under which ``weights import`` takes them."""
+    elsewhere: ClassVar[Mapping[str, Any]] = {}
+    """Keywords that stand in for what the user did not state on a network without the features that the method would
+    ask for; labels then show them."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Keywords that stand in for their defaults on the few small images of ``check`` and ``bench devices``."""
     version: ClassVar[int] = 1

@@ -161,10 +161,24 @@ def test_a_network_that_names_no_penultimate_layer_is_refused_in_one_sentence(ca
 
 
 def test_layers_of_another_make_are_refused_with_what_there_is(fitted):
-    _, entry = fitted("dicnet", "tv-fcn_resnet50")
+    _, entry = fitted("dicnet:teacher_target=bn_affine", "tv-fcn_resnet50")
     assert "needs the features conv_last.1" in entry.error
     assert "only offers classifier.0" in entry.error and "penultimate for classifier.2" in entry.error
     assert entry.error.endswith("; teacher_target=penultimate takes any network with a penultimate layer.")
+
+
+def test_a_target_that_nobody_stated_is_one_that_the_network_has(fitted, registries):
+    """A dataset's choice counts as unstated: it was made for the networks that are trained on it here."""
+    workshop, entry = fitted("dicnet", "tv-fcn_resnet50")
+    assert (entry.error, entry.method.label) == ("", "dicnet:teacher_target=penultimate")
+    assert entry.config["teacher_target"] == "classifier.2"
+    chosen = workshop.entry(METHODS.create("dicnet", {"dicnet": {"teacher_target": "conv"}}))
+    assert (chosen.method.label, chosen.fit_key) == (entry.method.label, entry.fit_key)
+    NETWORKS.add("own", "here", own)
+    _, entry = fitted("dicnet", "own")
+    assert (entry.error, entry.method.label) == ("", "dicnet:teacher_target=penultimate")
+    _, entry = fitted("dicnet", "pspnet-small")
+    assert (entry.method.label, entry.config["teacher_target"]) == ("dicnet", "bn_affine")
 
 
 def test_dropout_is_needed_before_the_classifier(fitted):
