@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from torch import Tensor, nn
 
 from benchmark.data import Batch
-from benchmark.network import PENULTIMATE, NetworkSpec
+from benchmark.network import DROPOUT, PENULTIMATE, NetworkSpec
 from benchmark.pool import Handle, Need, Networks
 from benchmark.recipe import LightRecipe, Recipe
 from benchmark.registry import METHODS, Plugin, PluginSpec
@@ -20,7 +20,7 @@ from benchmark.released import Release
 if TYPE_CHECKING:
     from benchmark.training import FitData
 
-__all__ = ["PENULTIMATE", "Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
+__all__ = ["DROPOUT", "PENULTIMATE", "Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
 
 
 @dataclass(frozen=True)
