@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from torch import Tensor, nn
 
 from benchmark.data import Batch
-from benchmark.network import PENULTIMATE, NetworkSpec
+from benchmark.network import DROPOUT, PENULTIMATE, NetworkSpec
 from benchmark.pool import Handle, Need, Networks
 from benchmark.recipe import LightRecipe, Recipe
 from benchmark.registry import METHODS, Plugin, PluginSpec
@@ -20,7 +20,7 @@ from benchmark.released import Release
 if TYPE_CHECKING:
     from benchmark.training import FitData
 
-__all__ = ["PENULTIMATE", "Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
+__all__ = ["DROPOUT", "PENULTIMATE", "Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ class Method(Plugin, nn.Module, ABC):
     """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
     released: Mapping[str, Release] = {}
     """Weights that the authors published, by the name under which ``weights import`` takes them."""
+    elsewhere: ClassVar[Mapping[str, Any]] = {}
+    """Keywords that stand in for what the user did not state on a network without the features that the method would
+    ask for; labels then show them."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Keywords that stand in for their defaults on the few small images of ``check`` and ``bench devices``."""
     version: ClassVar[int] = 1

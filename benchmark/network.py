@@ -22,6 +22,11 @@ from benchmark.recipe import Recipe, digest
 PENULTIMATE = "penultimate"
 """The tap of the penultimate layer, whatever a network calls it; only a network that names that layer offers it."""
 
+DROPOUT = "dropout"
+"""The tap on which the last dropout before the logits works, whatever a network calls it."""
+ALIASES = {PENULTIMATE: "the penultimate features", DROPOUT: "the features on which the last dropout works"}
+"""Names of taps that are the same for all networks, in words."""
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -136,8 +141,18 @@ class Network(nn.Module, ABC):
         """The module from the `penultimate` tap to the logits, dropout included; None where none can be named."""
         return None
 
+    @property
+    def dropout(self) -> tuple[str, nn.Sequential] | None:
+        """The tap on which the last dropout works, and the layers from that dropout to the logits; None without one."""
+        head = self.head
+        if isinstance(head, nn.Sequential) and isinstance(next(iter(head), None), (nn.Dropout, nn.Dropout2d)):
+            return self.penultimate, head
+        return None
+
     def tap(self, name: str) -> str:
-        """The network's own name of a tap: its penultimate layer's for PENULTIMATE, else the name itself."""
+        """The network's own name of a tap: an alias's layer, empty where it has none, else the name itself."""
+        if name == DROPOUT:
+            return self.dropout[0] if self.dropout else ""
         return self.penultimate if name == PENULTIMATE else name
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -172,8 +187,7 @@ class Network(nn.Module, ABC):
         own = dict.fromkeys(self.tap(name) for name in taps)
         result = self(prepared.inputs, tuple(own))
         features = {name: result[name].float() for name in own}
-        if PENULTIMATE in taps:
-            features[PENULTIMATE] = features[self.penultimate]
+        features |= {alias: features[self.tap(alias)] for alias in ALIASES if alias in taps}
         return ScaleOutputs(result["logits"].float(), MappingProxyType(features), prepared.padded, prepared.covers)
 
 

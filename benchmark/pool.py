@@ -18,7 +18,7 @@ from benchmark.errors import BenchmarkError, PluginError
 from benchmark.isolation.seals import ModuleSeal
 from benchmark.isolation.settings import settings_kept
 from benchmark.machine import arithmetic
-from benchmark.network import PENULTIMATE, Network, NetworkSpec, Outputs
+from benchmark.network import ALIASES, PENULTIMATE, Network, NetworkSpec, Outputs
 from benchmark.networks import as_network, network_of
 from benchmark.recipe import Recipe
 
@@ -32,8 +32,8 @@ class Need:
 
     Attributes:
         network: which one.
-        taps: intermediate features; PENULTIMATE asks for those that the classifier sees, whatever the network calls
-            them.
+        taps: intermediate features; PENULTIMATE asks for those that the classifier sees, DROPOUT for those on which the
+            last dropout works, whatever the network calls them.
         otherwise: what the user can do where the network has no such features, for the message.
     """
 
@@ -80,10 +80,10 @@ class Pool:
         handles = {}
         for role, need in needs.items():
             network = self.network(need.network)
-            if PENULTIMATE in need.taps and not network.penultimate:
+            for alias in (alias for alias in ALIASES if alias in need.taps and not network.tap(alias)):
                 raise BenchmarkError(
-                    f"needs the penultimate features of its network '{role}', and {need.network.arch} does not say "
-                    f"which these are; it offers {', '.join(network.channels) or 'none'}."
+                    f"needs {ALIASES[alias]} of its network '{role}', and {need.network.arch} does not say which these "
+                    f"are; it offers {', '.join(network.channels) or 'none'}."
                 )
             missing = [t for t in need.taps if network.tap(t) not in network.channels]
             if missing:

@@ -68,7 +68,7 @@ class Plugin:
     spec: PluginSpec
     """Name and options of this instance."""
     stated: frozenset[str]
-    """The options that were given, be it with their default; a plugin may ask back where one was not."""
+    """The options that the user gave, be it with their default; those that a dataset chooses are not among them."""
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         instance = super().__new__(cls)
@@ -212,7 +212,9 @@ class Registry(Generic[T]):
         asked = {**(options or {}).get(key, {}), **stated}
         chosen = {**keywords, **checked(cls, asked, f"The {self.kind} '{key}'", cls.given)}
         try:
-            return cls(**chosen)
+            made = cls(**chosen)
+            made.stated = frozenset(stated)
+            return made
         except BenchmarkError:
             raise
         except (TypeError, ValueError) as error:

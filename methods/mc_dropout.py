@@ -9,8 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from benchmark.errors import BenchmarkError
-from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
+from benchmark.method import DROPOUT, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec, ScaleOutputs
 from benchmark.recipe import digest
 from benchmark.values import Range
@@ -23,8 +22,8 @@ CRITERIA = ("msp", "entropy", "mutual_information", "variance")
 class MCDropout(Method):
     r"""Monte Carlo dropout: ``p = 1/T sum_t softmax(z_t)`` with the network's dropout active, then a criterion.
 
-    The dropout is the one between the network's last features and its classifier, so that the trunk runs once and only
-    the classifier T times; of a PSPNet, this samples from the same distribution as T forwards. Everything else, batch
+    The dropout is the network's last one, so that what is before it runs once and only what follows T times; of a
+    PSPNet, an FCN or a DeepLabV3, this samples from the same distribution as T forwards. Everything else, batch
     normalisation included, stays in evaluation mode. An image's masks come from a generator seeded by its id: its score
     depends neither on other images nor on the order. With several test scales, each has masks of its own, and a
     sample's softmax is the mean over the scales.
@@ -33,7 +32,6 @@ class MCDropout(Method):
         samples: T.
         criterion: "msp" ``-log max_c p_c``, "entropy" ``H(p) / log C``, "mutual_information"
             ``H(p) - 1/T sum_t H(p_t)``, or "variance", that of ``p_tc`` over t, averaged over the classes.
-        tap: the features that the network's head takes, under the network's own name or as "penultimate".
 
     Source: Gal and Ghahramani, ICML 2016; Kendall and Gal, NeurIPS 2017.
     """
@@ -41,9 +39,7 @@ class MCDropout(Method):
     title = "MC-dropout"
     paper = "Gal and Ghahramani, ICML 2016"
 
-    def __init__(
-        self, samples: Annotated[int, Range(2, 10_000)] = 30, criterion: str = "msp", tap: str = PENULTIMATE
-    ) -> None:
+    def __init__(self, samples: Annotated[int, Range(2, 10_000)] = 30, criterion: str = "msp") -> None:
         super().__init__()
         if samples < 2:
             raise ValueError("at least 2 samples are needed.")
@@ -51,24 +47,12 @@ class MCDropout(Method):
             raise ValueError(f"the criterion is one of {', '.join(CRITERIA)}.")
         self.samples = samples
         self.criterion = criterion
-        self.tap = tap
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
-        return {"base": Need(base, (self.tap,))}
-
-    def build(self, networks: Networks) -> None:
-        network, arch = networks["base"].module, networks["base"].spec.arch
-        if network.tap(self.tap) != network.penultimate:
-            raise BenchmarkError(f"the head of {arch} takes the features {network.penultimate}; give them as tap.")
-        head = network.head
-        if not (isinstance(head, nn.Sequential) and isinstance(head[0], (nn.Dropout, nn.Dropout2d))):
-            raise BenchmarkError(
-                f"{arch} has no dropout between its features {network.penultimate} and the classifier; take another "
-                f"network."
-            )
+        return {"base": Need(base, (DROPOUT,))}
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
-        outputs, head = networks["base"](batch), networks["base"].module.head
+        outputs, (_, head) = networks["base"](batch), networks["base"].module.dropout
         images = [self._score_image(i, name, outputs.scales, outputs.size, head) for i, name in enumerate(batch.ids)]
         return torch.stack(images)
 
@@ -76,7 +60,7 @@ class MCDropout(Method):
         self, index: int, image_id: str, scales: list[ScaleOutputs], size: tuple[int, int], head: nn.Sequential
     ) -> Tensor:
         generator = torch.Generator().manual_seed(int(digest(image_id, 15), 16))
-        features = [scale.taps[self.tap][index : index + 1] for scale in scales]
+        features = [scale.taps[DROPOUT][index : index + 1] for scale in scales]
         mean = torch.zeros(scales[0].logits.shape[1], *size, device=features[0].device)
         extra = torch.zeros_like(mean) if self.criterion == "variance" else torch.zeros_like(mean[0])
         for t in range(1, self.samples + 1):

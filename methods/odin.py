@@ -10,6 +10,8 @@ from torch import Tensor
 from benchmark.method import Batch, Handle, Method, Networks
 from benchmark.network import ScaleOutputs
 
+from ._confidence import negative_log_max
+
 
 class ODIN(Method):
     r"""ODIN: ``x' = x - epsilon sign(dL/dx)``, then ``s = -log max_c softmax(z(x') / T)_c``.
@@ -34,6 +36,7 @@ class ODIN(Method):
 
     title = "ODIN"
     paper = "Liang et al., ICLR 2018"
+    version = 2  # 1 took the logarithm of the maximum, in which the surest pixels are ties
 
     def __init__(self, temperature: float = 3.0, epsilon: float = 1e-4, inverted_sign: bool = False) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class ODIN(Method):
         for scale in base.run(self.perturbed(image, base)).scales:
             log_p = self._log_softmax(scale, image)
             total = log_p if total is None else torch.logaddexp(total, log_p)
-        return math.log(len(base.spec.scales) or 1) - total.amax(dim=1)
+        return negative_log_max((total - math.log(len(base.spec.scales) or 1)).exp())
 
     def _log_softmax(self, scale: ScaleOutputs, image: Tensor) -> Tensor:
         logits = scale.upsample(scale.logits, tuple(image.shape[-2:]))

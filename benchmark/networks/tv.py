@@ -56,6 +56,13 @@ class ClassifierChain(Network):
     def head(self) -> nn.Sequential:
         return nn.Sequential(*list(self.classifier)[self._head_start :])  # a slice would be of torchvision's class
 
+    @property
+    def dropout(self) -> tuple[str, nn.Sequential] | None:
+        """DeepLabV3's is the end of its pyramid of dilated convolutions, the first layer of the chain."""
+        first, *others = self.classifier
+        last = next(reversed(list(first.modules())))
+        return ("classifier.0", nn.Sequential(last, *others)) if isinstance(last, nn.Dropout) else super().dropout
+
     def forward(self, inputs: Tensor, taps: Collection[str] = ()) -> dict[str, Tensor]:
         features = self.backbone(inputs)
         value = features["out"]

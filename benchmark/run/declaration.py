@@ -23,6 +23,7 @@ TYPES: Mapping[str, type] = {
     "version": int,
     "paper_variants": tuple,
     "score_options": frozenset,
+    "elsewhere": Mapping,
     "trial": Mapping,
 }
 ITEMS: Mapping[str, type] = {"recipes": Recipe, "light": LightRecipe, "released": Release}

@@ -74,7 +74,7 @@ class Workshop:
     store: WeightsStore = field(init=False)
     pool: Pool = field(init=False)
     _splits: tuple[Dataset, ...] = ()
-    _layers: dict[NetworkSpec, str] = field(default_factory=dict)  # network -> its penultimate layer
+    _outlines: dict[NetworkSpec, Network] = field(default_factory=dict)  # without values, on the meta device
 
     def __post_init__(self) -> None:
         setup = self.setup
@@ -94,13 +94,15 @@ class Workshop:
             for key, value in self.setup.changes(recipe, method.light.get(task, LightRecipe())).items()
         }
         # needs() may put one of them into the spec of a network.
-        stated = method.stated
-        method = check_declaration(method.made(dataclasses.replace(method.spec, recipes=recipes)))
-        method.stated = stated
+        method = _made_anew(method, recipes=recipes)
         base = self.setup.base
         if self.setup.options.preset == "paper" and method.single_scale:
             base = base.native()
-        needs = {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
+        needs = self._needs(method, base)
+        instead = {key: value for key, value in method.elsewhere.items() if key not in method.stated}
+        if instead and not self._offered(needs):
+            method = _made_anew(method, config={**method.config, **instead})
+            needs = self._needs(method, base)
         key = ""
         if method.fitted:
             # What only score() reads has its default here, so that the default configuration names every such fit.
@@ -230,12 +232,30 @@ class Workshop:
         """
         if PENULTIMATE not in config.values() or (self.setup.own and self.setup.own.code):
             return dict(config)
+        layer = self._outline().penultimate or PENULTIMATE
+        return {key: layer if value == PENULTIMATE else value for key, value in config.items()}
+
+    def _needs(self, method: Method, base: NetworkSpec) -> dict[str, Need]:
+        return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
+
+    def _offered(self, needs: Mapping[str, Need]) -> bool:
+        """Whether the shared network has the features that a method asks it for.
+
+        The user's own code, which is not run for that, is taken to have none but those that it calls penultimate.
+        """
+        base = self.setup.base.checkpoint
+        taps = {tap for need in needs.values() if need.network.checkpoint == base for tap in need.taps}
+        if self.setup.own and self.setup.own.code:
+            return taps <= {PENULTIMATE}
+        return not taps or all(self._outline().tap(tap) in self._outline().channels for tap in taps)
+
+    def _outline(self) -> Network:
+        """The shared network without values, which says what its layers are."""
         spec = self.setup.base.checkpoint
-        if spec not in self._layers:
+        if spec not in self._outlines:
             with torch.random.fork_rng([]), torch.device("meta"):
-                network = network_of(spec, initial=False)
-            self._layers[spec] = network.penultimate or PENULTIMATE
-        return {key: self._layers[spec] if value == PENULTIMATE else value for key, value in config.items()}
+                self._outlines[spec] = network_of(spec, initial=False)
+        return self._outlines[spec]
 
     def _fitted(self, entry: Entry) -> bool:
         if not self.store.has(entry.fit_key):
@@ -358,6 +378,13 @@ class Workshop:
 
 def _weights(spec: NetworkSpec) -> Any:
     return dict(spec.options).get(OPTION, "none")
+
+
+def _made_anew(method: Method, **changes: Any) -> Method:
+    """A method with another spec, which still knows what the user stated."""
+    made = check_declaration(method.made(dataclasses.replace(method.spec, **changes)))
+    made.stated = method.stated
+    return made
 
 
 def _observed(entry: Entry, batch: Batch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -35,7 +36,8 @@ class DiCNet(Method):
         teacher_target: what is regressed: "bn_affine" the normalisation's output (what the released code does),
             "bn_whitened" without its affine map (what the released code seems to intend when it switches ``affine`` off
             after construction, which has no effect), or "conv" the convolution's output before normalisation, all three
-            of a PSPNet; "penultimate" is what the classifier of any network sees.
+            of a PSPNet; "penultimate" is what the classifier of any network sees. A run takes that, and says so in the
+            method's label, where the network is none and nobody states a target.
         align_corners: grid convention of the upsampling; true in the released evaluation.
         encoder: encoder of the student; "auto" takes the authors' ResNet-34 for a teacher of at least 512 feature
             channels, and a small one for small teachers.
@@ -49,6 +51,7 @@ class DiCNet(Method):
     paper = "Zhou et al., arXiv 2112.09908"
     single_scale = True
     score_options = frozenset({"align_corners"})
+    elsewhere: ClassVar[Mapping[str, Any]] = {"teacher_target": PENULTIMATE}
     released: Mapping[str, Release] = {
         "dicnet": Release(
             files=(

@@ -18,6 +18,7 @@ from benchmark.training import FitData, seeded
 from benchmark.training.segmentation import nearest
 from benchmark.values import Range
 
+from .._confidence import negative_log_max
 from .features import add_resized, cosine
 from .perceptual import Perceptual, cached_file
 from .spade import Generator, one_hot
@@ -54,6 +55,7 @@ class SynthCP(Method):
 
     title = "SynthCP"
     paper = "Xia et al., ECCV 2020"
+    version = 2  # 1 rounded the largest probability of the surest pixels to 1
     score_options = frozenset({"threshold"})
     recipes: Mapping[str, Recipe] = {
         # Released training of the generator: Adam at 1e-4 (generator) and 4e-4 (discriminator).
@@ -124,7 +126,7 @@ class SynthCP(Method):
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
         outputs = networks["base"](batch)
-        doubt = -torch.expm1(outputs.log_probabilities().amax(dim=1).clamp(max=0))
+        doubt = -torch.expm1(-negative_log_max(outputs.log_probabilities().exp(), outputs.prediction()))
         sure = doubt < 1 - self.threshold
         if sure.all():
             return doubt

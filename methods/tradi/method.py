@@ -21,6 +21,7 @@ from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 from benchmark.training import FitData, Segmentation, run_seed, seeded
 from benchmark.values import Fraction, Range
 
+from .._confidence import negative_log_max
 from .sampling import batch_norms, capacity, reestimate, sample_network
 from .task import TrackedSegmentation
 from .tracker import NamedBuffers, WeightTracker, sampled_parameters
@@ -61,6 +62,7 @@ class TRADI(Method):
 
     title = "TRADI"
     paper = "Franchi et al., ECCV 2020"
+    version = 2  # 1 took the logarithm of the maximum, in which the surest pixels are ties
     score_options = frozenset({"aggregate"})
     trial: Mapping[str, Any] = {"members": 3}  # twenty take long
     recipes: Mapping[str, Recipe] = {"segmentation": Recipe()}
@@ -136,8 +138,8 @@ class TRADI(Method):
                 log_p = outputs.log_probabilities()
                 total = log_p if total is None else torch.logaddexp(total, log_p)
         if self.aggregate == "logits":
-            return -torch.log_softmax(total / self.members, dim=1).amax(dim=1)
-        return math.log(self.members) - total.amax(dim=1)
+            return negative_log_max(torch.softmax(total / self.members, dim=1))
+        return negative_log_max((total - math.log(self.members)).exp())
 
     def ensemble(self) -> Iterator[Network]:
         """The members in order, with their normalisation statistics."""

@@ -103,12 +103,7 @@ def test_alias_and_layer_share_one_forward_and_one_tensor(networks, forwards):
 
 @pytest.mark.parametrize(
     ("call", "arch"),
-    [
-        (call, arch)
-        for call in READERS
-        for arch in LAYERS
-        if (call, arch) != ("mc_dropout:samples=3", "tv-deeplabv3_resnet50")
-    ],
+    [(call, arch) for call in READERS for arch in LAYERS],
 )
 def test_runs_on_networks_of_any_make(call, arch, fitted):
     workshop, entry = fitted(call, arch)
@@ -118,7 +113,8 @@ def test_runs_on_networks_of_any_make(call, arch, fitted):
         scores = entry.method.score(batch, entry.networks)
     assert scores.shape == batch.labels.shape and scores.dtype == torch.float32 and scores.isfinite().all()
     assert len(scores.unique()) > 100
-    assert LAYERS[arch] in entry.config.values() and PENULTIMATE not in entry.config.values()
+    assert "mc" in call or LAYERS[arch] in entry.config.values()
+    assert PENULTIMATE not in entry.config.values()
 
 
 @pytest.mark.parametrize("call", READERS)
@@ -153,23 +149,53 @@ def test_the_option_may_name_the_layer_instead(fitted):
 @pytest.mark.parametrize("call", READERS)
 def test_a_network_that_names_no_penultimate_layer_is_refused_in_one_sentence(call, fitted):
     _, entry = fitted(call, "tv-lraspp_mobilenet_v3_large")
+    what = "the features on which the last dropout works" if "mc" in call else "the penultimate features"
     assert entry.error == (
-        "needs the penultimate features of its network 'base', and tv-lraspp_mobilenet_v3_large does not say which "
-        "these are; it offers none."
+        f"needs {what} of its network 'base', and tv-lraspp_mobilenet_v3_large does not say which these are; it offers "
+        f"none."
     )
-    assert PENULTIMATE in entry.config.values()
+    assert "mc" in call or PENULTIMATE in entry.config.values()
 
 
 def test_layers_of_another_make_are_refused_with_what_there_is(fitted):
-    _, entry = fitted("dicnet", "tv-fcn_resnet50")
+    _, entry = fitted("dicnet:teacher_target=bn_affine", "tv-fcn_resnet50")
     assert "needs the features conv_last.1" in entry.error
     assert "only offers classifier.0" in entry.error and "penultimate for classifier.2" in entry.error
     assert entry.error.endswith("; teacher_target=penultimate takes any network with a penultimate layer.")
 
 
-def test_dropout_is_needed_before_the_classifier(fitted):
-    _, entry = fitted("mc_dropout", "tv-deeplabv3_resnet50")
-    assert "tv-deeplabv3_resnet50 has no dropout between its features classifier.3 and the classifier" in entry.error
+def test_a_target_that_nobody_stated_is_one_that_the_network_has(fitted, registries):
+    """A dataset's choice counts as unstated: it was made for the networks that are trained on it here."""
+    workshop, entry = fitted("dicnet", "tv-fcn_resnet50")
+    assert (entry.error, entry.method.label) == ("", "dicnet:teacher_target=penultimate")
+    assert entry.config["teacher_target"] == "classifier.2"
+    chosen = workshop.entry(METHODS.create("dicnet", {"dicnet": {"teacher_target": "conv"}}))
+    assert (chosen.method.label, chosen.fit_key) == (entry.method.label, entry.fit_key)
+    NETWORKS.add("own", "here", own)
+    _, entry = fitted("dicnet", "own")
+    assert (entry.error, entry.method.label) == ("", "dicnet:teacher_target=penultimate")
+    _, entry = fitted("dicnet", "pspnet-small")
+    assert (entry.method.label, entry.config["teacher_target"]) == ("dicnet", "bn_affine")
+
+
+@pytest.mark.parametrize("arch", LAYERS)
+def test_layers_from_the_last_dropout_on_sample_as_the_network_in_training_does(arch, networks):
+    """Masks of one seed, drawn by the layers alone and by the whole network with that dropout switched on."""
+    network, batch = networks(arch), make_batch(1, 40, 56)
+    tap, layers = network.dropout
+    inputs = network.prepare(batch.images).inputs
+    with torch.no_grad():
+        out = network(inputs, (tap,))
+        assert torch.equal(layers(out[tap]), out["logits"])
+        layers[0].train()
+        try:
+            torch.manual_seed(1)
+            alone = layers(out[tap])
+            torch.manual_seed(1)
+            whole = network(inputs)["logits"]
+        finally:
+            layers[0].eval()
+    assert torch.equal(alone, whole) and not torch.equal(alone, out["logits"])
 
 
 def test_looking_up_the_layer_draws_no_random_number(tmp_path):

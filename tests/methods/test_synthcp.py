@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from benchmark.methods.msp import MSP
 from benchmark.methods.synthcp import SynthCP, features
 from torch import nn
 
@@ -70,9 +71,9 @@ def test_threshold_minus_one_ranks_as_msp_does(scales):
     method, networks = connected(scales, threshold=-1)
     pixels = batch()
     scores = method.score(pixels, networks).flatten()
-    best = networks["base"](pixels).log_probabilities().amax(1).flatten()
-    assert torch.allclose(scores, 1 - best.exp(), atol=1e-6)
-    assert (scores[best.argsort(descending=True)].diff() >= 0).all()
+    best = networks["base"](pixels).log_probabilities().exp().amax(1).flatten()
+    assert torch.allclose(scores, 1 - best, atol=1e-6)
+    assert (scores[MSP().score(pixels, networks).flatten().argsort()].diff() >= 0).all()
 
 
 @pytest.mark.parametrize("chunk", [5, 256])
