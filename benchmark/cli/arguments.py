@@ -215,9 +215,7 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
         help="where scores and labels meet: scores upsampled to the labels (image, the default), or labels resized by "
         "nearest neighbour to the input size of your own network",
     )
-    group.add_argument(
-        "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
-    )
+    group.add_argument("--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)")
     group.add_argument(
         "--limit", type=COUNT, default=0, metavar="N", help="only the first N images; such records enter no table"
     )
