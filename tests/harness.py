@@ -147,7 +147,8 @@ class Bench:
         if verb in ("run", "train", "infer", "show"):
             where = ["--dataset", "town", "--data", str(self.data), "--out", str(self.runs), "--quiet"]
             where += ["--device", "cpu", "--batch-size", "1"] if verb in ("run", "infer") else ["--device", "cpu"]
-        return [verb, *plugins, *where, *map(str, rest)]
+        kind, rest = (rest[:1], rest[1:]) if verb in ("bench", "weights") else ((), rest)
+        return [verb, *kind, *plugins, *where, *map(str, rest)]
 
     def __call__(self, verb: str, *rest: str) -> int:
         """Run a command as a new process would, and keep what it printed in `out` and `err`."""

@@ -24,13 +24,7 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
         summary: one line of help.
         examples: command lines without the program's name, one a line.
     """
-    parser = verbs.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="examples:\n" + "\n".join(f"  python -m benchmark {line}" for line in examples.strip().splitlines()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _described(verbs, name, summary, examples)
     parser.set_defaults(handler=handler, verbs=verbs.choices)
     parser.add_argument(
         "--plugin",
@@ -40,6 +34,22 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
         help="also register the method, dataset or network in a file",
     )
     return parser
+
+
+def family(verbs, name: str, summary: str, examples: str):
+    """A verb of several kinds, each a :func:`verb` with options of its own; gives what these are added to."""
+    parser = _described(verbs, name, summary, examples)
+    return parser.add_subparsers(title="kinds", metavar="KIND", required=True)
+
+
+def _described(verbs, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    return verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog="examples:\n" + "\n".join(f"  python -m benchmark {line}" for line in examples.strip().splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def number(kind: Any) -> Callable[[str], Any]:
@@ -115,13 +125,14 @@ def out(parser: argparse.ArgumentParser) -> None:
 def work(parser: argparse.ArgumentParser) -> None:
     """What is trained, and how."""
     networks(parser)
-    parser.add_argument(
+    group = parser.add_argument_group("training")
+    group.add_argument(
         "--train-precision",
         default="auto",
         choices=("auto", "fp32", "tf32", "bf16"),
         help="arithmetic of the training (default: bf16 where the hardware has it)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--retrain",
         action="store_true",
         help="train again even where weights exist; the old ones stay until the new ones are finished",
@@ -139,76 +150,77 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         help="methods, with options as name:key=value, where a value with a comma stands in quotation marks; 'all' is "
         "every one registered (default)",
     )
-    parser.add_argument(
+    group = parser.add_argument_group("network")
+    group.add_argument(
         "--network",
         default="",
         metavar="NAME",
         help="network that the methods share, by name or as file.py[:function] (default: the dataset's)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--weights", type=Path, metavar="FILE", help=".pth or .safetensors file that stands in for its training"
     )
-    parser.add_argument(
+    group.add_argument(
         "--classes",
         default="",
         metavar="NAME",
         help="what the outputs are with --weights: a dataset's classes, a number or a file with a class a line; "
         "NAME+1 has one further output, void (default: the dataset's)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-size", type=PIXELS, default=0, metavar="PX", help="bound of the long side at the test scales"
     )
-    parser.add_argument(
+    group.add_argument(
         "--recipe",
         action="append",
         default=[],
         metavar="TASK.FIELD=VALUE",
         help="change a training recipe, e.g. segmentation.epochs=2",
     )
-    parser.add_argument(
+    group.add_argument(
         "--repetition",
         default="0",
         metavar="N",
         help="train everything with the seeds of repetition N; several, as 0,1,2 or 0-2, one after the other, and the "
         "table shows their mean and standard deviation (default: %(default)s)",
     )
-    parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
-    parser.add_argument(
+    group = parser.add_argument_group("machine")
+    group.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
+    group.add_argument(
         "--precision",
         default="fp32",
         choices=("fp32", "tf32", "bf16"),
         help="arithmetic of the evaluation; tf32 on CUDA only (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    group.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
+    group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def evaluation(parser: argparse.ArgumentParser) -> None:
     """What is evaluated, and how."""
-    parser.add_argument(
+    group = parser.add_argument_group("evaluation")
+    group.add_argument(
         "--protocols",
         default="",
         metavar="A,B",
         help="evaluation protocols beside the dataset's own, e.g. open-set,smiyc-components (a second pass)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--label-size",
         default="image",
         choices=("image", "network"),
         help="where scores and labels meet: scores upsampled to the labels (image, the default), or labels resized by "
         "nearest neighbour to the input size of your own network",
     )
-    parser.add_argument(
-        "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
-    )
-    parser.add_argument(
+    group.add_argument("--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)")
+    group.add_argument(
         "--limit", type=COUNT, default=0, metavar="N", help="only the first N images; such records enter no table"
     )
-    parser.add_argument("--force", action="store_true", help="evaluate again even where a record is current")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    group.add_argument("--force", action="store_true", help="evaluate again even where a record is current")
+    group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
 
 
 def preset(parser: argparse.ArgumentParser) -> None:

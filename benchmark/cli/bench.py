@@ -6,67 +6,84 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmark.cli.arguments import COUNT, WORKERS, image_size, verb
+from benchmark.cli.arguments import COUNT, WORKERS, family, image_size, verb
 
 
 def add(verbs) -> None:
-    parser = verb(
+    kinds = family(
         verbs,
         "bench",
-        bench,
-        "measure the suite's own speed and accuracy, or what every row of the paper's table costs on this machine, or "
-        "compare a GPU with the CPU",
+        "measure the suite itself: its speed, its accuracy, what methods cost",
         """
 bench metrics
 bench pooled
 bench devices --methods msp,dicnet
 bench pipeline --methods msp,dicnet
+bench costs --write results""",
+    )
+    verb(kinds, "metrics", _metrics, "compare the metrics' speed with scikit-learn's", "bench metrics")
+    verb(kinds, "pooled", _pooled, "measure the error of pooled values that keep no score", "bench pooled")
+    devices = verb(
+        kinds,
+        "devices",
+        _devices,
+        "compare the scores of a GPU with those of the CPU",
+        "bench devices --methods msp,dicnet",
+    )
+    pipeline = verb(
+        kinds,
+        "pipeline",
+        _pipeline,
+        "find what limits a pass over test images: reading, networks and scores, or metrics; needs no data",
+        """
+bench pipeline --methods msp,dicnet
+bench pipeline --device cpu --size 320x180 --network pspnet-small --images 30""",
+    )
+    costs = verb(
+        kinds,
+        "costs",
+        _costs,
+        "measure what every row of the paper's table costs on this machine, without any data",
+        """
 bench costs
 bench costs --write results
 bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     )
-    parser.add_argument(
-        "what",
-        choices=("metrics", "pooled", "devices", "pipeline", "costs"),
-        help="the other options are those of costs and pipeline; devices takes --methods and --device",
-    )
-    parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
-    parser.add_argument(
-        "--dataset",
-        default="",
-        metavar="NAME",
-        help="whose sizes, classes and recipes; its files are not needed (default: the first choice of `run`)",
-    )
-    parser.add_argument("--network", default="", metavar="NAME", help="shared network (default: the dataset's)")
-    parser.add_argument(
-        "--size", type=image_size, default="1280x720", metavar="WxH", help="of the images (default: %(default)s)"
-    )
-    parser.add_argument(
+    for parser in (devices, pipeline, costs):
+        parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
+        parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
+    for parser in (pipeline, costs):
+        parser.add_argument(
+            "--dataset",
+            default="",
+            metavar="NAME",
+            help="whose sizes, classes and recipes; its files are not needed (default: the first choice of `run`)",
+        )
+        parser.add_argument("--network", default="", metavar="NAME", help="shared network (default: the dataset's)")
+        parser.add_argument(
+            "--size", type=image_size, default="1280x720", metavar="WxH", help="of the images (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
+        )
+        parser.add_argument(
+            "--precision",
+            default="auto",
+            choices=("auto", "fp32", "tf32", "bf16"),
+            help="arithmetic (default: bf16 where the hardware has it)",
+        )
+        parser.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
+    pipeline.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a pass (default: by device)")
+    costs.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a split, for trials")
+    costs.add_argument(
         "--steps", type=COUNT, default=0, metavar="N", help="timed steps and batches (default: by device)"
     )
-    parser.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a split, for trials")
-    parser.add_argument(
-        "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
-    )
-    parser.add_argument(
+    costs.add_argument(
         "--recipe", action="append", default=[], metavar="TASK.FIELD=VALUE", help="change a training recipe, for trials"
     )
-    parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        choices=("auto", "fp32", "tf32", "bf16"),
-        help="arithmetic of training and evaluation (default: bf16 where the hardware has it)",
-    )
-    parser.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
-    parser.add_argument(
+    costs.add_argument(
         "--write", type=Path, metavar="DIR", help="also store the measurement for the tables, usually in results"
     )
-
-
-def bench(arguments: argparse.Namespace) -> int:
-    """Print a table of speed, of accuracy, of devices or of costs."""
-    return {"costs": _costs, "devices": _devices, "pipeline": _pipeline}.get(arguments.what, _metrics)(arguments)
 
 
 def _devices(arguments: argparse.Namespace) -> int:
@@ -81,17 +98,24 @@ def _devices(arguments: argparse.Namespace) -> int:
 
 
 def _metrics(arguments: argparse.Namespace) -> int:
+    """Print the metrics' speed beside scikit-learn's."""
     import torch
 
+    from benchmark.bench.metrics import bench_metrics
+
     torch.set_num_threads(1)
-    if arguments.what == "pooled":
-        from benchmark.bench.pooled import bench_pooled
+    print(bench_metrics())
+    return 0
 
-        print(bench_pooled())
-    else:
-        from benchmark.bench.metrics import bench_metrics
 
-        print(bench_metrics())
+def _pooled(arguments: argparse.Namespace) -> int:
+    """Print the error of the pooled values."""
+    import torch
+
+    from benchmark.bench.pooled import bench_pooled
+
+    torch.set_num_threads(1)
+    print(bench_pooled())
     return 0
 
 

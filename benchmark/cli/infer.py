@@ -42,7 +42,9 @@ infer --methods msp --dataset camvid-ood""",
         "--to",
         type=Path,
         metavar="DIR",
-        help="where to write DIR/METHOD/IMAGE.* (default: scores/DATASET-NETWORK/IMAGES in the --out folder)",
+        help="where to write the maps DIR/METHOD/IMAGE.* and, beside each METHOD, what they were made with "
+        "(METHOD.json) and of which pixels (METHOD.images.tsv); maps that are there and were made of the same are kept "
+        "(default: scores/DATASET-NETWORK/IMAGES in the --out folder)",
     )
     parser.add_argument(
         "--format",
@@ -51,7 +53,7 @@ infer --methods msp --dataset camvid-ood""",
         help="npy or tif: float32; png: 16-bit codes of the same order, half the size; hdf5: float16 as "
         "SegmentMeIfYouCan's toolkit reads it, needs h5py (default: %(default)s)",
     )
-    parser.add_argument("--pictures", action="store_true", help="also draw each map over its image")
+    parser.add_argument("--pictures", action="store_true", help="also draw each map over its image, in DIR/pictures")
     parser.add_argument("--force", action="store_true", help="write anew what is there")
 
 

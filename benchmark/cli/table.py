@@ -58,12 +58,15 @@ table --results runs --no-readme""",
 def table(arguments: argparse.Namespace) -> int:
     """Regenerate the leaderboards, or check that they are what the records say."""
     from benchmark.leaderboard import generate
+    from benchmark.records.adoption import finish
 
     readme = None if arguments.no_readme else arguments.readme
     if not arguments.adopt and (arguments.methods or arguments.dry_run):
         raise BenchmarkError("--methods and --dry-run say what --adopt takes; name its run folder.")
     if arguments.adopt and arguments.check:
         raise BenchmarkError("--check changes nothing and --adopt does; leave out one.")
+    if not (arguments.check or arguments.dry_run) and finish(arguments.results):
+        print("Finished an adoption that was interrupted.")
     if arguments.adopt and not _adopt(arguments, readme):
         return 0
     existing(arguments.results)
@@ -77,9 +80,11 @@ def table(arguments: argparse.Namespace) -> int:
 def _check(results: Path, readme: Path | None) -> int:
     """Compare records with their rows and tables with the records; 1 where anything differs."""
     from benchmark.leaderboard import generate
+    from benchmark.records.adoption import interrupted
     from benchmark.records.audit import audit
 
     wrong, stale = audit(results), generate.check(results, readme)
+    stale += [f"{path} is an adoption that was interrupted." for path in interrupted(results)]
     for problem in wrong:
         print(f"wrong: {problem}", file=sys.stderr)
     for problem in stale:

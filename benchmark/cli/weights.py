@@ -5,32 +5,34 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import data, out, verb
+from benchmark.cli.arguments import data, family, out, verb
 from benchmark.errors import BenchmarkError
 
 
 def add(verbs) -> None:
-    parser = verb(
+    kinds = family(
         verbs,
         "weights",
-        weights,
         "list, verify or import weights",
         """
 weights list
 weights verify
+weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streethazards""",
+    )
+    out(verb(kinds, "list", _list, "list what was trained or imported", "weights list"))
+    out(verb(kinds, "verify", _verify, "hold every file against its SHA-256", "weights verify"))
+    parser = verb(
+        kinds,
+        "import",
+        _import,
+        "take in weights that authors published",
+        """
 weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streethazards
 weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset streethazards""",
     )
-    parser.add_argument("action", choices=("list", "verify", "import"))
-    parser.add_argument("files", nargs="*", help="for import: the name of a release, then its files")
+    parser.add_argument("files", nargs="*", metavar="RELEASE FILES", help="the name of a release, then its files")
     data(parser)
     out(parser)
-
-
-def weights(arguments: argparse.Namespace) -> int:
-    """Dispatch on the action."""
-    actions = {"list": _list, "verify": _verify, "import": _import}
-    return actions[arguments.action](arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:

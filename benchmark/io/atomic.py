@@ -34,7 +34,7 @@ def replacing(path: Path, disposable: bool = False) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path.name), suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path.name), suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -63,7 +63,7 @@ def sweep(folder: Path) -> None:
     """
     for path in folder.rglob(".*.tmp"):
         with contextlib.suppress(OSError):  # its writer may finish it meanwhile
-            if path.is_file() and not _in_use(path):
+            if path.is_file() and not in_use(path):
                 path.unlink()
 
 
@@ -78,7 +78,7 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _prefix(name: str) -> str:
+def unfinished(name: str) -> str:
     """How the name of an unfinished file begins: whose place it will take, in full where that is short, and its writer.
 
     Names of files have at most 255 bytes.
@@ -90,8 +90,8 @@ def _machine() -> str:
     return socket.gethostname().replace(".", "-")[:64]
 
 
-def _in_use(path: Path) -> bool:
-    """Whether somebody may still be writing an unfinished file."""
+def in_use(path: Path) -> bool:
+    """Whether somebody may still be writing an unfinished file or folder."""
     host, _, process = path.name.split(".")[-3].rpartition("-")
     if host == _machine() and process.isdecimal() and os.name == "posix":  # elsewhere, kill() does what it is called
         try:

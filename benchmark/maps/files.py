@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from contextlib import suppress
@@ -135,11 +136,25 @@ def _read_npz(path: Path) -> np.ndarray:
 
 
 def _read_hdf5(path: Path) -> np.ndarray:
-    with hdf5().File(path, "r") as file:
-        if "value" not in file:
+    h5py = hdf5()
+    with h5py.File(path, "r") as file:
+        if not isinstance(file.get("value", getlink=True), h5py.HardLink) or not isinstance(
+            value := file["value"], h5py.Dataset
+        ):
             raise BenchmarkError(f"{path} holds no dataset named 'value'; write the score map under that name.")
-        _check(path, file["value"].shape, file["value"].dtype)
-        return file["value"][:]
+        _check(path, value.shape or (), value.dtype)
+        # What lies in other files, or was never written, HDF5 reads as zeros without a word.
+        if value.is_virtual or value.external:
+            raise BenchmarkError(f"{path} keeps its numbers in other files; write them into it.")
+        if value.chunks:
+            written = value.id.get_num_chunks() == math.prod(
+                math.ceil(n / c) for n, c in zip(value.shape, value.chunks, strict=True)
+            )
+        else:
+            written = value.id.get_storage_size() >= value.nbytes
+        if not written:
+            raise BenchmarkError(f"{path} is not written to its end; write it again.")
+        return value[:]
 
 
 def _read_image(path: Path) -> np.ndarray:

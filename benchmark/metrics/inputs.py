@@ -11,10 +11,13 @@ import numpy as np
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import View
 from benchmark.metrics.ranking import Ranking
+from benchmark.metrics.rounding import MEND
 from benchmark.metrics.strata import ANOMALY, IGNORE
 
 TOLERANCE = 1e-5
 """How far the metrics of an image may move when its scores become float32."""
+_FEW_DIGITS = {"float32", "float16", "bfloat16", "bool", "int8", "uint8", "int16", "uint16"}
+"""Types whose every value float32 holds."""
 _EXACT = 1 << 24
 """Float32 holds every integer below, and the next one is rounded to it."""
 
@@ -66,6 +69,14 @@ def as_arrays(view: View, where: str, classes: int = 0) -> tuple[Any, Any, Any]:
     if nans := int(np.isnan(scores).sum()):
         raise BenchmarkError(f"{where}: {nans} of {scores.size} scores are NaN.")
     return scores, labels, prediction
+
+
+def more_digits(view: View, where: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scores and labels as arrays where the scores' type has more digits than float32, else None."""
+    kind = _type_of(view.scores)
+    if kind in _FEW_DIGITS:
+        return None
+    return to_array(view.scores, "scores", where), to_array(view.labels, "labels", where)
 
 
 def on_device(value: Any) -> bool:
@@ -172,7 +183,7 @@ def _check_ties(scores: np.ndarray, single: np.ndarray, labels: np.ndarray, wher
     if moved > TOLERANCE:
         raise BenchmarkError(
             f"{where}: the {scores.dtype} scores lie closer together than float32, in which scores are compared, tells "
-            f"apart: a metric moves by {100 * moved:.2g} points; subtract a constant, take logarithms or give ranks."
+            f"apart: a metric moves by {100 * moved:.2g} points; {MEND}."
         )
 
 

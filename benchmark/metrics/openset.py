@@ -1,10 +1,11 @@
-"""Dense open-set segmentation: known classes are segmented, pixels above a threshold are assigned to the anomaly.
+"""Dense open-set segmentation: known classes are segmented, pixels from a threshold on are assigned to the anomaly.
 
 The threshold of a fold (in StreetHazards a town) is calibrated on the other folds, so that no test label decides on
 the image it belongs to. open-mIoU is the mean IoU over the known classes, where a known pixel that is rejected is a
 false negative and an anomalous pixel that is not rejected a false positive of the class it is given.
 
-Source: DenseHybrid (Grcic et al., ECCV 2022), evaluate_osr.py.
+Source: DenseHybrid (Grcic et al., ECCV 2022), evaluate_osr.py. There, pixels at the threshold are not rejected, although
+they count as found where it is calibrated, so that scores with ties miss the rate that was asked for; here they are.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenSetProtocol(Protocol):
-    """Segmentation with rejection: pixels above a threshold are assigned to the anomaly.
+    """Segmentation with rejection: pixels at or above a threshold are assigned to the anomaly.
 
     Attributes:
         target_tpr: the threshold of a fold is the first with TPR > target on the pooled pixels of the other folds.
@@ -67,7 +68,7 @@ class OpenSetProtocol(Protocol):
         return OpenSetEvaluator(self, thresholds, classes, method=method)
 
 
-OPEN_SET_PROTOCOLS = (OpenSetProtocol("open-set", 1, "DenseHybrid, evaluate_osr.py", ignored_classes=("other",)),)
+OPEN_SET_PROTOCOLS = (OpenSetProtocol("open-set", 2, "DenseHybrid, evaluate_osr.py", ignored_classes=("other",)),)
 
 
 class OpenSetEvaluator(Evaluator[Measurements]):
@@ -75,7 +76,7 @@ class OpenSetEvaluator(Evaluator[Measurements]):
 
     Args:
         protocol: which classes are ignored.
-        thresholds: per fold (``View.fold``); pixels with a score above it are rejected.
+        thresholds: per fold (``View.fold``); pixels with this score or a higher one are rejected.
         classes: names of the known classes.
         method: named in messages.
     """
@@ -102,7 +103,7 @@ class OpenSetEvaluator(Evaluator[Measurements]):
         counted = (labels < known) | (labels == ANOMALY)
         true = np.where(labels == ANOMALY, known, labels)[counted].astype(np.int64)
         predicted = prediction[counted].astype(np.int64)
-        rejected = scores[counted] > np.float32(self.thresholds[view.fold])
+        rejected = scores[counted] >= np.float32(self.thresholds[view.fold])
         pixels = self._pixels[view.fold]
         flat = np.bincount((true * known + predicted) * 2 + rejected, minlength=pixels.size)
         pixels += flat.reshape(pixels.shape)

@@ -60,6 +60,14 @@ class FirstPass(Evaluator[Measurements]):
                     reasons[each] = str(error)
         return SecondPass({p: e for p, e in evaluators.items() if e is not None}, reasons)
 
+    def check(self) -> None:
+        """Refuse scores that no pooled metric can be made of, before one is asked for.
+
+        Raises:
+            BenchmarkError: as :meth:`PixelEvaluator.check`.
+        """
+        self.pixels.check()
+
     def measurement(self) -> Measurements:
         """Measurements of every one-pass protocol, and of the pixel protocols that give the others their thresholds."""
         return {name: m for part in self._parts().values() for name, m in part.measurement().items()}

@@ -13,13 +13,14 @@ from benchmark.metrics.bootstrap import bootstrap_interval
 from benchmark.metrics.curves import Curves, thin_curves
 from benchmark.metrics.evaluator import Evaluator, Measurements, View
 from benchmark.metrics.hints import hints
-from benchmark.metrics.inputs import as_maps
+from benchmark.metrics.inputs import as_maps, more_digits
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.measurement import METRICS, Measurement
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.pooled import PooledHistogram, PooledKeys
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
+from benchmark.metrics.rounding import Rounding
 from benchmark.metrics.rows import join_equal
 from benchmark.metrics.sorted_image import SortedImage, failures
 from benchmark.metrics.strata import IGNORE, Strata
@@ -68,6 +69,7 @@ class PixelEvaluator(Evaluator[Measurements]):
         self._tables: list[list[tuple]] = [[] for _ in self._sets]
         self._plan_pooled()
         self._pooled: Any = (PooledKeys if exact_pooled else PooledHistogram)(len(self._row_of_kind))
+        self._rounding = Rounding()
 
     def _add(self, view: View, where: str) -> None:
         used = replace(view, prediction=view.prediction if self._split else None)
@@ -86,6 +88,8 @@ class PixelEvaluator(Evaluator[Measurements]):
         ]
         if self._row_of_kind:
             self._pooled.add(image, rows_of_strata)
+            if (wide := more_digits(view, where)) is not None:
+                self._rounding.add(view.image, *wide)
         for table, row in zip(self._tables, rows, strict=True):
             table.append(row)
 
@@ -93,6 +97,7 @@ class PixelEvaluator(Evaluator[Measurements]):
         for mine, others in zip(self._tables, other._tables, strict=True):
             mine.extend(others)
         self._pooled.merge(other._pooled)
+        self._rounding.merge(other._rounding)
 
     @property
     def pooled_bytes(self) -> int:
@@ -130,8 +135,17 @@ class PixelEvaluator(Evaluator[Measurements]):
         chosen = self._own(protocol)
         if chosen.aggregation != "pooled":
             raise BenchmarkError(f"Protocol '{chosen.name}' is per image; curves and thresholds need a pooled one.")
+        self.check()
         at = [p for p in self.protocols if p.aggregation == "pooled"].index(chosen)
         return self._pooled.ranking([row for kind, row in self._row_of_kind.items() if kind[at]])
+
+    def check(self) -> None:
+        """Refuse scores whose order between images is lost in float32.
+
+        Raises:
+            BenchmarkError: as :meth:`benchmark.metrics.rounding.Rounding.check`.
+        """
+        self._rounding.check(f"{self.method}: " if self.method else "")
 
     def curves(self, protocol: str | PixelProtocol = "pooled", points: int = 512) -> Curves:
         """Precision-recall and ROC curve of the pooled pixels, thinned to about this many points."""
@@ -197,10 +211,11 @@ class PixelEvaluator(Evaluator[Measurements]):
         return cls(**configuration | {"protocols": protocols})
 
     def _state(self) -> dict[str, Any]:
-        return {"tables": [sorted(table) for table in self._tables], **self._pooled.state()}
+        return {"tables": [sorted(table) for table in self._tables], **self._pooled.state(), **self._rounding.state()}
 
     def _restore(self, kept: dict[str, Any]) -> None:
         self._tables = [[tuple(row) for row in table] for table in kept.pop("tables")]
+        self._rounding = Rounding.taken_from(kept)
         self._pooled = type(self._pooled).from_state(kept)
 
     def _plan_pooled(self) -> None:

@@ -8,11 +8,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.atomic import in_use, unfinished
 from benchmark.io.jsonfile import to_plain
 from benchmark.io.names import file_name
 from benchmark.records.audit import contradictions
@@ -20,6 +22,9 @@ from benchmark.records.record import METRICS, Record, read
 
 ABSOLUTE = re.compile(r"(?:^|[\s=:,'\"])((?:/[^/\s]+/|~/|[A-Za-z]:[\\/](?!/))[^\s,'\"]*)")
 """A path that begins at the root of somebody's disk or home."""
+
+ADOPTING, NEW, COMPLETE = "adopting", "new", "complete"
+"""Names of the folder of an adoption, of its copies, and of the mark that all of them are there."""
 
 SHOWN = 3
 """Values of a record whose change is spelt out."""
@@ -89,33 +94,65 @@ def adopt(chosen: Sequence[Candidate], results: Path) -> None:
     Raises:
         BenchmarkError: the disk is full or the folder cannot be written.
     """
-    moved: list[tuple[Path, Path, Path]] = []  # new file, its place, where the old one is kept
     staged = None
+    with _writing(results):
+        try:
+            results.mkdir(parents=True, exist_ok=True)
+            finish(results)
+            staged = Path(tempfile.mkdtemp(dir=results, prefix=unfinished(ADOPTING), suffix=".tmp"))
+            for each in chosen:
+                for name in each.files:
+                    new = staged / NEW / each.target.with_name(name).relative_to(results)
+                    new.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(each.folder / name, new)
+            (staged / COMPLETE).touch()
+            _move(staged, results)
+        finally:
+            if staged:
+                shutil.rmtree(staged, ignore_errors=True)
+
+
+def finish(results: Path) -> int:
+    """Finish what a kill interrupted: copies that were complete take their places, others are swept.
+
+    Returns:
+        How many adoptions were finished.
+    """
+    found = 0
+    with _writing(results):
+        for staged in interrupted(results):
+            if (staged / COMPLETE).exists():
+                _move(staged, results)
+                found += 1
+            shutil.rmtree(staged, ignore_errors=True)
+    return found
+
+
+def interrupted(results: Path) -> list[Path]:
+    """Folders of adoptions that were killed."""
+    return sorted(path for path in Path(results).glob(f".{ADOPTING}.*.tmp") if path.is_dir() and not in_use(path))
+
+
+@contextmanager
+def _writing(results: Path) -> Iterator[None]:
     try:
-        results.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(dir=results, prefix=".adopting-"))
-        for number, each in enumerate(chosen):
-            for name in each.files:
-                new = staged / f"{number}-{name}"
-                shutil.copyfile(each.folder / name, new)
-                moved.append((new, each.target.with_name(name), staged / f"old-{number}-{name}"))
-        _move(moved)
+        yield
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
         raise BenchmarkError(
             f"Cannot write into {results} ({reason}); nothing was adopted; free space there and adopt again."
         ) from error
-    finally:
-        if staged:
-            shutil.rmtree(staged, ignore_errors=True)
 
 
-def _move(moved: Sequence[tuple[Path, Path, Path]]) -> None:
-    """Put every file into its place; where one fails, the old ones come back."""
+def _move(staged: Path, results: Path) -> None:
+    """Put every new file into its place; where one fails, the old ones come back."""
     done: list[tuple[Path, Path]] = []
     try:
-        for new, place, kept in moved:
-            place.parent.mkdir(parents=True, exist_ok=True)
+        for new in sorted(path for path in (staged / NEW).rglob("*") if path.is_file()):
+            name = new.relative_to(staged / NEW)
+            place, kept = results / name, staged / "old" / name
+            for parent in (place.parent, kept.parent):
+                parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
                 os.replace(place, kept)
             done.append((place, kept))

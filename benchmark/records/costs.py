@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,6 +87,24 @@ class Costs:
             evaluation = (method.network_ms + method.method_ms) * self.test_images / 3.6e6
         parts = {"training": training, "fit": (statistics + method.fit_seconds) / 3600, "evaluation": evaluation}
         return {**parts, "row": None if None in parts.values() else sum(parts.values())}
+
+    def together(self, labels: Collection[str]) -> float | None:
+        """Hours of several rows from nothing, where trainings that rows share are done once.
+
+        Args:
+            labels: of the rows.
+        Returns:
+            None where a row, or a part of one, was not measured.
+        """
+        rows = [method for method in self.methods if method.label in labels]
+        trainings: Counter[str] = Counter()
+        for method in rows:
+            trainings |= Counter(method.trainings)
+        by_title = {t.title: t.hours for t in self.trainings}
+        hours = [by_title.get(title) for title in trainings.elements()]
+        for each in map(self.hours, rows):
+            hours += [each["fit"], each["evaluation"]]
+        return None if None in hours or len(rows) < len(labels) else sum(hours)
 
     def path(self, results: Path) -> Path:
         """``results/costs/<device>.json``."""

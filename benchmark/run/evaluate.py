@@ -75,6 +75,13 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
         workshop.pool.forget()
     _keep(workshop, tally)
     _complete(workshop, tally)
+    for entry in (e for e in entries if not e.error):
+        try:
+            tally.methods[entry.label].check()
+        except BenchmarkError as error:  # shown by all images together, so that no batch is named
+            entry.error = str(error).removeprefix(f"{entry.label}: ")
+            tally.drop(entry.label)
+            workshop.say(f"{entry.label}: {entry.error}")
     return tally
 
 

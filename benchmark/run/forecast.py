@@ -14,12 +14,16 @@ from benchmark.errors import BenchmarkError
 from benchmark.network import NetworkSpec, scaled_size
 from benchmark.networks import network_of, pretrained_of
 from benchmark.progress import duration
+from benchmark.records.costs import read_costs
+from benchmark.records.published import RESULTS
 from benchmark.run.plan import Step, to_fit, to_train
 from benchmark.run.workshop import Entry, Workshop
 from benchmark.training import estimate_seconds, evaluation_seconds, forward_flops
 
 PIXEL_SECONDS = 1e-7
 """Seconds per pixel of a method's own arithmetic and its metrics: a middling value on one core."""
+TOO_LONG = 30 * 24 * 3600
+"""Seconds that nobody waits for a CPU."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,35 @@ class Forecast:
         own = self.workshop.setup.own
         return not (own and own.weights)
 
+    def words(self, hours: Hours) -> str:
+        """As printed: a duration, unless a CPU would take more than a month."""
+        return "too long for a CPU" if self._hopeless(hours.seconds) else str(hours)
+
+    def summary(self) -> str:
+        """What all rows take together, or which machine they need instead of a CPU."""
+        whole, device = self.whole, self.workshop.setup.machine.device
+        if not self._hopeless(whole.seconds):
+            return f"All together {self.words(whole)} on {device}."
+        setup, labels = self.workshop.setup, {step.entry.label for step in self.steps}
+        text = "A CPU is out of the question for all of this together"
+        for costs in read_costs(RESULTS):
+            if (costs.dataset, costs.network) == (setup.dataset, setup.base.arch):
+                known = labels & {method.label for method in costs.methods}
+                hours = costs.together(known)
+                if known and hours is not None:
+                    number = "they" if known == labels else f"{len(known)} of the {len(labels)} methods"
+                    return (
+                        f"{text}; on {costs.machine} {number} take about {hours:.0f} h from nothing, by "
+                        f"`bench costs` (results/costs); run it where there is a GPU."
+                    )
+        return f"{text}; run it where there is a GPU, on which `bench costs` says how long it takes."
+
+    def _hopeless(self, seconds: float) -> bool:
+        return self.workshop.setup.machine.device.type == "cpu" and seconds > TOO_LONG
+
+    def _about(self, seconds: float) -> str:
+        return "too long for a CPU" if self._hopeless(seconds) else f"about {duration(seconds)}"
+
     def trainings(self) -> list[str]:
         """A line for every pretrained encoder, every network that is trained and every method that is fitted."""
         lines = self._origins()
@@ -133,7 +166,7 @@ class Forecast:
         return list(dict.fromkeys(lines))
 
     def _network_words(self, spec: NetworkSpec) -> str:
-        return f", about {duration(self.networks[spec])}" if self.known else ", which --weights rules out"
+        return f", {self._about(self.networks[spec])}" if self.known else ", which --weights rules out"
 
     def _fit_words(self, entry: Entry) -> str:
         if isinstance(self.workshop.setup.train, AbsentSplit):
@@ -141,7 +174,7 @@ class Forecast:
         if not entry.recipes:
             return "one pass over the training images"
         return (
-            f"about {duration(self.fits[entry.fit_key][1])}"
+            self._about(self.fits[entry.fit_key][1])
             if self.known
             else "of a duration not known for a network of your own"
         )

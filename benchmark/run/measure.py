@@ -101,7 +101,7 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
             say(f"  {step.entry.label}: current, {step.path}{more}")
         elif evaluates:
             why = "; ".join(step.reasons) or "not measured yet"
-            alone = f"; alone {forecast.row(step.entry)}" if forecast.known else ""
+            alone = f"; alone {forecast.words(forecast.row(step.entry))}" if forecast.known else ""
             say(f"  {step.entry.label}: {why}{alone}")
     if not pending:
         return
@@ -111,7 +111,7 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
         passes = ", in two passes" if has_second_pass(setup) else ""
         say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
     if forecast.known:
-        say(f"All together {forecast.whole} on {setup.machine.device}.")
+        say(forecast.summary())
 
 
 def _outcome(steps: Sequence[Step], broken: Mapping[str, str]) -> Outcome:

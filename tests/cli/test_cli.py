@@ -15,6 +15,7 @@ from benchmark.registry import METHODS, load_plugin
 
 HOME = Path(__file__).resolve().parents[2]
 NAMES = list(cli.make_parser().parse_args(["list"]).verbs)
+KINDS = {"bench": ("metrics", "pooled", "devices", "costs"), "weights": ("list", "verify", "import")}
 MARKS = "# Town\n\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n"
 
 MY_METHOD = '''
@@ -31,16 +32,18 @@ class Margin(Method):
 '''
 
 
-@pytest.mark.parametrize("verb", NAMES)
+@pytest.mark.parametrize(
+    "verb", [*NAMES, *(f"bench {k}" for k in KINDS["bench"]), *(f"weights {k}" for k in KINDS["weights"])]
+)
 def test_every_verb_explains_itself_with_examples_that_parse(verb, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([verb, "--help"])
+        cli.main([*verb.split(), "--help"])
     assert stop.value.code == 0
     _, _, examples = capsys.readouterr().out.partition("examples:\n")
     lines = [line.split() for line in examples.splitlines() if line.strip()]
     assert lines
     for line in lines:
-        assert line[:4] == ["python", "-m", "benchmark", verb]
+        assert " ".join(line).startswith(f"python -m benchmark {verb}")
         assert cli.make_parser().parse_args(line[3:]).handler
 
 

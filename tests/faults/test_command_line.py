@@ -82,6 +82,11 @@ FAULTS = [
     typed("a size that is none", ["export", "minihazards", "x", "--size", "0x0"], "--size: write WIDTHxHEIGHT"),
     typed("an export of nothing", ["export", "minihazards", "x", "--limit", "-1"], "--limit is a whole number from 1"),
     typed("a bench of no size", ["bench", "costs", "--size", "-5x3"], "--size"),
+    typed(
+        "a bench with an option of another", ["bench", "metrics", "--write", "x"], "nrecognized arguments: --write x"
+    ),
+    typed("a bench of nothing", ["bench"], "KIND"),
+    typed("weights with an option of another kind", ["weights", "verify", "--dataset", "x"], "nrecognized arguments"),
     typed("a bench of negative steps", ["bench", "costs", "--steps", "-1"], "--steps is a whole number from 1"),
     typed("a share beyond 1", ["run", "--methods", "tradi:lr_floor=-1"], "lr_floor is a number from 0 up to 1"),
     typed("a thousand million samples", ["run", "--methods", "mc_dropout:samples=999999999"], "samples .* up to 10000"),

@@ -76,6 +76,15 @@ def garbage(path):
     path.with_suffix(".npz").write_bytes(b"PK\3\4" + b"x" * 99)
 
 
+def one_a_map(bench):
+    """Every map has one score, and these are one part in 1e9 apart."""
+    for number in range(3):
+        np.save(bench.folder / f"maps/{number}.npy", np.full(SIZE, 1 + 1e-9 * number))
+        labels = np.zeros(SIZE, np.uint8)
+        labels[: 4 + 6 * number] = 1
+        save(bench.folder / f"set/labels/{number}.png", labels)
+
+
 def wide(bench):
     bench.plugin("wide", METHOD.replace("return -self", "return 1e300 - 1e300 * self").replace("amax", "double().amax"))
 
@@ -131,6 +140,7 @@ FAULTS = [
     scores("none", lambda s: s[:0], r"shape \(0, 32\)"),
     scores("beyond float32", lambda s: s.astype(np.float64) * 1e300, "image '0': scores exceed the range of float32"),
     scores("one part in 1e9 apart", lambda s: 1 + 1e-9 * s.astype(np.float64), "image '0': .*lie closer together"),
+    Fault("scores: one part in 1e9 apart between images", one_a_map, SCORE, "maps: the scores of all images together lie closer"),
     scores("large integers", lambda s: (s * 50).astype(np.int64) + (1 << 40), "image '0': .*lie closer together"),
     Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], r"wide: score\(\) returned float64 values beyond the range", 1),
     Fault("a folder of 300 letters", lambda bench: None, ["score", "x" * 300, *SCORE[2:]], "xx is no folder"),

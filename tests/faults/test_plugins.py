@@ -207,6 +207,10 @@ ENDS = [
     Fault("scores that float32 makes ties of",
           plugin(scores='1 + 1e-9 * networks["base"](batch).logits()[:, 0].double()'), RUN,
           "the float64 scores lie closer together than float32", 1, others_are_untouched),
+    Fault("scores that float32 makes ties of between images",
+          plugin('top = networks["base"](batch).logits().double().amax(1)',
+                 scores='(top > top.mean()) + 1 + 1e-9 * top.mean()'), RUN,
+          "failed: bad: the scores of all images together lie closer than float32", 1, others_are_untouched),
 ]  # fmt: skip
 
 

@@ -196,6 +196,52 @@ def test_a_full_disk_adopts_nothing(measured, monkeypatch, stage):
     assert before == {p: p.read_bytes() for p in measured.results.rglob("*") if p.is_file()}
 
 
+def killed(monkeypatch, name, at, line):
+    """Run a command in a process that ends, as by a kill, when it calls a function of the adoption for the nth time."""
+    module, calls = {"copyfile": adoption.shutil, "replace": adoption.os}[name], []
+    real = getattr(module, name)
+
+    def call(*arguments):
+        calls.append(arguments)
+        if len(calls) == at:
+            os._exit(9)
+        return real(*arguments)
+
+    process = os.fork()
+    if not process:
+        monkeypatch.setattr(module, name, call)
+        try:
+            line()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "finished"), [("copyfile", 4, False), *(("replace", n, True) for n in (1, 2, 5, 9))]
+)
+@pytest.mark.parametrize("then", ["table", "adopt"])
+def test_a_killed_adoption_is_finished_or_swept(measured, monkeypatch, name, at, finished, then):
+    where = ["table", "--no-readme", "--results", str(measured.results)]
+    (measured.data / "edition").write_text("2")
+    assert measured("run", "--methods", "energy,msp") == 0
+
+    def content(folder):
+        return {p.relative_to(folder): p.read_bytes() for p in (folder / "records").rglob("*") if p.is_file()}
+
+    old, new = content(measured.results), content(measured.runs)
+    killed(monkeypatch, name, at, lambda: measured(*where, "--adopt", str(measured.runs)))
+    (left,) = adoption.interrupted(measured.results)
+    assert measured(*where, "--check") == 1 and f"stale: {left} is an adoption that was interrupted" in measured.err
+    assert left.exists()
+    if then == "table":
+        assert measured(*where) == 0 and ("Finished an adoption" in measured.out) == finished
+        assert content(measured.results) == (new if finished else old)
+    assert measured(*where, "--adopt", str(measured.runs)) == 0
+    assert content(measured.results) == new and not left.exists()
+    assert measured(*where, "--check") == 0
+
+
 def test_a_readme_without_its_marks_is_noticed_before_anything_is_adopted(bench):
     assert bench("run", "--methods", "msp") == 0
     readme, results = bench.folder / "README.md", bench.folder / "results"

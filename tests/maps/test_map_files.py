@@ -55,6 +55,42 @@ def test_hdf5_as_segmentmeifyoucan_reads_it(tmp_path, scores):
         read_scores(tmp_path / "b.hdf5")
 
 
+def test_hdf5_that_would_be_read_as_zeros_is_refused(tmp_path, scores):
+    """Chunks that a kill left out, and numbers in other files, HDF5 reads as its fill value."""
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    path, other = tmp_path / "a.hdf5", tmp_path / "other.hdf5"
+    write_scores(other, scores)
+    elsewhere = h5py.VirtualLayout(scores.shape, np.float32)
+    elsewhere[:] = h5py.VirtualSource(str(tmp_path / "gone.hdf5"), "value", scores.shape)
+
+    def half(file):
+        file.create_dataset("value", scores.shape, np.float32, chunks=(10, 10))[:10] = scores[:10]
+
+    cases = {
+        "is not written to its end": (half, lambda file: file.create_dataset("value", scores.shape, np.float32)),
+        "keeps its numbers in other files": (
+            lambda file: file.create_virtual_dataset("value", elsewhere),
+            lambda file: file.create_dataset("value", (2, 2), np.float32, external=[(str(other), 0, 16)]),
+        ),
+        "holds no dataset named 'value'": (
+            lambda file: file.create_group("value"),
+            lambda file: file.update({"value": h5py.ExternalLink(str(other), "value")}),
+            lambda file: file.update({"value": h5py.SoftLink("/value")}),
+        ),
+        "a score map is": (lambda file: file.create_dataset("value", data=h5py.Empty("f")),),
+    }
+    for says, makes in cases.items():
+        for make in makes:
+            with h5py.File(path, "w") as file:
+                make(file)
+            with pytest.raises(BenchmarkError, match=says):
+                read_scores(path)
+    for options in ({}, {"chunks": (7, 9)}, {"compression": "gzip", "fletcher32": True}):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("value", data=scores, **options)
+        assert (read_scores(path) == scores).all()
+
+
 def test_hdf5_without_its_package_is_one_sentence(tmp_path, scores, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     for use in (lambda path: write_scores(path, scores), read_scores):

@@ -55,12 +55,12 @@ def open_set(scores):
 
 
 def test_open_miou_by_hand():
-    # The second road pixel is rejected, of the anomaly only the last; the pixel at the threshold is not rejected.
+    # The second road pixel is rejected, of the anomaly only the last, and the pixel of the sky at the threshold.
     found = open_set([[0.1, 0.9, 0.1, 0.2, 0.5], [0.3, 0.4, 0.8, 0.9, 0.9]])
-    # road: TP 1, FN 2 (rejected, sky), FP 1 (anomaly): 1/4. sky: TP 2, FP 2 (road, anomaly): 2/4. other is ignored.
-    assert found.extra["open_miou"] == (1 / 4 + 2 / 4) / 2
-    # anomaly: TP 1, FN 2, FP 1 (the rejected road; the rejected pixel of class other is ignored)
-    assert found.extra["anomaly_iou"] == 1 / 4
+    # road: TP 1, FN 2 (rejected, sky), FP 1 (anomaly): 1/4. sky: TP 1, FN 1 (rejected), FP 2 (road, anomaly): 1/4.
+    assert found.extra["open_miou"] == (1 / 4 + 1 / 4) / 2
+    # anomaly: TP 1, FN 2, FP 2 (rejected road and sky; the rejected pixel of class other is ignored)
+    assert found.extra["anomaly_iou"] == 1 / 5
     # With exactly the anomalous pixels rejected, road: TP 2, FN 1: 2/3; sky: TP 2, FP 1: 2/3.
     assert found.extra["closed_miou"] == 2 / 3
     assert (found.images, found.extra["threshold_t5"]) == (1, 0.5)
@@ -88,6 +88,25 @@ def test_thresholds_are_calibrated_on_the_other_folds_and_folds_weigh_by_images(
     extra = evaluator.measurement()["open-set"].extra
     assert (extra["open_miou_t5"], extra["open_miou_t6"]) == (0.5, 1.0)
     assert extra["open_miou"] == pytest.approx((2 * 0.5 + 1.0) / 3)
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2, 7])
+@pytest.mark.parametrize("shift", [0.0, -50.0])
+def test_with_ties_the_rate_of_the_calibration_is_reached(digits, shift):
+    """The pixels of the other folds that are rejected are those that were counted when the threshold was chosen."""
+    rng = np.random.default_rng(digits)
+    labels = np.where(rng.random((40, 50)) < 0.3, 254, 0).astype(np.uint8)
+    scores = (np.round(rng.normal(size=labels.shape) + 2 * (labels == 254), digits) + shift).astype(np.float32)
+    folds = FoldEvaluator([RULES.calibration])
+    for fold in ("t5", "t6"):
+        folds.update(View(f"{fold}/1", scores, labels))
+    threshold = folds.cross_thresholds(RULES.calibration)["t5"]
+    evaluator = OpenSetEvaluator(RULES, {"t6": threshold}, ("road", "other"))
+    evaluator.update(View("t6/1", scores, labels, np.zeros(labels.shape, int)))
+    anomalous, normal = scores[labels == 254], scores[labels == 0]
+    wanted = max(t for t in np.unique(anomalous) if (anomalous >= t).mean() > 0.95)
+    found, false = (int((each >= wanted).sum()) for each in (anomalous, normal))
+    assert evaluator.measurement()["open-set"].extra["anomaly_iou"] == found / (len(anomalous) + false)
 
 
 def test_open_set_segmentation_names_what_is_wrong():

@@ -1,10 +1,13 @@
 """The plan's estimate of time against closed forms, on a device of a thousand million operations per second."""
 
 import dataclasses
+import re
 
 import pytest
 
 from benchmark.networks import build_network
+from benchmark.records.costs import Costs, MethodCost, TrainingCost
+from benchmark.records.provenance import Provenance
 from benchmark.run.contract import Toy, toy_workshop
 from benchmark.run.forecast import PIXEL_SECONDS, Forecast, Hours
 from benchmark.run.plan import make_steps
@@ -75,3 +78,42 @@ def test_a_dry_run_says_how_long_every_row_takes(bench):
     assert lines[-1].startswith("All together about ") and lines[-1].endswith(" on cpu.")
     assert bench("run", "--methods", "msp") == 0
     assert bench("run", "--methods", "msp") == 0 and "All together" not in bench.out
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A CPU of ten operations per second."""
+    monkeypatch.setattr("benchmark.training.estimate._throughput", lambda *_: 10.0)
+
+
+def costs(network):
+    """Two rows that share a network of 36,000 steps, one with a training of its own."""
+    trainings = [TrainingCost(title, "x", 2, 36_000, "all", seconds) for title, seconds in (("net", 1.0), ("own", 0.5))]
+    rows = [
+        MethodCost("msp", "MSP", ["net"], 3600.0, 0.0),
+        MethodCost("dicnet", "DiCNet", ["net", "own"], 0.0, 1800.0, fit_seconds=3600.0),
+        MethodCost("deep_ensemble", "Deep Ensemble", ["net", "net", "net"], 3600.0, 0.0),
+    ]
+    made = Provenance(device="Fast GPU", precision="bf16", versions={"torch": "9"})
+    return Costs("town", "Town", network, [48, 64], 4, 4000, 1, "", trainings, rows, made)
+
+
+def test_rows_together_share_their_trainings():
+    found = costs("net")
+    assert found.together(["msp"]) == 10 + 4
+    assert found.together(["msp", "dicnet"]) == 10 + 5 + 1 + 4 + 2
+    assert found.together(["msp", "dicnet", "deep_ensemble"]) == 3 * 10 + 5 + 1 + 4 + 2 + 4
+    assert found.together(["msp", "sml"]) is None, "which was not measured"
+
+
+@pytest.mark.parametrize("methods", ["msp,dicnet", "msp,dicnet,sml"])
+def test_a_plan_for_years_on_a_cpu_names_what_it_needs_instead(bench, slow, monkeypatch, tmp_path, methods):
+    monkeypatch.setattr("benchmark.run.forecast.RESULTS", tmp_path / "results")
+    assert bench("run", "--methods", methods, "--dry-run") == 0
+    last = bench.out.splitlines()[-1]
+    assert last.startswith("A CPU is out of the question") and "`bench costs` says how long" in last
+    assert "alone too long for a CPU" in bench.out and not re.search(r"\d h", bench.out)
+    costs("pspnet-small").write(tmp_path / "results")
+    assert bench("run", "--methods", methods, "--dry-run") == 0
+    who = "they" if methods == "msp,dicnet" else "2 of the 3 methods"
+    assert f"on Fast GPU (bf16, torch 9) {who} take about 22 h from nothing" in bench.out.splitlines()[-1]
