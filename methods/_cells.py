@@ -10,10 +10,10 @@ from benchmark.network import ScaleOutputs
 from benchmark.training.segmentation import nearest
 
 
-def cell_labels(scale: ScaleOutputs, labels: Tensor) -> Tensor:
-    """Labels (B, H, W) at the centres of the feature cells, (B, h, w); cells centred on padding are ignored."""
+def cell_labels(scale: ScaleOutputs, labels: Tensor, tap: str) -> Tensor:
+    """Labels (B, H, W) at the centres of a tap's cells, (B, h, w); cells centred on padding are ignored."""
     bottom, right = (seen - shown for seen, shown in zip(scale.padded, scale.covers, strict=True))
-    return nearest(F.pad(labels, (0, right, 0, bottom), value=IGNORE), scale.logits.shape[-2:])
+    return nearest(F.pad(labels, (0, right, 0, bottom), value=IGNORE), scale.taps[tap].shape[-2:])
 
 
 def cell_features(scale: ScaleOutputs, tap: str) -> Tensor:

@@ -44,6 +44,7 @@ class KNN(Method):
     title = "kNN"
     paper = "Sun et al., ICML 2022"
     score_options = frozenset({"k"})
+    needs_classes = False
 
     def __init__(self, variant: str = "knth", k: int | None = None, bank: int = 20_000, tap: str = PENULTIMATE) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class KNN(Method):
         classes = networks["base"].spec.classes
         generators = [torch.Generator().manual_seed(int(digest(image_id, 15), 16)) for image_id in batch.ids]
         for scale in networks["base"](batch).scales:
-            labels = cell_labels(scale, batch.labels)
+            labels = cell_labels(scale, batch.labels, self.tap)
             cells = labels[0].numel()
             keys = torch.cat([torch.rand(cells, generator=g, dtype=torch.float64) for g in generators])
             keys = keys.to(labels.device)
@@ -90,7 +91,7 @@ class KNN(Method):
         total = 0
         for scale in outputs.scales:
             distances = self.distances(self._form(cell_features(scale, self.tap)))
-            distances = distances.view(len(batch), 1, *scale.logits.shape[-2:])
+            distances = distances.view(len(batch), 1, *scale.taps[self.tap].shape[-2:])
             total = total + scale.upsample(distances, outputs.size)[:, 0]
         return total / len(outputs.scales)
 

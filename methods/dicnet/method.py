@@ -49,6 +49,7 @@ class DiCNet(Method):
     paper = "Zhou et al., arXiv 2112.09908"
     single_scale = True
     score_options = frozenset({"align_corners"})
+    needs_classes = False
     released: Mapping[str, Release] = {
         "dicnet": Release(
             files=(
