@@ -14,7 +14,7 @@ from benchmark.network import NetworkSpec
 from benchmark.recipe import digest
 from benchmark.training import FitData
 
-from ._cells import cell_features, cell_labels
+from ._cells import cell_features, cell_labels, cell_map
 
 CHUNK = 1 << 24
 """Distances computed at a time (64 MiB), whatever the sizes of bank and image."""
@@ -91,8 +91,7 @@ class KNN(Method):
         total = 0
         for scale in outputs.scales:
             distances = self.distances(self._form(cell_features(scale, self.tap)))
-            distances = distances.view(len(batch), 1, *scale.taps[self.tap].shape[-2:])
-            total = total + scale.upsample(distances, outputs.size)[:, 0]
+            total = total + cell_map(scale, distances, self.tap, outputs.size)
         return total / len(outputs.scales)
 
     def distances(self, queries: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from benchmark.network import NetworkSpec, ScaleOutputs
 from benchmark.training import FitData
 from benchmark.training.segmentation import nearest
 
-from ._cells import cell_features, cell_labels
+from ._cells import cell_features, cell_labels, cell_map
 
 RIDGE = 1e-6
 """Added to the diagonal, as a share of the mean variance: features behind a ReLU hardly vary in some directions."""
@@ -116,9 +116,8 @@ class Mahalanobis(Method):
         outputs = networks["base"](batch)
         total = 0
         for scale in outputs.scales:
-            grid = scale.taps[self.tap].shape[-2:]
-            distances = self.distances(cell_features(scale, self.tap)).view(len(batch), 1, *grid)
-            total = total + scale.upsample(distances, outputs.size)[:, 0]
+            distances = self.distances(cell_features(scale, self.tap))
+            total = total + cell_map(scale, distances, self.tap, outputs.size)
         return total / len(outputs.scales)
 
     def distances(self, features: Tensor) -> Tensor:
