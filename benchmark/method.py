@@ -70,6 +70,9 @@ class Method(Plugin, nn.Module, ABC):
     """Per task, what differs where a dataset asks for light trainings; without it only length and image sizes do."""
     score_options: ClassVar[frozenset[str]] = frozenset()
     """Constructor keywords that only :meth:`score` reads: methods that differ in nothing else share one fit."""
+    needs_classes: bool = True
+    """Whether what is fitted reads which class a training pixel shows, and not only whether it is to be ignored. False
+    lets it be fitted to normal images of another set (``--normal``), whose pixels have the label 0."""
     released: Mapping[str, Release] = {}
     """Weights that the authors published, by the name under which ``weights import`` takes them."""
     elsewhere: ClassVar[Mapping[str, Any]] = {}

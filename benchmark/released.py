@@ -21,11 +21,15 @@ class ReleasedFile:
         title: the same in messages ("the encoder 'resnet50dilated' of CSAIL").
         prefixes: (theirs, ours); the first that a name begins with is replaced. Ours are names in the state of the
             network, or of the method.
+        sha256: of the file as published; empty where others trained with the same code, so that any file will do.
+        url: where the file alone can be downloaded; empty where it cannot.
     """
 
     name: str
     title: str
     prefixes: tuple[tuple[str, str], ...]
+    sha256: str = ""
+    url: str = ""
 
     def ours(self, name: str) -> str:
         """Our name of a released tensor."""
@@ -53,6 +57,10 @@ class Release:
         teacher: where they belong to a method: name of the release of the shared network, whose files come first.
         outputs: layers with one output per class. Of a file with more classes than the dataset the first are kept.
         dropped: endings of the names of tensors that no inference reads.
+        trained_on: dataset on whose classes the network was trained, where that is a published one: then these weights
+            stand in for its training wherever such a network is evaluated. Empty where the files are those of whoever
+            trained last; they are then imported for one dataset.
+        void: number of outputs beyond those classes, for what the training labels ignore.
     """
 
     files: tuple[ReleasedFile, ...]
@@ -62,3 +70,5 @@ class Release:
     teacher: str = ""
     outputs: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    trained_on: str = ""
+    void: int = 0

@@ -98,8 +98,8 @@ class CamVidOOD(FileDataset):
                 epochs=50,
                 colour=0.3,
                 segmentation={
-                    "lr": 1e-3,
-                    "encoder_lr": 0.25,
+                    "lr": 2e-3,
+                    "encoder_lr": 0.5,
                     "batch_size": 8,
                     "label_size": "full",
                     "scale_range": (0.5, 1.5),

@@ -44,6 +44,7 @@ class KNN(Method):
     title = "kNN"
     paper = "Sun et al., ICML 2022"
     score_options = frozenset({"k"})
+    needs_classes = False
 
     def __init__(self, variant: str = "knth", k: int | None = None, bank: int = 20_000, tap: str = PENULTIMATE) -> None:
         super().__init__()

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
-from benchmark.network import NetworkSpec
+from benchmark.network import NetworkSpec, ScaleOutputs
 from benchmark.training import FitData
+from benchmark.training.segmentation import nearest
 
 from ._cells import cell_features, cell_labels, cell_map
 
@@ -31,6 +33,9 @@ class Mahalanobis(Method):
             and takes C times the work. ``S_c`` is the scatter around ``mu_c``, and lambda is 1e-6 of the mean
             tied variance.
         tap: the features; the default is what the network's classifier sees.
+        classes: whose classes tell the cells apart, those of the "labels", or those that the network has "predicted"
+            for the cells with a known label, for images on which nobody has labelled the network's classes; "one" has a
+            single mean.
 
     Source: Lee et al., NeurIPS 2018; for segmentation: Chan et al., "SegmentMeIfYouCan", NeurIPS 2021.
     """
@@ -38,8 +43,12 @@ class Mahalanobis(Method):
     title = "Mahalanobis"
     paper = "Lee et al., NeurIPS 2018"
 
-    def __init__(self, covariance: str = "tied", tap: str = PENULTIMATE) -> None:
+    def __init__(self, covariance: str = "tied", tap: str = PENULTIMATE, classes: str = "labels") -> None:
         super().__init__()
+        if classes not in ("labels", "predicted", "one"):
+            raise ValueError("the classes are labels, predicted or one.")
+        self.classes = classes
+        self.needs_classes = classes == "labels"
         if covariance not in ("tied", "class"):
             raise ValueError("the covariance is tied or class.")
         self.tied = covariance == "tied"
@@ -64,7 +73,7 @@ class Mahalanobis(Method):
             )
         counts, sums, squares = self._sums
         for scale in networks["base"](batch).scales:
-            labels = cell_labels(scale, batch.labels, self.tap).flatten()
+            labels = self._classes(scale, batch.labels).flatten()
             features = cell_features(scale, self.tap)
             for c in labels.unique().tolist():
                 if c < len(counts):
@@ -72,6 +81,16 @@ class Mahalanobis(Method):
                     counts[c] += len(rows)
                     sums[c] += rows.sum(dim=0)
                     squares[0 if self.tied else c] += rows.T @ rows
+
+    def _classes(self, scale: ScaleOutputs, labels: Tensor) -> Tensor:
+        """The class of every cell, (B, h, w), or IGNORE; `labels` (B, H, W) are those of the images."""
+        cells = cell_labels(scale, labels, self.tap)
+        if self.classes == "labels":
+            return cells
+        known = cells < ANOMALY
+        if self.classes == "one":
+            return torch.where(known, 0, IGNORE)
+        return torch.where(known, nearest(scale.logits.argmax(dim=1), cells.shape[-2:]), IGNORE)
 
     def fit(self, data: FitData, networks: Networks) -> None:
         if self._sums is None or not self._sums[0].any():

@@ -34,6 +34,7 @@ class SML(Method):
     title = "SML"
     paper = "Jung et al., ICCV 2021"
     score_options = frozenset({"boundary", "smoothing"})
+    needs_classes = False
 
     def __init__(self, boundary: bool = True, smoothing: bool = True) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ def count_or_ids(text: str) -> int | list[str]:
     ids = [part.strip() for part in text.split(",") if part.strip()]
     if len(ids) == 1 and re.fullmatch("[1-9][0-9]{0,5}", ids[0]):
         return int(ids[0])
-    if not ids or len(ids) == 1 and re.fullmatch(r"0|[+-][0-9.]+", ids[0]):
+    if not ids or (len(ids) == 1 and re.fullmatch(r"0|[+-][0-9.]+", ids[0])):
         raise BenchmarkError(f"--images {text}: write how many, or ids separated by commas.")
     return ids
 

@@ -20,6 +20,7 @@ TYPES: Mapping[str, type] = {
     "paper": str,
     "auxiliary_data": bool,
     "single_scale": bool,
+    "needs_classes": bool,
     "version": int,
     "paper_variants": tuple,
     "score_options": frozenset,

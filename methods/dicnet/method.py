@@ -52,6 +52,7 @@ class DiCNet(Method):
     single_scale = True
     score_options = frozenset({"align_corners"})
     elsewhere: ClassVar[Mapping[str, Any]] = {"teacher_target": PENULTIMATE}
+    needs_classes = False
     released: Mapping[str, Release] = {
         "dicnet": Release(
             files=(
