@@ -27,8 +27,14 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def dilated_encoder(name: str, stages: Sequence[int] = (3, 4), pretrained: bool = False) -> nn.Module:
-    """A timm ResNet at output stride 8: image to the feature maps of the chosen stages.
+def timm_name(name: str) -> str:
+    """What timm calls an encoder of :func:`dilated_encoder`; empty where it is of our own making."""
+    model, keywords = _ENCODERS.get(name, (name, {}))
+    return "" if keywords else model
+
+
+def dilated_encoder(name: str, stages: Sequence[int] = (3, 4)) -> nn.Module:
+    """A timm ResNet at output stride 8 with random values: image to the feature maps of the chosen stages.
 
     Stages 3 and 4 keep the resolution of stage 2 and dilate their 3x3 convolutions by 2 and 4 instead (each stage's
     first convolution by 1 and 2), as in the CSAIL PSPNet.
@@ -36,9 +42,8 @@ def dilated_encoder(name: str, stages: Sequence[int] = (3, 4), pretrained: bool 
     Args:
         name: "resnet50" and "resnet101" with the deep stem, "resnet50-7x7" with the plain one, "small", or a timm name.
         stages: which of the stages 1..4 to return; `encoder.feature_info.channels()` gives their channels.
-        pretrained: start from timm's ImageNet weights, downloaded where they are not cached.
     Raises:
-        BenchmarkError: timm has no such model, it has no stage at stride 8, or its weights cannot be had.
+        BenchmarkError: timm has no such model, or it has no stage at stride 8.
     """
     import timm  # takes as long as torch, and `list` reads plugins without building anything
 
@@ -47,19 +52,12 @@ def dilated_encoder(name: str, stages: Sequence[int] = (3, 4), pretrained: bool 
         raise BenchmarkError(
             f"There is no encoder '{name}'; take resnet18, resnet34, resnet50 or another ResNet of timm."
         )
-    if pretrained and name == "small":
-        raise BenchmarkError("The encoder 'small' has no ImageNet weights; leave out pretrained=true.")
     encoder: Any  # timm's wrapper, which adds feature_info to a module
     try:
         encoder = timm.create_model(
-            model, pretrained=pretrained, features_only=True, output_stride=8, out_indices=tuple(stages), **keywords
+            model, pretrained=False, features_only=True, output_stride=8, out_indices=tuple(stages), **keywords
         )
-    except Exception as error:  # timm and the hub raise whatever the transport or the architecture raises
-        if pretrained:
-            raise BenchmarkError(
-                f"The ImageNet weights of the encoder '{name}' cannot be had ({_brief(error)}); "
-                f"leave out pretrained=true to train it from scratch."
-            ) from error
+    except Exception as error:  # timm raises whatever the architecture raises
         raise BenchmarkError(f"The encoder '{name}' cannot be dilated to output stride 8 ({_brief(error)}).") from error
     if set(encoder.feature_info.reduction()) != {8}:
         raise BenchmarkError(f"The encoder '{name}' has no four stages of which the last two are at stride 8.")
@@ -106,6 +104,21 @@ class PyramidPooling(nn.ModuleList):
             branch = activation(norm(convolution(cells)))
             context.append(F.interpolate(branch, size, mode="bilinear", align_corners=False))
         return torch.cat([features, *context], dim=1)
+
+
+class CosineClassifier(nn.Conv2d):
+    """Logits ``10 cos(f, w_c)`` of every location: a bias-free 1x1 convolution of normalised features and prototypes.
+
+    Source: Fontanel et al., CVPRW 2021; the scale is theirs.
+    """
+
+    scale = 10.0
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(channels, classes, 1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.scale * F.conv2d(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
 
 
 def averages_slowly(features: Tensor) -> bool:

@@ -239,6 +239,8 @@ class Policy:
         recipes: per training task, the fields of its recipe that differ on this dataset, after `light`.
         method_options: per method, the keywords that differ from its defaults for networks trained here, unless a
             call states them. Chosen without a look at the test split; they show in the method's label.
+        pretrained: the policy for networks whose encoder is pretrained, and whose network is then the one that all
+            methods share; None where they are used like any other.
     """
 
     auto: int | None = None
@@ -251,6 +253,16 @@ class Policy:
     light: LightTraining | None = None
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pretrained: Policy | None = None
+
+    @property
+    def shared(self) -> str:
+        """The network that all methods share where the command line names none."""
+        return (self.pretrained or self).network
+
+    def of(self, pretrained: bool) -> Policy:
+        """The policy for networks of one kind: with a pretrained encoder, or trained from scratch."""
+        return self.pretrained if pretrained and self.pretrained else self
 
     def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
         """How a thing is trained on this dataset.
@@ -264,7 +276,9 @@ class Policy:
 
     def for_other_images(self) -> Policy:
         """The same for a set that evaluates networks trained here: without what only its own test images need."""
-        return replace(self, auto=None, paper_scales=(), paper_max_size=0, protocols=Policy().protocols)
+        pretrained = self.pretrained.for_other_images() if self.pretrained else None
+        changes: dict[str, Any] = {"auto": None, "paper_scales": (), "paper_max_size": 0}
+        return replace(self, **changes, protocols=Policy().protocols, pretrained=pretrained)
 
 
 class Dataset(Plugin, ABC):

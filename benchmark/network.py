@@ -38,6 +38,8 @@ class NetworkSpec:
         max_size: bound of the long side after scaling, in pixels; 0 is none. StreetHazards' papers use 1000.
         weights: for a network of the user's own, the SHA-256 of the file that stands in for training and, after a "+",
             of the file that builds it, each where there is one; empty for ours.
+        pretrained: SHA-256 of the file with the pretrained weights of its encoder, with which its training begins;
+            empty where all begins at random.
     """
 
     arch: str
@@ -49,6 +51,12 @@ class NetworkSpec:
     scales: tuple[int, ...] = ()
     max_size: int = 0
     weights: str = ""
+    pretrained: str = ""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is a pretrained encoder as it is: without classes, so that there is nothing to train."""
+        return self.classes == 0
 
     @property
     def checkpoint(self) -> NetworkSpec:
@@ -84,6 +92,10 @@ class Network(nn.Module, ABC):
     """Layout of weights and activations."""
     size: tuple[int, int] | None = None
     """(H, W) to which every image is resized, whatever its own size; None where the network takes any size."""
+    pretrained: str = ""
+    """timm's name of the encoder whose pretrained weights `encoder` begins with; empty where it begins at random."""
+    encoder: nn.Module
+    """What the pretrained weights go to, where there are any."""
     preparation: Mapping[str, Any] = {}
     """What a record says of the preprocessing, where it is not the suite's own."""
     mean: Tensor

@@ -19,7 +19,7 @@ from benchmark.isolation.seals import ModuleSeal
 from benchmark.isolation.settings import settings_kept
 from benchmark.machine import arithmetic
 from benchmark.network import PENULTIMATE, Network, NetworkSpec, Outputs
-from benchmark.networks import as_network, build_network
+from benchmark.networks import as_network, network_of
 from benchmark.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class Handle:
 
     def untrained(self) -> Network:
         """A new network of this kind with initial weights; draw them inside ``with seeded(recipe):``."""
-        return build_network(self.spec.arch, self.spec.classes, dict(self.spec.options))
+        return network_of(self.spec)
 
     def __call__(self, batch: Batch) -> Outputs:
         """Outputs for the batch, shared with every other method."""

@@ -31,6 +31,7 @@ class Recipe:
         batch_size: images in an optimiser step, over all devices.
         optimiser: "sgd", "adam" or "adamw".
         lr: initial learning rate.
+        encoder_lr: what it is multiplied by for an encoder whose weights are pretrained.
         momentum: of SGD.
         nesterov: whether SGD's momentum is Nesterov's.
         betas: of Adam and AdamW.
@@ -58,6 +59,7 @@ class Recipe:
     batch_size: Count = 8
     optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Positive = 0.02
+    encoder_lr: Fraction = 1.0
     momentum: Fraction = 0.9
     nesterov: bool = False
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)

@@ -89,6 +89,24 @@ class CamVidOOD(FileDataset):
             colour=0.3,
             segmentation={"label_size": "full", "scale_range": (0.8, 1.5), "crop": (184, 240)},
         ),
+        # A pretrained encoder needs neither the half resolution nor the high rate. Method options are those without
+        # which a method has no answer here; the others have not been chosen for this network.
+        pretrained=Policy(
+            network="fpn-tf_efficientnet_lite0:encoder_weights=imagenet",
+            method_options={"dicnet": {"teacher_target": "penultimate"}, "void": {"extra": True}},
+            light=LightTraining(
+                epochs=50,
+                colour=0.3,
+                segmentation={
+                    "lr": 1e-3,
+                    "encoder_lr": 0.25,
+                    "batch_size": 8,
+                    "label_size": "full",
+                    "scale_range": (0.5, 1.5),
+                    "crop": (360, 480),
+                },
+            ),
+        ),
     )
 
     def __init__(self, split: str, root: Path) -> None:

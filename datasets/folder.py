@@ -209,6 +209,8 @@ class Folder(FileDataset):
         policy = origin.policy.for_other_images() if origin else _own_policy(train)
         scales = self._sides(content, "scales", policy.scales)
         policy = replace(policy, network=self._get(content, "network", str, policy.network), scales=scales)
+        if "network" in content or "scales" in content:
+            policy = replace(policy, pretrained=None)  # what the user states is for every network
         light = self._get(content, "light", dict, {})
         if not light:
             return policy

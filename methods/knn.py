@@ -14,7 +14,7 @@ from benchmark.network import NetworkSpec
 from benchmark.recipe import digest
 from benchmark.training import FitData
 
-from ._cells import cell_features, cell_labels
+from ._cells import cell_features, cell_labels, cell_map
 
 CHUNK = 1 << 24
 """Distances computed at a time (64 MiB), whatever the sizes of bank and image."""
@@ -69,7 +69,7 @@ class KNN(Method):
         classes = networks["base"].spec.classes
         generators = [torch.Generator().manual_seed(int(digest(image_id, 15), 16)) for image_id in batch.ids]
         for scale in networks["base"](batch).scales:
-            labels = cell_labels(scale, batch.labels)
+            labels = cell_labels(scale, batch.labels, self.tap)
             cells = labels[0].numel()
             keys = torch.cat([torch.rand(cells, generator=g, dtype=torch.float64) for g in generators])
             keys = keys.to(labels.device)
@@ -90,8 +90,7 @@ class KNN(Method):
         total = 0
         for scale in outputs.scales:
             distances = self.distances(self._form(cell_features(scale, self.tap)))
-            distances = distances.view(len(batch), 1, *scale.logits.shape[-2:])
-            total = total + scale.upsample(distances, outputs.size)[:, 0]
+            total = total + cell_map(scale, distances, self.tap, outputs.size)
         return total / len(outputs.scales)
 
     def distances(self, queries: Tensor) -> Tensor:

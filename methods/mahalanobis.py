@@ -12,7 +12,7 @@ from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.training import FitData
 
-from ._cells import cell_features, cell_labels
+from ._cells import cell_features, cell_labels, cell_map
 
 RIDGE = 1e-6
 """Added to the diagonal, as a share of the mean variance: features behind a ReLU hardly vary in some directions."""
@@ -64,7 +64,7 @@ class Mahalanobis(Method):
             )
         counts, sums, squares = self._sums
         for scale in networks["base"](batch).scales:
-            labels = cell_labels(scale, batch.labels).flatten()
+            labels = cell_labels(scale, batch.labels, self.tap).flatten()
             features = cell_features(scale, self.tap)
             for c in labels.unique().tolist():
                 if c < len(counts):
@@ -97,8 +97,8 @@ class Mahalanobis(Method):
         outputs = networks["base"](batch)
         total = 0
         for scale in outputs.scales:
-            distances = self.distances(cell_features(scale, self.tap)).view(len(batch), 1, *scale.logits.shape[-2:])
-            total = total + scale.upsample(distances, outputs.size)[:, 0]
+            distances = self.distances(cell_features(scale, self.tap))
+            total = total + cell_map(scale, distances, self.tap, outputs.size)
         return total / len(outputs.scales)
 
     def distances(self, features: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ FOR_PLUGINS = {
     "registry",
     "training",
     "recipe",
+    "encoders",
     "released",
     "errors",
     "values",
@@ -115,6 +116,7 @@ EXCEPTIONS = {
     ("benchmark.metrics.bootstrap", "streethazards"): "that protocol as a default",
     ("benchmark.metrics.evaluate", "streethazards"): "that protocol as a default",
     ("benchmark.metrics.pixel_protocols", "dicnet"): "the source of a protocol, that paper's evaluation",
+    ("benchmark.encoders", "frozen"): "the family of which that file makes specs, for every method",
     ("benchmark.derived", "void"): "the class that VoidAsClass adds: the field's word for pixels without a label",
 }
 """(module, name) -> why the harness may say it."""
@@ -191,7 +193,7 @@ def test_no_string_of_the_harness_names_a_plugin():
 
 ROOMS = """
     errors source values io isolation recipe released distributed machine cost_meter progress blocks registry data images
-    network networks derived pool method
+    network encoders networks derived pool method
     metrics training weights records fetch
     run
     leaderboard pictures maps bench

@@ -269,7 +269,7 @@ def _trainings(entry: Entry) -> list[str]:
 
 def reduced(options: Options, size: tuple[int, int] = SIZE, images: int = 0) -> str:
     """In which way a measurement with these arguments of :func:`bench_costs` is not the whole one; else empty."""
-    network = DATASETS.get(options.dataset).policy.network or REFERENCE
+    network = DATASETS.get(options.dataset).policy.shared or REFERENCE
     parts = [f"{size[1]}x{size[0]}"] if size != SIZE else []
     parts += [f"network {options.network}"] if options.network not in ("", network) else []
     parts += [f"{images} images"] if images else []

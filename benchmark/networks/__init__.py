@@ -5,18 +5,32 @@ A function that does not name `variant` (or `classes`) is not given it, and it m
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from benchmark.encoders import FAMILY, OPTION, Pretrained, find, load_encoder
 from benchmark.errors import BenchmarkError
 from benchmark.networks._external import External, as_network
 from benchmark.registry import NETWORKS
 
 if TYPE_CHECKING:
-    from benchmark.network import Network
+    from benchmark.network import Network, NetworkSpec
 
-__all__ = ["REFERENCE", "REHEARSAL", "External", "as_network", "build_network", "split_arch"]
+__all__ = [
+    "REFERENCE",
+    "REHEARSAL",
+    "External",
+    "as_network",
+    "begun",
+    "build_network",
+    "network_of",
+    "pretrained_of",
+    "split_arch",
+]
 
 REFERENCE = "pspnet-resnet50"
 """The network of the papers, for datasets that name none."""
@@ -31,16 +45,15 @@ def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = N
         arch: "family-variant"; the family is the longest registered name that it begins with.
         classes: number of known classes C.
         options: further keywords of the family's ``build``.
-        initial: whether the initial values matter. Where weights are loaded next they do not, and nothing is
-            downloaded for an option ``pretrained``.
+        initial: whether the initial values matter. Where weights are loaded next they do not, and no pretrained ones
+            are looked for.
     Raises:
-        BenchmarkError: no such family or variant, or an option that the family does not know.
+        BenchmarkError: no such family or variant, an option that the family does not know, or pretrained weights that
+            are not on this machine.
     """
     family, variant = split_arch(arch)
     build = NETWORKS.get(family)
     keywords = dict(options or {})
-    if not initial:
-        keywords.pop("pretrained", None)
     signature = inspect.signature(build)
     fixed = {
         name: value for name, value in (("variant", variant), ("classes", classes)) if name in signature.parameters
@@ -50,7 +63,53 @@ def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = N
     except TypeError as error:
         known = ", ".join(name for name in signature.parameters if name not in fixed) or "no options"
         raise BenchmarkError(f"The network '{arch}': {error}; it knows {known}.") from None
-    return as_network(build(**fixed, **keywords), classes, arch)
+    network = as_network(build(**fixed, **keywords), classes, arch)
+    if initial and network.pretrained:
+        load_encoder(network.encoder, network.pretrained)
+    return network
+
+
+def network_of(spec: NetworkSpec, initial: bool = True) -> Network:
+    """The untrained network of a spec; a frozen encoder is then finished.
+
+    Args:
+        spec: which.
+        initial: as of :func:`build_network`.
+    Raises:
+        BenchmarkError: as of :func:`build_network`, or the pretrained weights are others than those of the spec.
+    """
+    network = build_network(spec.arch, spec.classes, dict(spec.options), initial)
+    if initial and network.pretrained and find(network.pretrained).sha256 != spec.pretrained:
+        raise BenchmarkError(
+            f"The pretrained weights of '{network.pretrained}' were changed while this command ran; give it again."
+        )
+    return network
+
+
+def begun(spec: NetworkSpec) -> NetworkSpec:
+    """The spec with the digest of the pretrained weights that its options ask for.
+
+    Where these are not on this machine there is none; :func:`network_of` then says what is missing.
+    """
+    try:
+        found = pretrained_of(spec.arch, dict(spec.options))
+    except BenchmarkError:
+        found = None
+    return dataclasses.replace(spec, pretrained=found.sha256 if found else "")
+
+
+def pretrained_of(arch: str, options: Mapping[str, Any]) -> Pretrained | None:
+    """The pretrained weights with which a network begins, None where it begins at random.
+
+    Raises:
+        BenchmarkError: as of :func:`build_network`.
+    """
+    if options.get(OPTION, "none") == "none":
+        return None
+    with torch.random.fork_rng([]), torch.device("meta"):
+        # A frozen encoder has no classes, any other network has as many as one likes.
+        network = build_network(arch, 0 if split_arch(arch)[0] == FAMILY else 1, options, initial=False)
+    return find(network.pretrained) if network.pretrained else None
 
 
 def split_arch(arch: str) -> tuple[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.blocks import SYNC_BN, PyramidPooling, dilated_encoder, initialise_decoder
+from benchmark.blocks import SYNC_BN, CosineClassifier, PyramidPooling, dilated_encoder, initialise_decoder, timm_name
+from benchmark.encoders import Weights, normalisation
 from benchmark.errors import BenchmarkError
 from benchmark.network import Network
 from benchmark.released import Release, ReleasedFile
@@ -53,22 +55,24 @@ RELEASED = {
 """``encoder_epoch_20.pth`` and ``decoder_epoch_20.pth`` or the like."""
 
 
-def build(variant: str, classes: int, pretrained: bool = False, head: str = "linear") -> PSPNet:
+def build(
+    variant: str, classes: int, encoder_weights: Weights = "none", head: Literal["linear", "cosine"] = "linear"
+) -> PSPNet:
     """A PSPNet.
 
     Args:
         variant: one of VARIANTS, or the name of another four-stage ResNet of timm.
         classes: number of known classes C.
-        pretrained: start from timm's ImageNet encoder instead of random values.
+        encoder_weights: what the training of the encoder begins with, random values or those of ImageNet.
         head: "linear", or "cosine" for the classifiers of PAnS.
     Raises:
-        BenchmarkError: no such encoder, or its ImageNet weights cannot be had.
+        BenchmarkError: no such encoder, or it has no ImageNet weights.
     """
     if not variant:
         raise BenchmarkError(f"'pspnet' needs a variant: {', '.join(f'pspnet-{v}' for v in VARIANTS)}.")
     if head not in ("linear", "cosine"):
         raise BenchmarkError(f"The network 'pspnet-{variant}' knows head=linear and head=cosine, not head={head}.")
-    return PSPNet(variant, classes, pretrained, head)
+    return PSPNet(variant, classes, encoder_weights, head)
 
 
 class PSPNet(Network):
@@ -88,9 +92,13 @@ class PSPNet(Network):
 
     penultimate = "conv_last.2"
 
-    def __init__(self, encoder: str, classes: int, pretrained: bool, head: str) -> None:
-        super().__init__(classes)
-        self.encoder = dilated_encoder(encoder, pretrained=pretrained)
+    def __init__(self, encoder: str, classes: int, encoder_weights: Weights, head: str) -> None:
+        begun = timm_name(encoder) if encoder_weights != "none" else ""
+        if encoder_weights != "none" and not begun:
+            raise BenchmarkError(f"The encoder '{encoder}' has no ImageNet weights; leave out encoder_weights.")
+        super().__init__(classes, *(normalisation(begun) if begun else ()))
+        self.pretrained = begun
+        self.encoder = dilated_encoder(encoder)
         middle, deep = self.encoder.feature_info.channels()
         branch = min(512, deep // 4)
         width = max(64, branch)
@@ -143,21 +151,6 @@ class PSPNet(Network):
         if self.training:
             result["aux"] = self.conv_last_deepsup(self.dropout_deepsup(self.cbr_deepsup(middle)))
         return result
-
-
-class CosineClassifier(nn.Conv2d):
-    """Logits ``10 cos(f, w_c)`` of every location: a bias-free 1x1 convolution of normalised features and prototypes.
-
-    Source: Fontanel et al., CVPRW 2021; the scale is theirs.
-    """
-
-    scale = 10.0
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__(channels, classes, 1, bias=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.scale * F.conv2d(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
 
 
 def _whiten(norm: nn.BatchNorm2d, features: Tensor) -> Tensor:

@@ -63,6 +63,8 @@ class NetworkPart:
     weights_file: str = ""  # name of the file that stood in for training; empty where the suite trained
     preparation: dict[str, Any] = field(default_factory=dict)  # preprocessing, where it is not the suite's own
     place: str = ""  # digest of where the user's own files lie; empty where there are none or it is not stated
+    pretrained: dict[str, str] = field(default_factory=dict)  # weights its encoder began with: encoder, source,
+    # version, file, SHA-256 and licence; empty where it began at random
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ class OtherNetwork:
     key: str  # stem of the weights file
     weights_sha256: str  # of the weights file
     trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar, as of the shared network
+    pretrained: dict[str, str] = field(
+        default_factory=dict
+    )  # as of the shared network; of a frozen encoder all there is
 
 
 @dataclass(frozen=True)

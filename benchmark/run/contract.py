@@ -15,7 +15,7 @@ from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import Machine, arithmetic, check_precision, products
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
-from benchmark.networks import REHEARSAL, build_network
+from benchmark.networks import REHEARSAL, build_network, network_of
 from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.registry import DATASETS, METHODS
 from benchmark.run.options import Options
@@ -213,7 +213,7 @@ def toy_workshop(folder: Path, tasks: tuple[str, ...], device: str = "cpu", prec
     options = Options(out=folder, progress=False, device=device, precision=precision, recipe=recipe)
     check_precision(machine.device, precision)
     train, val, test = (Toy(name, folder) for name in ("train", "val", "test"))
-    recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train, options)
+    recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train.policy, options)
     base = NetworkSpec(train.policy.network, train.label, len(train.classes), recipe, data=train.fingerprint())
     return Workshop(Setup(options, test.label, test, train, val, base, machine), say=lambda text: None)
 
@@ -240,10 +240,10 @@ def scores_of(workshop: Workshop, entry: Entry, batch: Batch) -> torch.Tensor:
 
 
 def _untrained(workshop: Workshop, specs: list[NetworkSpec]) -> None:
-    for spec in dict.fromkeys(specs):
+    for spec in dict.fromkeys(spec for spec in specs if not spec.frozen):
         with torch.random.fork_rng([]):
             torch.manual_seed(spec.recipe.seed + spec.recipe.member)
-            network = build_network(spec.arch, spec.classes, dict(spec.options))
+            network = network_of(spec)
         workshop.store.save(spec.key, network.state_dict(), {})
 
 

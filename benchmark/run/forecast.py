@@ -10,8 +10,9 @@ from math import prod
 import torch
 
 from benchmark.derived import AbsentSplit
+from benchmark.errors import BenchmarkError
 from benchmark.network import NetworkSpec, scaled_size
-from benchmark.networks import build_network
+from benchmark.networks import network_of, pretrained_of
 from benchmark.progress import duration
 from benchmark.run.plan import Step, to_fit, to_train
 from benchmark.run.workshop import Entry, Workshop
@@ -105,8 +106,8 @@ class Forecast:
         return not (own and own.weights)
 
     def trainings(self) -> list[str]:
-        """A line for every network that is trained and for every method that is fitted."""
-        lines = []
+        """A line for every pretrained encoder, every network that is trained and every method that is fitted."""
+        lines = self._origins()
         for spec in to_train(self.workshop, self.steps):
             options = "".join(f":{key}={value}" for key, value in spec.options)
             member = f" member {spec.recipe.member}" if spec.recipe.member else ""
@@ -114,6 +115,22 @@ class Forecast:
         for entry in to_fit(self.workshop, self.steps):
             lines.append(f"fit {entry.label}, {self._fit_words(entry)}")
         return lines
+
+    def _origins(self) -> list[str]:
+        """A line for every network whose encoder is pretrained: where its weights come from."""
+        own, base = self.workshop.setup.own, self.workshop.setup.base
+        lines = []
+        for spec in dict.fromkeys(spec.checkpoint for step in self.steps for spec in step.entry.specs):
+            if own and spec.arch == base.arch:
+                continue  # nothing of the user's code is run before it is needed
+            try:
+                found = pretrained_of(spec.arch, dict(spec.options))
+            except BenchmarkError as error:
+                lines.append(f"{spec.arch} cannot be had: {error}")
+                continue
+            if found:
+                lines.append(f"{spec.arch} {'is' if spec.frozen else 'begins with'} {found.encoder} of {found}")
+        return list(dict.fromkeys(lines))
 
     def _network_words(self, spec: NetworkSpec) -> str:
         return f", about {duration(self.networks[spec])}" if self.known else ", which --weights rules out"
@@ -167,6 +184,6 @@ class Forecast:
         for spec in [self.workshop.setup.base, *(spec for step in self.steps for spec in step.entry.specs)]:
             if spec.arch not in flops:
                 with torch.device("meta"):
-                    network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
+                    network = network_of(spec, initial=False)
                 flops[spec.arch] = forward_flops(network, self._size)
         return flops

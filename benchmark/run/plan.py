@@ -72,7 +72,7 @@ def _network_label(setup: Setup, more: Mapping[str, str]) -> str:
         options["label_size"] = setup.options.label_size
     if setup.options.preset != "common":
         return network_label(base.arch, options | {"preset": setup.options.preset}, (), 0)
-    return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.test.policy.scales)
+    return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.policy(setup.test).scales)
 
 
 def _others(setup: Setup, label: str) -> list[NetworkPart]:
@@ -153,7 +153,7 @@ def _entry(workshop: Workshop, call: str) -> Entry:
     try:
         setup = workshop.setup
         # A dataset chooses options for networks that are trained on it here.
-        return workshop.entry(METHODS.create(call, {} if setup.own else setup.train.policy.method_options))
+        return workshop.entry(METHODS.create(call, {} if setup.own else setup.policy(setup.train).method_options))
     except BenchmarkError:
         raise
     except BaseException as error:  # whatever a plugin raises

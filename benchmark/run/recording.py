@@ -8,6 +8,7 @@ from typing import Any
 from benchmark.cost_meter import peak_memory_mib
 from benchmark.metrics import Measurements, write_curves, write_rows
 from benchmark.network import NetworkSpec
+from benchmark.networks import pretrained_of
 from benchmark.records.provenance import gather
 from benchmark.records.record import (
     Cost,
@@ -87,11 +88,19 @@ def _network(workshop: Workshop, step: Step) -> NetworkPart:
         weights_file=own.weights.name if given else "",
         preparation=dict(workshop.pool.network(base).preparation) if own else {},
         place=own.place if own else "",
+        pretrained=_pretrained(workshop, base),
     )
 
 
 def _other(workshop: Workshop, spec: NetworkSpec) -> OtherNetwork:
-    return OtherNetwork(spec.key, workshop.digest(spec) or "", _brief(workshop, spec.key))
+    trained = {} if spec.frozen else _brief(workshop, spec.key)
+    return OtherNetwork(spec.key, workshop.digest(spec) or "", trained, _pretrained(workshop, spec))
+
+
+def _pretrained(workshop: Workshop, spec: NetworkSpec) -> dict[str, str]:
+    """What is known of the weights with which the encoder of a network began."""
+    found = pretrained_of(spec.arch, dict(spec.options)) if spec.pretrained else None
+    return found.as_dict() if found else {}
 
 
 def _method(workshop: Workshop, entry: Entry) -> MethodPart:

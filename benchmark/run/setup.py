@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmark.encoders import Pretrained
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 from benchmark.registry import DATASETS
@@ -13,7 +14,7 @@ from benchmark.run.options import Options, choose_dataset
 from benchmark.values import format_value
 
 if TYPE_CHECKING:
-    from benchmark.data import Dataset
+    from benchmark.data import Dataset, Policy
     from benchmark.machine import Machine
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import LabelSet, OwnNetwork
@@ -51,11 +52,16 @@ class Setup:
 
     def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
         """A recipe as :func:`resolve_recipe` makes it for this run."""
-        return resolve_recipe(authors, light, self.train, self.options)
+        return resolve_recipe(authors, light, self.policy(self.train), self.options)
+
+    def policy(self, dataset: Dataset) -> Policy:
+        """How a dataset is used with the shared network."""
+        return dataset.policy.of(bool(self.base.pretrained))
 
     def changes(self, authors: Recipe, light: LightRecipe) -> dict[str, str]:
         """What the command line changes of a recipe, "task.field" -> value as labels have it; empty where nothing."""
-        usual = resolve_recipe(authors, light, self.train, dataclasses.replace(self.options, recipe={}))
+        plain = dataclasses.replace(self.options, recipe={})
+        usual = resolve_recipe(authors, light, self.policy(self.train), plain)
         made = self.recipe(authors, light)
         return {
             f"{made.task}.{f.name}": _in_label(getattr(made, f.name))
@@ -73,7 +79,7 @@ def make_setup(options: Options) -> Setup:
     test = DATASETS.create(call, split="test", root=options.root)
     if options.limit:
         test = Subset(test, options.limit)
-    resolved = resolve(options.network or test.policy.network, options.weights)
+    resolved = resolve(options.network or test.policy.shared, options.weights)
     own, source = resolved[2], test.card.trained_on or call
     _check_own(options, own)
     if own and own.weights:
@@ -107,13 +113,15 @@ def assemble(
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import resolve
 
-    arch, keywords, own = resolved or resolve(options.network or test.policy.network)
-    default = test.policy.scales if own is None else ()  # the dataset's scales are those of its recipes
+    arch, keywords, own = resolved or resolve(options.network or test.policy.shared)
+    begun = None if own else _begun(options, test.policy, arch, keywords)
+    policy = test.policy.of(begun is not None)
+    default = policy.scales if own is None else ()  # the dataset's scales are those of its recipes
     scales, max_size = default if options.scales is None else options.scales, options.max_size
     if options.preset == "paper":
         if options.scales is not None or options.max_size:
             raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
-        scales, max_size = test.policy.paper_scales, test.policy.paper_max_size
+        scales, max_size = policy.paper_scales, policy.paper_max_size
     if max_size and not scales:
         raise BenchmarkError("--max-size bounds the long side at test scales, and none are set; give --scales, too.")
     if labels:
@@ -121,7 +129,7 @@ def assemble(
         data = ""  # whether the training images are here must not decide which network it is
     else:
         trained_on, classes = train.label, len(train.classes)
-        recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train, options)
+        recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train.policy.of(begun is not None), options)
         data = train.fingerprint()
     base = NetworkSpec(
         arch=arch,
@@ -133,6 +141,7 @@ def assemble(
         scales=scales,
         max_size=max_size,
         weights=own.digest if own else "",
+        pretrained=begun.sha256 if begun else "",
     )
     machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
     check_precision(machine.device, options.precision)
@@ -140,7 +149,21 @@ def assemble(
     return Setup(options, test.label, test, train, val, base, machine, own, class_names)
 
 
-def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options: Options) -> Recipe:
+def _begun(options: Options, policy: Policy, arch: str, keywords: dict[str, Any]) -> Pretrained | None:
+    """The pretrained weights with which the shared network begins."""
+    from benchmark.networks import pretrained_of
+
+    try:
+        return pretrained_of(arch, keywords)
+    except BenchmarkError as error:
+        if options.network or policy.network == policy.shared:
+            raise
+        raise BenchmarkError(
+            f"{str(error).removesuffix('.')}; `--network {policy.network}` trains a smaller network from scratch instead."
+        ) from None
+
+
+def resolve_recipe(authors: Recipe, light: LightRecipe, policy: Policy, options: Options) -> Recipe:
     """The authors' recipe, changed by the training dataset's policy and then by the command line.
 
     The repetition shifts its seed.
@@ -148,10 +171,10 @@ def resolve_recipe(authors: Recipe, light: LightRecipe, train: Dataset, options:
     Args:
         authors: the recipe as its owner states it.
         light: what is different about it where trainings are light.
-        train: images to train on.
+        policy: of the dataset to train on.
         options: the command line.
     """
-    recipe = train.policy.recipe(authors, light).changed(options.recipe.get(authors.task, {}))
+    recipe = policy.recipe(authors, light).changed(options.recipe.get(authors.task, {}))
     return _seeded(recipe, options)
 
 

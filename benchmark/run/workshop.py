@@ -14,12 +14,13 @@ from torch import Tensor
 
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
+from benchmark.encoders import OPTION, find
 from benchmark.errors import BenchmarkError, PluginError, in_words
 from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
-from benchmark.networks import build_network
+from benchmark.networks import begun, network_of
 from benchmark.pool import Need, Networks, Pool
 from benchmark.recipe import LightRecipe, Recipe, digest
 from benchmark.records.provenance import gather
@@ -97,11 +98,11 @@ class Workshop:
         base = self.setup.base
         if self.setup.options.preset == "paper" and method.single_scale:
             base = base.native()
-        needs = check_needs(method, method.needs(base))
+        needs = self._needs(method, base)
         instead = {key: value for key, value in method.elsewhere.items() if key not in method.stated}
         if instead and not self._offered(needs):
             method = _made_anew(method, config={**method.config, **instead})
-            needs = check_needs(method, method.needs(base))
+            needs = self._needs(method, base)
         key = ""
         if method.fitted:
             # What only score() reads has its default here, so that the default configuration names every such fit.
@@ -119,17 +120,32 @@ class Workshop:
         source = source_of(type(method))
         return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes)
 
+    def _needs(self, method: Method, base: NetworkSpec) -> dict[str, Need]:
+        return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
+
+    def _begun(self, need: Need) -> Need:
+        """A need whose network a method has changed, with the pretrained weights that its options now ask for."""
+        base, spec = self.setup.base, need.network
+        if spec.frozen or self.setup.own or (spec.arch, _weights(spec)) == (base.arch, _weights(base)):
+            return need
+        return dataclasses.replace(need, network=begun(spec))
+
     def has(self, spec: NetworkSpec) -> bool:
         """Whether the weights of a network are here."""
-        return self.setup.given(spec) or self.store.has(spec.key)
+        return spec.frozen or self.setup.given(spec) or self.store.has(spec.key)
 
     def digest(self, spec: NetworkSpec) -> str | None:
         """SHA-256 of a network's weights, None where they are not on this machine."""
+        if spec.frozen:
+            return spec.pretrained or None
         return self.setup.own.sha256 if self.setup.given(spec) else self.store.digest(spec.key)
 
     def load_network(self, spec: NetworkSpec) -> Network:
-        """A trained network from the store, or with the user's weights."""
-        network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
+        """A trained network from the store, or with the user's weights, or a frozen encoder."""
+        if spec.frozen:
+            with seeded(spec.recipe):
+                return network_of(spec)
+        network = network_of(spec, initial=False)
         if self.setup.given(spec):
             self.setup.own.load(network.body, self.say)
         else:
@@ -152,7 +168,9 @@ class Workshop:
         """Networks that the entries need and whose weights are not here; all of ours where --retrain asks for it."""
         specs = dict.fromkeys(spec.checkpoint for entry in entries for spec in entry.specs)
         retrain = self.setup.options.retrain
-        return [spec for spec in specs if not self.has(spec) or (retrain and not self.setup.given(spec))]
+        return [
+            spec for spec in specs if not self.has(spec) or (retrain and not spec.frozen and not self.setup.given(spec))
+        ]
 
     def to_fit(self, entries: Sequence[Entry]) -> list[Entry]:
         """Methods whose fit is not in the store or rests on other weights; all with a fit where --retrain asks for it.
@@ -198,13 +216,15 @@ class Workshop:
         if spec.classes == len(setup.train.classes) + 1:
             data = tuple(VoidAsClass(split) for split in data)
         with seeded(recipe):
-            network = build_network(spec.arch, spec.classes, dict(spec.options))
+            network = network_of(spec)
             task = Segmentation(network, data[0].classes)
         member = f" member {recipe.member}" if recipe.member else ""
         states = self._states(spec.key)
         state = states.with_name(f"{states.name}.state")
         report = train(task, recipe, *data, setup.machine, state, f"{spec.arch}{member} on {spec.dataset}")
-        self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], network=spec.arch, options=spec.options)
+        origin = find(network.pretrained).as_dict() if network.pretrained else {}
+        more = {"network": spec.arch, "options": spec.options, "pretrained": origin}
+        self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], **more)
 
     def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
@@ -234,7 +254,7 @@ class Workshop:
         spec = self.setup.base.checkpoint
         if spec not in self._outlines:
             with torch.random.fork_rng([]), torch.device("meta"):
-                self._outlines[spec] = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
+                self._outlines[spec] = network_of(spec, initial=False)
         return self._outlines[spec]
 
     def _fitted(self, entry: Entry) -> bool:
@@ -361,6 +381,10 @@ def _made_anew(method: Method, **changes: Any) -> Method:
     made = check_declaration(method.made(dataclasses.replace(method.spec, **changes)))
     made.stated = method.stated
     return made
+
+
+def _weights(spec: NetworkSpec) -> Any:
+    return dict(spec.options).get(OPTION, "none")
 
 
 def _observed(entry: Entry, batch: Batch) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from benchmark.data import IGNORE, Batch
 from benchmark.network import Network
-from benchmark.training.task import Task
+from benchmark.recipe import Recipe
+from benchmark.training.task import Task, make_optimiser
 
 
 class Segmentation(Task):
@@ -30,6 +31,10 @@ class Segmentation(Task):
         self.network = network
         self.classes = tuple(classes)
         self.stride = network.stride
+
+    def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
+        """One optimiser; an encoder whose weights are pretrained learns more slowly where the recipe says so."""
+        return [make_optimiser(self, recipe, encoder=self.network.encoder if self.network.pretrained else None)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         outputs = self.network(self.network.prepare(batch.images).inputs)

@@ -85,27 +85,32 @@ class Task(nn.Module, ABC):
         return autocast(self.machine.device, self.machine.precision)
 
 
-def make_optimiser(module: nn.Module, recipe: Recipe, lr: float | None = None) -> torch.optim.Optimizer:
+def make_optimiser(
+    module: nn.Module, recipe: Recipe, lr: float | None = None, encoder: nn.Module | None = None
+) -> torch.optim.Optimizer:
     """The recipe's optimiser; weight decay acts on convolution and linear weights only, unless `decay_everything`.
 
     Args:
         module: its parameters that require gradients are optimised.
         recipe: optimiser, learning rate, momentum, betas, decay.
         lr: another initial learning rate than the recipe's.
+        encoder: the part of it whose weights are pretrained, which learns at ``recipe.encoder_lr`` times the rate.
     Raises:
         BenchmarkError: no such optimiser, or nothing to optimise.
     """
     decayed, plain = split_by_decay(module, recipe.decay_everything)
+    rate = recipe.lr if lr is None else lr
+    begun = {id(parameter) for parameter in encoder.parameters()} if encoder and recipe.encoder_lr != 1 else set()
     groups = [
-        {"params": parameters, "weight_decay": decay}
+        {"params": chosen, "weight_decay": decay, "lr": rate * (recipe.encoder_lr if pretrained else 1)}
         for parameters, decay in ((decayed, recipe.weight_decay), (plain, 0.0))
-        if parameters
+        for pretrained in (False, True)
+        if (chosen := [p for p in parameters if (id(p) in begun) == pretrained])
     ]
     if not groups:
         raise BenchmarkError(
             f"The {recipe.task} task {type(module).__name__} has no parameter that requires gradients."
         )
-    rate = recipe.lr if lr is None else lr
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
     if recipe.optimiser in ("adam", "adamw"):

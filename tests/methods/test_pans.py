@@ -54,11 +54,19 @@ def test_the_recipe_is_the_papers():
 
 def test_it_asks_for_the_shared_network_with_a_cosine_head():
     base = NetworkSpec(
-        "pspnet-small", "toy", 3, Recipe(), "data", (("head", "linear"), ("pretrained", True)), (24,), 99, "other.pth"
+        "pspnet-small",
+        "toy",
+        3,
+        Recipe(),
+        "data",
+        (("head", "linear"), ("encoder_weights", "imagenet")),
+        (24,),
+        99,
+        "other.pth",
     )
     (need,) = PAnS().needs(base).values()
     assert need.taps == ("cosine",)
-    assert dict(need.network.options) == {"head": "cosine", "pretrained": True}
+    assert dict(need.network.options) == {"head": "cosine", "encoder_weights": "imagenet"}
     assert need.network.recipe == PAnS.recipes["pans"] and need.network.weights == ""
     unchanged = ("arch", "dataset", "classes", "data", "scales", "max_size")
     assert all(getattr(need.network, name) == getattr(base, name) for name in unchanged)

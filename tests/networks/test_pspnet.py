@@ -168,27 +168,15 @@ def test_initial_values_of_the_decoder():
         ("pspnet-resnot18", {}, "no encoder 'resnot18'"),
         ("pspnet", {}, "needs a variant.*pspnet-small"),
         ("pspnte-small", {}, "did you mean pspnet"),
-        ("pspnet-small", {"heads": 2}, "pspnet-small.*heads.*it knows pretrained, head"),
+        ("pspnet-small", {"heads": 2}, "pspnet-small.*heads.*it knows encoder_weights, head"),
         ("pspnet-small", {"head": "cosin"}, "head=cosine, not head=cosin"),
-        ("pspnet-small", {"pretrained": True}, "'small' has no ImageNet weights; leave out"),
+        ("pspnet-small", {"encoder_weights": "imagenet"}, "'small' has no ImageNet weights; leave out"),
         ("pspnet-vit_tiny_patch16_224", {}, "cannot be dilated"),
     ],
 )
 def test_wrong_requests(arch, options, words):
     with pytest.raises(BenchmarkError, match=words):
         build_network(arch, 13, options)
-
-
-def test_weights_that_cannot_be_downloaded(monkeypatch):
-    def create(*_, pretrained, **__):
-        assert pretrained
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr("timm.create_model", create)
-    with pytest.raises(BenchmarkError, match=r"'resnet18' cannot be had .*no route.*from scratch"):
-        build_network("pspnet-resnet18", 13, {"pretrained": True})
-    monkeypatch.undo()
-    build_network("pspnet-resnet18", 13, {"pretrained": True}, initial=False)  # asks for no download
 
 
 def test_averages_of_a_copy_in_the_other_layout_are_the_same(monkeypatch):
