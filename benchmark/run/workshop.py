@@ -120,6 +120,9 @@ class Workshop:
         source = source_of(type(method))
         return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes)
 
+    def _needs(self, method: Method, base: NetworkSpec) -> dict[str, Need]:
+        return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
+
     def _begun(self, need: Need) -> Need:
         """A need whose network a method has changed, with the pretrained weights that its options now ask for."""
         base, spec = self.setup.base, need.network
