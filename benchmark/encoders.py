@@ -15,6 +15,7 @@ import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -322,6 +323,13 @@ def _in_cache(encoder: str) -> Pretrained | None:
 
 
 def _digest(file: Path) -> str:
+    """SHA-256 of a file, read once in a process as long as it is the same."""
+    status = file.stat()
+    return _hashed(file, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@cache
+def _hashed(file: Path, *state: int) -> str:
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

@@ -48,8 +48,8 @@ class SynthCP(Method):
         tap: the features that are compared; the pyramid's are the authors', "penultimate" are those that the classifier
             sees, for a network without a pyramid of pooled context.
 
-    Width, height and channels are "auto" for the authors' values (512x256, 64) with a network of at least 4096 pyramid channels,
-    and for 128x64 and 8 with a smaller one.
+    Width, height and channels are "auto" for the authors' values (512x256, 64) with a network of at least 4096 channels
+    in that tap, and for 128x64 and 8 with a smaller one.
 
     Source: Xia et al., "Synthesize then Compare: Detecting Failures and Anomalies for Semantic Segmentation", ECCV
         2020. The learned comparison module of the paper serves failure detection, not anomaly segmentation.

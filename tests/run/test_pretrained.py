@@ -75,6 +75,39 @@ def test_absent_weights_end_the_run_with_the_command_that_helps(bench: Bench, en
     assert bench.record("msp", f"fpn-{TINY}")["network"]["pretrained"] == {}
 
 
+DEFAULT = f"""
+from dataclasses import replace
+from benchmark.data import Policy
+from benchmark.recipe import LightTraining
+from benchmark.run.contract import Toy
+
+once = {{"segmentation": {{"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}}}}
+
+class Village(Toy):
+    policy = replace(
+        Toy.policy,
+        scales=(24,),
+        recipes=once,
+        pretrained=Policy(network="{NETWORK}", recipes=once, light=LightTraining(epochs=1, segmentation={{"lr": 0.5}})),
+    )
+"""
+
+
+def test_a_dataset_has_a_policy_for_either_kind_of_network(bench: Bench, encoders):
+    place = ("--plugin", bench.plugin("village", DEFAULT), "--data", bench.data, "--out", bench.runs, "--quiet")
+    line = [*map(str, ("run", "--dataset", "village", "--methods", "msp", *place))]
+    assert bench.type(*line) == 0, bench.err
+    assert bench.type(*line, "--network", "pspnet-small") == 0, bench.err
+    found = {r.network.label: r.network for r in map(read, (bench.runs / "records").rglob("*.json"))}
+    assert set(found) == {NETWORK, "pspnet-small"}, "neither states its scales, which are its policy's"
+    assert (found[NETWORK].scales, found[NETWORK].recipe["lr"]) == ([], 0.5)
+    assert (found["pspnet-small"].scales, found["pspnet-small"].recipe["lr"]) == ([24], 0.02)
+    (encoders / f"{TINY}.pth").unlink()
+    assert bench.type(*line) == 2
+    assert "`--network pspnet-small` trains a smaller network from scratch instead" in bench.err
+    assert bench.type(*line, "--network", "pspnet-small") == 0
+
+
 def test_a_method_with_a_frozen_encoder(bench: Bench, encoders):
     bench.plugin("far", FROZEN)
     assert bench("run", "--methods", "msp,far", "--dry-run") == 0
