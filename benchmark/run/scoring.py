@@ -51,7 +51,9 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
     # All labels of the blind batch are one value in memory.
     label = given.labels[:1, :1, :1]
     copies = [(given.images, batch.images), (label, torch.full_like(label, IGNORE))]
-    with pool.border("score()", lambda: [entry.networks], copies):
+    # Of the first batch all is looked at, of a later one a part.
+    batches = pool.forwards[entry.specs[0]]
+    with pool.border("score()", lambda: [entry.networks], copies, batches - 1 if batches > 1 else None):
         shared, start = pool.seconds(), clock.now()
         with torch.no_grad(), arithmetic(pool.device, pool.precision):
             scores = entry.method.score(given, entry.networks)
