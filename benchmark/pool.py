@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from benchmark.cost_meter import Clock
+from benchmark.cost_meter import Clock, MemoryMeter
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError, PluginError
 from benchmark.isolation.seals import ModuleSeal, agree
@@ -65,6 +65,7 @@ class Pool:
         self.class_names = class_names
         self.clocks: dict[NetworkSpec, Clock] = {}
         self.forwards: Counter[NetworkSpec] = Counter()
+        self.memory_mib: dict[NetworkSpec, float] = {}  # of the shared forwards on a GPU, beyond the weights
         self._networks: dict[NetworkSpec, Network] = {}
         self._seals: dict[NetworkSpec, ModuleSeal] = {}  # of the networks whose module a method has had in hand
         self._taps: dict[NetworkSpec, set[str]] = {}
@@ -184,7 +185,10 @@ class Pool:
             self._batch, self._outputs = batch, {}
         if spec not in self._outputs:
             with self.clock(spec).shared(), torch.no_grad():
-                self._outputs[spec] = self.run(spec, batch.images, self._taps.get(spec, ()))
+                with MemoryMeter(self.device) as memory:
+                    self._outputs[spec] = self.run(spec, batch.images, self._taps.get(spec, ()))
+                if memory.mib is not None:
+                    self.memory_mib[spec] = max(self.memory_mib.get(spec, 0.0), memory.mib)
                 self._outputs[spec].seal(whole=not self.forwards[spec], turn=self.forwards[spec])
             self.forwards[spec] += 1
         return self._outputs[spec]

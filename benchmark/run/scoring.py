@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.cost_meter import MemoryMeter
 from benchmark.data import IGNORE, Batch, Sample
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import arithmetic
@@ -55,9 +56,11 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
     batches = pool.forwards[entry.specs[0]]
     with pool.border("score()", lambda: [entry.networks], copies, batches - 1 if batches > 1 else None):
         shared, start = pool.seconds(), clock.now()
-        with torch.no_grad(), arithmetic(pool.device, pool.precision):
+        with torch.no_grad(), arithmetic(pool.device, pool.precision), MemoryMeter(pool.device) as memory:
             scores = entry.method.score(given, entry.networks)
         seconds = clock.now() - start - (pool.seconds() - shared)
+    if memory.mib is not None:
+        entry.memory_mib = max(entry.memory_mib or 0.0, memory.mib)
     return _checked(scores, tuple(batch.labels.shape)), seconds
 
 
