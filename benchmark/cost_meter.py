@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -39,6 +40,57 @@ class CostMeter:
         self.memory_gib = peak_memory_mib(self.device) / 1024
 
 
+class MemoryMeter:
+    """Largest device memory of what happens inside ``with MemoryMeter(device) as meter:``, beyond what was there before.
+
+    What methods share (:meth:`Clock.shared`) is left out, so that it does not matter whose turn comes first. Of work on
+    the CPU nothing is measured: the kernel keeps the peak of the process, which says nothing of one method.
+
+    Attributes:
+        mib: in MiB; None on the CPU.
+    """
+
+    _at_work: ClassVar[list[MemoryMeter]] = []
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.mib: float | None = None
+        self._before = 0
+
+    def __enter__(self) -> MemoryMeter:
+        if self.device.type == "cuda":
+            self._at_work.append(self)
+            self._begin(0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.device.type == "cuda":
+            self._end()
+            self._at_work.remove(self)
+
+    @classmethod
+    @contextmanager
+    def paused(cls) -> Iterator[None]:
+        """What happens inside, and what it leaves behind, is not part of the work that is being measured."""
+        meter = cls._at_work[-1] if cls._at_work else None
+        held = meter._end() if meter else 0
+        try:
+            yield
+        finally:
+            if meter:
+                meter._begin(held)
+
+    def _begin(self, held: int) -> None:
+        """Bytes that the work holds already."""
+        self._before = torch.cuda.memory_allocated(self.device) - held
+        torch.cuda.reset_peak_memory_stats(self.device)
+
+    def _end(self) -> int:
+        peak = torch.cuda.max_memory_allocated(self.device) - self._before
+        self.mib = max(self.mib or 0.0, peak / 2**20)
+        return torch.cuda.memory_allocated(self.device) - self._before
+
+
 class Clock:
     """Seconds spent in networks and in what all methods share, told apart from the methods' own."""
 
@@ -60,7 +112,8 @@ class Clock:
         self._depth += 1
         start = self.now()
         try:
-            yield
+            with MemoryMeter.paused():
+                yield
         finally:
             self._depth -= 1
             self.seconds += self.now() - start

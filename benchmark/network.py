@@ -252,13 +252,15 @@ class Outputs:
         self._cache: dict[str, Any] = {}
         self._seals: TensorSeals | None = None
 
-    def seal(self, whole: bool) -> None:
+    def seal(self, whole: bool, turn: int = 0) -> None:
         """From now on, notice who writes into what is here; for outputs that several methods read.
 
         Args:
-            whole: read every byte for that; otherwise a write past torch's version counters must cover several rows.
+            whole: read every byte for that; otherwise a write past torch's version counters must cover several rows,
+                or meet the part that is read in this turn.
+            turn: number of the batch.
         """
-        self._seals = TensorSeals(whole)
+        self._seals = TensorSeals(whole, turn)
         for scale in self.scales:
             for tensor in (scale.logits, *scale.taps.values()):
                 self._seals.add(tensor)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from benchmark.cost_meter import Clock
+from benchmark.cost_meter import Clock, MemoryMeter
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError, PluginError
-from benchmark.isolation.seals import ModuleSeal
+from benchmark.isolation.seals import ModuleSeal, agree
 from benchmark.isolation.settings import settings_kept
 from benchmark.machine import arithmetic
 from benchmark.network import ALIASES, PENULTIMATE, Network, NetworkSpec, Outputs
@@ -65,6 +65,7 @@ class Pool:
         self.class_names = class_names
         self.clocks: dict[NetworkSpec, Clock] = {}
         self.forwards: Counter[NetworkSpec] = Counter()
+        self.memory_mib: dict[NetworkSpec, float] = {}  # of the shared forwards on a GPU, beyond the weights
         self._networks: dict[NetworkSpec, Network] = {}
         self._seals: dict[NetworkSpec, ModuleSeal] = {}  # of the networks whose module a method has had in hand
         self._taps: dict[NetworkSpec, set[str]] = {}
@@ -118,6 +119,7 @@ class Pool:
         what: str,
         networks: Callable[[], Iterable[Networks | None]],
         copies: Sequence[tuple[Tensor, Tensor]] = (),
+        turn: int | None = None,
     ) -> Iterator[None]:
         """Code of a plugin runs inside; whatever it changes that others are measured on is put back, and it is named.
 
@@ -129,21 +131,32 @@ class Pool:
             networks: gives those of the methods whose code it is, which may have come to them inside.
             copies: pairs of a tensor of the batch that it is given, which the next method is given, too, and the
                 original.
+            turn: number of the batch, where a part of the copies is enough to look at; None looks at all of them, and
+                lets what anybody but a plugin has changed since the last time stand.
         Raises:
             PluginError: something was changed. What is raised inside comes first.
         """
+        versions = [given._version for given, _ in copies]
+
+        def undo() -> list[str]:
+            pairs = zip(copies, versions, strict=True)
+            return self._undo(
+                networks(), [each for each, v in pairs if each[0]._version != v or not agree(*each, turn)]
+            )
+
         try:
-            with settings_kept(what):
+            with settings_kept(what, again=turn is not None):
                 yield
         except BaseException:
-            self._undo(networks(), copies)
+            undo()
+            self.forget()  # maps that all share may have been made inside, with what was changed there
             raise
-        if changed := self._undo(networks(), copies):
+        if changed := undo():
             raise PluginError(
                 f"{what} changes {' and '.join(changed)}, which all methods share; let it change a copy of its own."
             )
 
-    def _undo(self, networks: Iterable[Networks | None], copies: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
+    def _undo(self, networks: Iterable[Networks | None], written: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
         """Make what methods share what it was before the latest of them had its turn; in words, what it had changed."""
         found = []
         # What it has no handle of is out of its reach.
@@ -157,7 +170,6 @@ class Pool:
                 self._seals[key].restore(self._loaded(key))
                 self._seals[key] = ModuleSeal(self._networks[key])
                 self.forget()
-        written = [(given, original) for given, original in copies if not torch.equal(given, original)]
         for given, original in written:
             given.copy_(original)
             self.forget()
@@ -173,8 +185,11 @@ class Pool:
             self._batch, self._outputs = batch, {}
         if spec not in self._outputs:
             with self.clock(spec).shared(), torch.no_grad():
-                self._outputs[spec] = self.run(spec, batch.images, self._taps.get(spec, ()))
-                self._outputs[spec].seal(whole=not self.forwards[spec])
+                with MemoryMeter(self.device) as memory:
+                    self._outputs[spec] = self.run(spec, batch.images, self._taps.get(spec, ()))
+                if memory.mib is not None:
+                    self.memory_mib[spec] = max(self.memory_mib.get(spec, 0.0), memory.mib)
+                self._outputs[spec].seal(whole=not self.forwards[spec], turn=self.forwards[spec])
             self.forwards[spec] += 1
         return self._outputs[spec]
 

@@ -356,4 +356,4 @@ def _alone() -> AbstractContextManager[None]:
     """Around the import of a plugin: what it sets for the whole process is set back, and the plugin refused."""
     from benchmark.isolation.settings import settings_kept  # torch is imported by a plugin, not before
 
-    return settings_kept("its import")
+    return settings_kept("its import", importing=True)

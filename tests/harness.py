@@ -126,6 +126,7 @@ class Bench:
     plugins: list[Path] = dataclasses.field(default_factory=list)
     out: str = ""
     err: str = ""
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         self.data, self.runs = self.folder / "data", self.folder / "runs"
@@ -146,7 +147,7 @@ class Bench:
         where = []
         if verb in ("run", "train", "infer", "show"):
             where = ["--dataset", "town", "--data", str(self.data), "--out", str(self.runs), "--quiet"]
-            where += ["--device", "cpu", "--batch-size", "1"] if verb in ("run", "infer") else ["--device", "cpu"]
+            where += ["--device", self.device, *(["--batch-size", "1"] if verb in ("run", "infer") else [])]
         kind, rest = (rest[:1], rest[1:]) if verb in ("bench", "weights") else ((), rest)
         return [verb, *kind, *plugins, *where, *map(str, rest)]
 

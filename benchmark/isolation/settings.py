@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
 from benchmark.errors import PluginError
+from benchmark.isolation import functions
 
 GLOBAL_HOOKS = tuple(
     hooks for name, hooks in vars(torch.nn.modules.module).items() if name.startswith("_global_") and "hooks" in name
@@ -31,11 +33,13 @@ class Setting:
         name: as a sentence has it.
         get: its value, cheaply.
         put: sets it.
+        imported: libraries set it when they are imported, so that an import is put back without a word.
     """
 
     name: str
     get: Callable[[], Any]
     put: Callable[[Any], Any]
+    imported: bool = False
 
 
 def _attribute(owner: Any, name: str, words: str) -> Setting:
@@ -76,7 +80,7 @@ def _deterministic(value: tuple[bool, bool]) -> None:
 
 
 def _flushes_denormals() -> bool:
-    return float(_DENORMAL * 1) == 0.0
+    return _DENORMAL * 1.0 == 0.0
 
 
 def _working_directory() -> str | None:
@@ -84,6 +88,14 @@ def _working_directory() -> str | None:
         return os.getcwd()
     except OSError:  # it was deleted
         return None
+
+
+def _environment(value: dict[Any, Any]) -> None:
+    for name in list(os.environ):
+        if os.environ.encodekey(name) not in value:
+            del os.environ[name]
+    for name, text in value.items():
+        os.environ[os.environ.decodekey(name)] = os.environ.decodevalue(text)
 
 
 def _interrupt_handler(value: Any) -> None:
@@ -97,7 +109,8 @@ def _hooks(value: tuple[dict, ...]) -> None:
         hooks.update(before)
 
 
-_DENORMAL = torch.tensor(1e-40, dtype=torch.float32)
+_ENVIRONMENT: dict[Any, Any] = os.environ._data  # as the system has it; decoding takes a hundred times as long
+_DENORMAL = sys.float_info.min / 4  # the processor's mode is that of every float, Python's own among them
 
 SETTINGS = (
     Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
@@ -117,6 +130,10 @@ SETTINGS = (
     _attribute(torch.backends.cudnn, "deterministic", "cuDNN's deterministic mode"),
     Setting("hooks on every torch module", lambda: tuple(map(dict, GLOBAL_HOOKS)), _hooks),
     Setting("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
+    Setting("OpenCV's number of threads", cv2.getNumThreads, cv2.setNumThreads, imported=True),
+    Setting("whether OpenCV is optimised", cv2.useOptimized, cv2.setUseOptimized, imported=True),
+    Setting("the environment variables", lambda: dict(_ENVIRONMENT), _environment, imported=True),
+    Setting("the limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit, imported=True),
     Setting("the working directory", _working_directory, lambda value: value and os.chdir(value)),
     Setting("the handler of Ctrl-C", lambda: signal.getsignal(signal.SIGINT), _interrupt_handler),
     _attribute(sys, "stdout", "standard output"),
@@ -126,17 +143,24 @@ SETTINGS = (
 
 
 @contextmanager
-def settings_kept(what: str) -> Iterator[None]:
+def settings_kept(what: str, importing: bool = False, again: bool = False) -> Iterator[None]:
     """Whatever the code inside sets for the whole process is set back afterwards.
+
+    So are the functions of torch and numpy (:mod:`benchmark.isolation.functions`).
 
     Random numbers may be drawn: the generators of torch (on the CPU), numpy and Python, and the warning filters, go
     back to where they were without a word, so that nobody's numbers depend on who was here before.
 
     Args:
         what: runs inside, for the sentence.
+        importing: it is an import, which may bring other people's libraries along.
+        again: nothing but plugins has run since it ran last, so that the functions are those that were left then.
     Raises:
-        PluginError: one of :data:`SETTINGS` was changed; the sentence names it. An exception from inside comes first.
+        PluginError: one of :data:`SETTINGS` or a function was changed; the sentence names it. An exception from inside
+            comes first.
     """
+    if not again:
+        functions.note()
     before = [setting.get() for setting in SETTINGS]
     drawn = torch.get_rng_state(), np.random.get_state(), random.getstate()
     filters = warnings.filters[:]
@@ -147,13 +171,15 @@ def settings_kept(what: str) -> Iterator[None]:
         for setting, value in zip(SETTINGS, before, strict=True):
             if setting in changed:
                 setting.put(value)
+        replaced = functions.put_back()
         torch.set_rng_state(drawn[0])
         np.random.set_state(drawn[1])
         random.setstate(drawn[2])
         if warnings.filters != filters:
             warnings.filters[:] = filters
             warnings._filters_mutated()
-    if names := dict.fromkeys(setting.name for setting in changed):
+    names = [setting.name for setting in changed if not (importing and setting.imported)]
+    if names := dict.fromkeys([*names, *replaced]):
         raise PluginError(f"{what} changes {', '.join(names)}, which all methods share; leave that as it was.")
 
 

@@ -103,10 +103,12 @@ class Cost:
 
     network_ms: Amount | None = None  # milliseconds per image in networks, shared ones included
     method_ms: Amount | None = None  # milliseconds per image in the method itself
-    peak_memory_mib: Amount | None = None  # MiB of device memory (of process memory on the CPU)
+    peak_memory_mib: Amount | None = None  # MiB on a GPU, of what memory_of says; null on the CPU, where the kernel
+    # keeps the peak of the whole process, which older records state
     batch_size: Count = 1  # images per batch
     fit_seconds: Amount | None = None  # seconds of fit(); null for a method without fit
-    memory_of: str = ""  # whose peak that is. Empty in older records, where it is the whole process's, too
+    memory_of: str = ""  # whose peak that is; in older records that of the whole process, empty in the oldest
+    network_memory_mib: Amount | None = None  # MiB on a GPU of its largest shared forward, beyond the weights
 
 
 @dataclass(frozen=True)

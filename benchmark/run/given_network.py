@@ -93,18 +93,17 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     """
     call = call or REFERENCE
     place, *rest = call.split(":")
-    from_file = place.endswith(".py")
-    if from_file:
+    if place.endswith(".py"):
         function = rest.pop(0) if rest and "=" not in rest[0] else "build"
         call = ":".join([_register(Path(place), function), *rest])
     arch, stated = parse_call(call)
     options = _options(arch, stated)
-    if weights is None and not from_file:
+    family, _ = split_arch(arch)
+    code = NETWORKS.code(family) if family in NETWORKS.names() else ""
+    if weights is None and not code:
         return arch, options, None
     if weights is not None and not Path(weights).is_file():
         raise BenchmarkError(f"--weights {weights}: there is no such file.")
-    family, _ = split_arch(arch)
-    code = NETWORKS.code(family) if family in NETWORKS.names() else ""
     source = NETWORKS.source(family) if code else ""
     file = Path(source.removeprefix("file ")) if source.startswith("file ") else None
     place = digest([str(each.resolve()) for each in (file, weights) if each])

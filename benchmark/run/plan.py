@@ -45,7 +45,7 @@ class Step:
 def network_name(setup: Setup) -> str:
     """The shared network as paths and tables call it.
 
-    Of two of the user's own files of one name, the second has a digest of its content in the label, so that its
+    What ``--classes`` makes of the user's own is part of the label. Of two files of one name, the second has a digest of its content in the label, so that its
     records do not replace those of the first. A file that was changed where it lies keeps its label.
     """
     own = setup.own
@@ -68,11 +68,23 @@ def _network_label(setup: Setup, more: Mapping[str, str]) -> str:
     options: dict[str, Any] = {**dict(base.options), **more}
     if not (own and own.weights):
         options |= setup.changes(Recipe(), LIGHT_SEGMENTATION)
+    if classes := _classes(setup):
+        options["classes"] = classes
     if setup.options.label_size != "image":
         options["label_size"] = setup.options.label_size
     if setup.options.preset != "common":
         return network_label(base.arch, options | {"preset": setup.options.preset}, (), 0)
     return network_label(base.arch, options, base.scales, base.max_size, () if own else setup.policy(setup.test).scales)
+
+
+def _classes(setup: Setup) -> str:
+    """What ``--classes`` says of a network, if that is not what the dataset would say: "NAME", "NAME-and-1"."""
+    home = setup.test.card.trained_on or setup.test.label
+    name = home if setup.base.dataset == setup.test.label else setup.base.dataset
+    more = int(setup.options.classes.partition("+")[2] or 0)
+    if not setup.options.classes or (name == home and not more):
+        return ""
+    return f"{name}-and-{more}" if more else name
 
 
 def _others(setup: Setup, label: str) -> list[NetworkPart]:

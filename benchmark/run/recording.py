@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmark.cost_meter import peak_memory_mib
 from benchmark.metrics import Measurements, write_curves, write_rows
 from benchmark.network import NetworkSpec
 from benchmark.networks import pretrained_of
@@ -142,12 +141,14 @@ def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
         return 1000 * seconds / tally.timed if tally.timed else None
 
     specs: list[NetworkSpec] = entry.specs
+    memory = workshop.pool.memory_mib
     fit = _brief(workshop, entry.fit_key) if entry.fit_key else {}
     return Cost(
         network_ms=per_image(sum(tally.seconds.get(network_cost(s), 0.0) for s in specs)),
         method_ms=per_image(tally.seconds.get(entry.label, 0.0)),
-        peak_memory_mib=peak_memory_mib(workshop.setup.machine.device),
-        memory_of=f"the run so far, {len(tally.methods)} method{'s' * (len(tally.methods) > 1)} in this pass",
+        peak_memory_mib=entry.memory_mib,
+        memory_of="" if entry.memory_mib is None else "score() for a batch, beyond weights and what methods share",
+        network_memory_mib=max((memory[s] for s in specs if s in memory), default=None),
         batch_size=tally.batch_size,
         fit_seconds=fit.get("seconds"),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.cost_meter import MemoryMeter
 from benchmark.data import IGNORE, Batch, Sample
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import arithmetic
@@ -51,11 +52,15 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
     # All labels of the blind batch are one value in memory.
     label = given.labels[:1, :1, :1]
     copies = [(given.images, batch.images), (label, torch.full_like(label, IGNORE))]
-    with pool.border("score()", lambda: [entry.networks], copies):
+    # Of the first batch all is looked at, of a later one a part.
+    batches = pool.forwards[entry.specs[0]]
+    with pool.border("score()", lambda: [entry.networks], copies, batches - 1 if batches > 1 else None):
         shared, start = pool.seconds(), clock.now()
-        with torch.no_grad(), arithmetic(pool.device, pool.precision):
+        with torch.no_grad(), arithmetic(pool.device, pool.precision), MemoryMeter(pool.device) as memory:
             scores = entry.method.score(given, entry.networks)
         seconds = clock.now() - start - (pool.seconds() - shared)
+    if memory.mib is not None:
+        entry.memory_mib = max(entry.memory_mib or 0.0, memory.mib)
     return _checked(scores, tuple(batch.labels.shape)), seconds
 
 

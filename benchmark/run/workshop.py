@@ -47,7 +47,7 @@ class Entry:
     networks: Networks | None = None
     error: str = ""  # one sentence once it has failed
     mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
-    seconds: float = 0.0  # spent in score(), shared work excluded
+    memory_mib: float | None = None  # largest of score() on a GPU, shared work excluded
 
     @property
     def label(self) -> str:

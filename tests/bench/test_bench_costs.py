@@ -11,7 +11,7 @@ from benchmark.bench import costs as bench_costs
 from benchmark.bench import stand_in
 from benchmark.bench.stand_in import SIZE, StandIn
 from benchmark.bench.step_timer import StepTimer, reason
-from benchmark.cost_meter import CostMeter
+from benchmark.cost_meter import Clock, CostMeter, MemoryMeter
 from benchmark.data import IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine
@@ -210,3 +210,32 @@ def test_memory_is_that_of_the_piece_of_work():
 
     low, high, again = peak(1), peak(100_000_000), peak(1)
     assert high - low == pytest.approx(0.3725, abs=0.05) and again - low == pytest.approx(0, abs=0.05)
+
+
+def test_on_the_cpu_no_memory_of_a_method_is_stated():
+    with MemoryMeter(CPU.device) as meter:
+        torch.ones(1000).sum()
+    assert meter.mib is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_memory_of_a_method_is_its_own_whoever_comes_first():
+    """16 MiB before, 32 of its own at once, 64 shared and 128 in between that others share; a later 8 MiB."""
+    device, clock = torch.device("cuda"), Clock("cuda")
+
+    def taken(mib):
+        return torch.empty(mib << 18, device=device)
+
+    before = taken(16)
+    with MemoryMeter(device) as first:
+        own = [taken(8), taken(24)]
+        with clock.shared():
+            shared = taken(64)
+            passing = taken(128)
+            del passing
+        own.pop()
+        own.append(taken(12))
+    with MemoryMeter(device) as second:
+        taken(8)
+    assert (first.mib, second.mib) == (32, 8)
+    assert len(before) + len(shared) and len(own) == 2

@@ -1,11 +1,19 @@
 """What a plugin may do wrong: it is dropped by name, its own line is shown, and nobody else's number changes."""
 
+import os
+import sys
+
+import cv2
 import pytest
+import torch
 from faulty import Fault
 from harness import measured
 
+from benchmark.isolation import seals
+
 IMPORTS = """
 import os, random, signal, sys, warnings
+import cv2
 from dataclasses import replace
 import numpy as np
 import torch
@@ -41,11 +49,11 @@ def others_are_untouched(bench):
     """The method beside it has the record that it has when it runs alone, and the bad one has none."""
     assert bench.records() == {"energy"}
     found = measured(bench.record("energy"))
-    if not _reference:
+    if bench.device not in _reference:
         bench.plugins = [path for path in bench.plugins if path.stem != "bad"]
         assert bench("run", "--methods", "energy", "--force") == 0
-        _reference["energy"] = measured(bench.record("energy"))
-    assert found == _reference["energy"]
+        _reference[bench.device] = measured(bench.record("energy"))
+    assert found == _reference[bench.device]
 
 
 RUN = ["run", "--methods", "bad,energy"]
@@ -99,10 +107,23 @@ SETTINGS = [
     ("torch.backends.cudnn.deterministic = True", "cuDNN's deterministic mode"),
     ("nn.modules.module.register_module_forward_hook(lambda m, i, o: o * 0)", "hooks on every torch module"),
     ('np.seterr(all="raise")', "numpy's error handling"),
+    ("cv2.setNumThreads(7)", "OpenCV's number of threads"),
+    ("cv2.setUseOptimized(not cv2.useOptimized())", "whether OpenCV is optimised"),
+    ('os.environ["COLOUR"] = "blue"', "the environment variables"),
+    ("os.environ.clear()", "the environment variables"),
+    ("sys.setrecursionlimit(9999)", "the limit of recursion"),
+    ("torch.softmax = lambda *a, **k: a[0]", r"torch\.softmax"),
+    ("torch.nn.functional.log_softmax = lambda *a, **k: a[0] * 0", r"torch\.nn\.functional\.log_softmax"),
+    ("torch.Tensor.amax = lambda *a, **k: a[0][:, 0]", r"torch\.Tensor\.amax"),
+    ("nn.Module.__call__ = lambda *a, **k: None", r"torch\.nn\.Module\.__call__"),
+    ("del torch.amax", r"torch\.amax"),
+    ("np.asarray = np.zeros_like", r"numpy\.asarray"),
     ('os.chdir("/")', "the working directory"),
     ("signal.signal(signal.SIGINT, signal.SIG_IGN)", "the handler of Ctrl-C"),
     ('sys.stdout = open(os.devnull, "w")', "standard output"),
 ]
+ZEROS = "torch.nn.functional.interpolate = lambda x, size, **k: torch.zeros(*x.shape[:2], *size)"
+"""What the harness enlarges shared maps with, so that they are made with the wrong function."""
 WHEN = {
     "score()": lambda line: plugin(line),
     "build()": lambda line: method(f"def build(self, networks):\n    {line}"),
@@ -129,6 +150,16 @@ TOUCHES = [
           others_are_untouched),
     Fault("the labels that are observed", WHEN["observe()"]("batch.labels.zero_()"), RUN, "changes the images", 1,
           others_are_untouched),
+    *(
+        Fault(f"a function of torch in {when}", arrange(ZEROS),
+              RUN, rf"bad: {when[:-2]}\(\) changes torch\.nn\.functional\.interpolate", 1, others_are_untouched)
+        for when, arrange in WHEN.items()
+    ),
+    Fault("a function of torch at a later batch",
+          plugin('if batch.ids[0].endswith("2"): torch.logsumexp = lambda *a, **k: a[0][:, 0] * 0'), RUN,
+          r"bad: score\(\) changes torch\.logsumexp", 1, others_are_untouched),
+    Fault("a function of torch when imported", plugin(before="torch.logsumexp = lambda *a, **k: a[0][:, 0] * 0"), RUN,
+          r"bad.py cannot be imported: its import changes torch\.logsumexp", 2, others_are_untouched),
     Fault("the default dtype when imported", plugin(before="torch.set_default_dtype(torch.float64)"), RUN,
           "bad.py cannot be imported: its import changes torch's default dtype", 2, others_are_untouched),
 ]  # fmt: skip
@@ -137,6 +168,46 @@ TOUCHES = [
 @pytest.mark.parametrize("fault", TOUCHES, ids=str)
 def test_who_touches_what_all_share_is_dropped_by_name(bench, fault):
     fault.meet(bench)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("fault", [fault for fault in TOUCHES if "numpy" not in fault.title], ids=str)
+def test_so_it_is_on_a_gpu(bench, fault):
+    """What numpy shares with a tensor is memory of the CPU."""
+    bench.device = "cuda"
+    fault.meet(bench)
+
+
+def test_what_libraries_set_when_they_are_imported_is_put_back_without_a_word(bench):
+    """A plugin cannot help what it imports."""
+    threads, recursion, environment = cv2.getNumThreads(), sys.getrecursionlimit(), dict(os.environ)
+    lines = 'cv2.setNumThreads(7); sys.setrecursionlimit(9999); os.environ["COLOUR"] = "blue"; del os.environ["PATH"]'
+    plugin(before=lines)(bench)
+    assert bench(*RUN) == 0
+    assert (cv2.getNumThreads(), sys.getrecursionlimit(), dict(os.environ)) == (threads, recursion, environment)
+
+
+def test_a_small_write_behind_torchs_back_is_found_in_its_turn():
+    """Of large maps one part in 32 is looked at in every batch but the first, another one each time."""
+    values = torch.zeros(3, 1 << 20)
+    found = []
+    for turn in range(2 * seals.STEP):
+        sealed = seals.TensorSeals(whole=False, turn=turn)
+        sealed.add(values)
+        values.numpy()[1, 777_777] += 1
+        found.append(sealed.broken())
+        copy = values.clone()
+        copy.numpy()[1, 777_777] += 1
+        assert seals.agree(values, copy, turn) is not found[-1] and not seals.agree(values, copy)
+        sealed = seals.TensorSeals(whole=False, turn=turn)
+        sealed.add(values)
+        values.data[1, : seals.STEP * seals.BLOCK * 2 + 1] += 1  # 128 KiB
+        assert sealed.broken()
+    assert sum(found) == 2
+    sealed = seals.TensorSeals(whole=True)
+    sealed.add(values)
+    values.numpy()[1, 777_777] += 1
+    assert sealed.broken()
 
 
 STOPS = {
@@ -169,7 +240,7 @@ ENDS = [
     Fault("an error two calls deep", plugin("_deep()", before="def _deep():\n    return [][3]"), RUN,
           r"IndexError: list index out of range \(bench/bad.py, line \d+, in score; line \d+, in _deep\)", 1,
           others_are_untouched),
-    Fault("a syntax error", plugin("oh no"), RUN, r"bad.py cannot be imported: SyntaxError: .*line 12", 2,
+    Fault("a syntax error", plugin("oh no"), RUN, r"bad.py cannot be imported: SyntaxError: .*line 13", 2,
           others_are_untouched),
     Fault("a broken plugin that nobody asks for", plugin(before="sys.exit(0)"), ["run", "--methods", "energy"],
           "error: --plugin .*bad.py cannot be imported: SystemExit", 2, others_are_untouched),

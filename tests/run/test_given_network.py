@@ -61,6 +61,24 @@ def test_changed_weights_and_changed_code_are_measured_again(roads, forwards):
     assert re.fullmatch(r"the network's code changed from \w{10} to \w{10}", why)
 
 
+def test_a_plugins_code_counts_without_weights_too(roads):
+    roads.plugins.append(roads.file)
+    line = ["--network", "tiny", "--dataset", "town", "--methods", "msp"]
+    assert roads("run", *line) == 0
+    first = record(roads, "msp", "town", "tiny")
+    assert roads("run", *line) == 0 and "msp: current" in roads.out
+    roads.file.write_text(roads.file.read_text().replace("nn.ReLU()", "nn.Tanh()"))
+    assert roads("run", *line, "--dry-run") == 0
+    assert "train tiny on town" in roads.out and "the network's code changed from" in roads.out
+    assert roads("run", *line) == 0
+    second = record(roads, "msp", "town", "tiny")
+    assert first["network"]["code_sha256"] != second["network"]["code_sha256"] and first["metrics"] != second["metrics"]
+    roads.file.write_text("1 / 0\n")
+    assert roads("run", *line) == 2
+    assert re.search(r"tiny\.py cannot be imported: ZeroDivisionError", roads.err) and "Traceback" not in roads.err
+    assert sum(text.startswith("error: ") for text in roads.err.splitlines()) == 1
+
+
 def test_a_plan_builds_nothing(roads):
     roads.file.write_text("def build(classes):\n    raise RuntimeError('built')\n")
     assert run(roads, "--dry-run", methods="msp,knn,tradi,deep_ensemble") == 0

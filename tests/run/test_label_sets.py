@@ -75,10 +75,26 @@ def test_a_void_output_is_excluded_or_scored(roads):
     assert run(roads, dataset="town", methods="msp,void:index=4", options=":outputs=5") == 2
     assert roads.records() == {"msp"} and "there is no class 4 among 4" in roads.err
     assert run(roads, "--classes", "town+1", dataset="town", methods="msp,void:index=4") == 0
-    without, kept = (record(roads, "msp", "town", f"tiny+{o}weights=w") for o in ("outputs=5+", ""))
+    without, kept = (record(roads, "msp", "town", f"tiny+{o}+weights=w") for o in ("outputs=5", "classes=town-and-1"))
     assert without["segmentation"] == kept["segmentation"] and without["metrics"] != kept["metrics"]
     assert without["network"]["preparation"]["exclude"] == [4]
     assert run(roads, dataset="town", options=":outputs=4") == 2 and "does not fit" in roads.err
+
+
+def test_one_file_has_a_label_for_every_set_of_classes(roads):
+    """What its outputs are called decides what methods make of them, so that no record replaces another's."""
+    text = roads.file.read_text()
+    roads.file.write_text(text.replace("classes, outputs=0", "classes, outputs=5").replace("or classes, 1", "and 5, 1"))
+    torch.save(module(5).state_dict(), roads.weights)
+    labels = {"": "", "town": "", "4": "classes=4-classes+", "town+1": "classes=town-and-1+"}
+    for classes, label in labels.items():
+        words = ("--classes", classes) if classes else ()
+        assert run(roads, *words, dataset="town") == 0, roads.err
+        assert ("current" in roads.out) == (classes == "town")
+        assert record(roads, "msp", "town", f"tiny+{label}weights=w")
+    assert {path.name for path in (roads.runs / "records" / "town").iterdir()} == {
+        f"tiny+{label}weights=w" for label in labels.values()
+    }
 
 
 def test_labels_resized_to_the_network_are_another_number(roads):
