@@ -101,9 +101,12 @@ class Forecast:
 
     @property
     def known(self) -> bool:
-        """Whether durations are known; a network that is given with its weights is not built before it runs."""
+        """Whether durations are known.
+
+        A network that is given with its weights is not built before it runs, and images that are not here have no size.
+        """
         own = self.workshop.setup.own
-        return not (own and own.weights)
+        return not (own and own.weights) and not isinstance(self.workshop.setup.train, AbsentSplit)
 
     def trainings(self) -> list[str]:
         """A line for every pretrained encoder, every network that is trained and every method that is fitted."""
@@ -133,13 +136,20 @@ class Forecast:
         return list(dict.fromkeys(lines))
 
     def _network_words(self, spec: NetworkSpec) -> str:
-        return f", about {duration(self.networks[spec])}" if self.known else ", which --weights rules out"
+        if self.known:
+            return f", about {duration(self.networks[spec])}"
+        own = self.workshop.setup.own
+        if own is None:
+            return ", for which the training images are not here"
+        return ", which was not imported" if own.imported else ", which --weights rules out"
 
     def _fit_words(self, entry: Entry) -> str:
-        if isinstance(self.workshop.setup.train, AbsentSplit):
+        setup = self.workshop.setup
+        if isinstance(setup.fit_splits[0], AbsentSplit):
             return "for which the training images are not here"
         if not entry.recipes:
-            return "one pass over the training images"
+            normal = f"{len(setup.normal)} normal images of {setup.normal.label}" if setup.normal else ""
+            return f"one pass over the {normal or 'training images'}"
         return (
             f"about {duration(self.fits[entry.fit_key][1])}"
             if self.known
@@ -159,7 +169,7 @@ class Forecast:
         return Hours(
             networks=sum(seconds for spec, seconds in self.networks.items() if spec in checkpoints),
             training=sum(self.fits[key][1] for key in keys),
-            statistics=self._shared(observing, len(setup.train)),
+            statistics=self._shared(observing, len(setup.fit_splits[0])) if observing else 0.0,
             evaluation=evaluation,
         )
 
