@@ -91,7 +91,9 @@ def imported(arch: str, classes: str, test: Dataset, store: WeightsStore) -> Own
     wanted = classes.partition("+")[0] or test.card.trained_on or test.label
     if not trained_on or wanted != trained_on:
         return None
-    return OwnNetwork(weights=Path(file["name"]), sha256=file["sha256"], imported=key, void=origin.get("void", 0))
+    family, _ = split_arch(arch)
+    code = NETWORKS.code(family) if family in NETWORKS.names() else ""
+    return OwnNetwork(code, Path(file["name"]), file["sha256"], imported=key, void=origin.get("void", 0))
 
 
 OUTPUTS = 4096
