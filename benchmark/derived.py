@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.data import IGNORE, Dataset, Sample
+from benchmark.data import IGNORE, Dataset, DatasetCard, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import digest
 from benchmark.registry import PluginSpec
@@ -91,11 +91,13 @@ class AbsentSplit(Dataset):
         split: "train" or "val".
         owner: which images are meant.
         why: a sentence.
+        card: of the dataset, where it is known.
     """
 
-    def __init__(self, split: str, owner: str, why: str) -> None:
+    def __init__(self, split: str, owner: str, why: str, card: DatasetCard | None = None) -> None:
         super().__init__(split, Path())
         self.spec = PluginSpec(owner, {}, {})
+        self.card = dataclasses.replace(card or self.card, sizes={})
         self.why = f"It needs the {split} images of {owner}, which cannot be had: {why}"
 
     def __len__(self) -> int:

@@ -10,9 +10,8 @@ from torch import Tensor
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
-from benchmark.network import NetworkSpec, ScaleOutputs
+from benchmark.network import NetworkSpec
 from benchmark.training import FitData
-from benchmark.training.segmentation import nearest
 
 from ._cells import cell_features, cell_labels, cell_map
 
@@ -73,7 +72,13 @@ class Mahalanobis(Method):
             )
         counts, sums, squares = self._sums
         for scale in networks["base"](batch).scales:
-            labels = self._classes(scale, batch.labels).flatten()
+            labels = cell_labels(scale, batch.labels, self.tap)
+            if self.classes != "labels":
+                told = (
+                    0 if self.classes == "one" else cell_labels(scale, networks["base"](batch).prediction(), self.tap)
+                )
+                labels = torch.where(labels < ANOMALY, told, IGNORE)
+            labels = labels.flatten()
             features = cell_features(scale, self.tap)
             for c in labels.unique().tolist():
                 if c < len(counts):
@@ -81,16 +86,6 @@ class Mahalanobis(Method):
                     counts[c] += len(rows)
                     sums[c] += rows.sum(dim=0)
                     squares[0 if self.tied else c] += rows.T @ rows
-
-    def _classes(self, scale: ScaleOutputs, labels: Tensor) -> Tensor:
-        """The class of every cell, (B, h, w), or IGNORE; `labels` (B, H, W) are those of the images."""
-        cells = cell_labels(scale, labels, self.tap)
-        if self.classes == "labels":
-            return cells
-        known = cells < ANOMALY
-        if self.classes == "one":
-            return torch.where(known, 0, IGNORE)
-        return torch.where(known, nearest(scale.logits.argmax(dim=1), cells.shape[-2:]), IGNORE)
 
     def fit(self, data: FitData, networks: Networks) -> None:
         if self._sums is None or not self._sums[0].any():

@@ -164,8 +164,14 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         "--classes",
         default="",
         metavar="NAME",
-        help="what the outputs are with --weights: a dataset's classes, a number or a file with a class a line; "
-        "NAME+1 has one further output, void (default: the dataset's)",
+        help="what the outputs are with --weights, or imported ones: a dataset's classes, a number or a file with a "
+        "class a line; NAME+1 has one further output, void (default: the dataset's)",
+    )
+    parser.add_argument(
+        "--normal",
+        default="",
+        metavar="NAME",
+        help="fit methods to the normal images of this dataset or in this folder instead of the training images",
     )
     group.add_argument(
         "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"

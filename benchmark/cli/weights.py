@@ -28,6 +28,7 @@ weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streeth
         "take in weights that authors published",
         """
 weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streethazards
+weights import espnetv2-2.0 espnetv2_s_2.0_city_1024x512.pth
 weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset streethazards
 weights import imagenet mobilenetv3_large_100""",
     )
@@ -96,7 +97,8 @@ def _import(arguments: argparse.Namespace) -> int:
     from benchmark.run.options import Options
     from benchmark.run.setup import make_setup
     from benchmark.run.workshop import Workshop
-    from benchmark.weights.released import import_method, import_network, importables
+    from benchmark.weights.released import import_method, import_network, import_release, importables
+    from benchmark.weights.store import WeightsStore
 
     name, *given = arguments.files or [""]
     if name == IMAGENET:
@@ -106,6 +108,14 @@ def _import(arguments: argparse.Namespace) -> int:
         usage = " or ".join(f"`{release.usage}`" for key, release in known.items() if name not in known or key == name)
         raise BenchmarkError(f"Say whose files these are and name all of them: {usage}.")
     (shared, network), method = known[name].network, known[name].method
+    if network.trained_on:
+        print(import_release(name, network, files, WeightsStore(arguments.out / "weights")))
+        print(f"Source: {network.source}; licence: {network.license}.")
+        print(
+            f"`run --network {network.network}` now uses it wherever networks of {network.trained_on} are evaluated, "
+            f"for instance with `--dataset DATASET`."
+        )
+        return 0
     options = Options(dataset=arguments.dataset, data=arguments.data, out=arguments.out, network=network.network)
     workshop = Workshop(make_setup(options))
     base, count = workshop.setup.base, len(network.files)

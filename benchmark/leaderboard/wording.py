@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
+from benchmark.values import format_value
 
 METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
 """The metrics in the order in which they are printed."""
@@ -179,7 +180,12 @@ def primary(record: Record, aggregation: str) -> Measurement | None:
 def method_title(method: MethodPart) -> str:
     """A method's name as printed: its title, with the options that are not default in brackets."""
     title, options = method.title or method.name, method.label.partition(":")[2]
-    return f"{title} ({options.replace(':', ', ')})" if options else title
+    words = [options.replace(":", ", ")] if options else []
+    if method.normal:
+        stated = options.removesuffix(f"normal={format_value(method.normal['name'])}").rstrip(":")
+        words = [stated.replace(":", ", ")] if stated else []
+        words.append(f"fitted on {method.normal['title'] or method.normal['name']}")
+    return f"{title} ({', '.join(words)})" if words else title
 
 
 def percent(fraction: float, digits: int = 1) -> str:

@@ -36,7 +36,7 @@ def _release(width: str, sha256: str) -> Release:
             ReleasedFile(
                 "file",
                 f"the authors' {file}",
-                (("", "module."),),
+                (("", ""),),
                 sha256=sha256,
                 url=f"{_FOLDER}/{file}",
             ),

@@ -93,6 +93,8 @@ class MethodPart:
     fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
     fit_sha256: str | None = None  # of that file; null for a method without fit
     fit: dict[str, Any] | None = None  # brief report of the fit: seconds, reports, device, precision, ...
+    normal: dict[str, Any] = field(default_factory=dict)  # the images of --normal to which it was fitted: name, title,
+    # split, fingerprint, images, class_labels. Empty where these were the training images, or there is no fit
     source: dict[str, str] = field(default_factory=dict)  # file -> SHA-256 of what computes in it: the plugin's, and
     # what it imports from its own folder or package. Empty where the record does not state it
 

@@ -18,6 +18,7 @@ TRAINING = (
     "network",
     "weights",
     "classes",
+    "normal",
     "preset",
     "scales",
     "max_size",

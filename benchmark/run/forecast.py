@@ -105,9 +105,12 @@ class Forecast:
 
     @property
     def known(self) -> bool:
-        """Whether durations are known; a network that is given with its weights is not built before it runs."""
+        """Whether durations are known.
+
+        A network that is given with its weights is not built before it runs, and images that are not here have no size.
+        """
         own = self.workshop.setup.own
-        return not (own and own.weights)
+        return not (own and own.weights) and not isinstance(self.workshop.setup.train, AbsentSplit)
 
     def words(self, hours: Hours) -> str:
         """As printed: a duration, unless a CPU would take more than a month."""
@@ -166,13 +169,20 @@ class Forecast:
         return list(dict.fromkeys(lines))
 
     def _network_words(self, spec: NetworkSpec) -> str:
-        return f", {self._about(self.networks[spec])}" if self.known else ", which --weights rules out"
+        if self.known:
+            return f", {self._about(self.networks[spec])}"
+        own = self.workshop.setup.own
+        if own is None:
+            return ", for which the training images are not here"
+        return ", which was not imported" if own.imported else ", which --weights rules out"
 
     def _fit_words(self, entry: Entry) -> str:
-        if isinstance(self.workshop.setup.train, AbsentSplit):
+        setup = self.workshop.setup
+        if isinstance(setup.fit_splits[0], AbsentSplit):
             return "for which the training images are not here"
         if not entry.recipes:
-            return "one pass over the training images"
+            normal = f"{len(setup.normal)} normal images of {setup.normal.label}" if setup.normal else ""
+            return f"one pass over the {normal or 'training images'}"
         return (
             self._about(self.fits[entry.fit_key][1])
             if self.known
@@ -192,7 +202,7 @@ class Forecast:
         return Hours(
             networks=sum(seconds for spec, seconds in self.networks.items() if spec in checkpoints),
             training=sum(self.fits[key][1] for key in keys),
-            statistics=self._shared(observing, len(setup.train)),
+            statistics=self._shared(observing, len(setup.fit_splits[0])) if observing else 0.0,
             evaluation=evaluation,
         )
 

@@ -18,7 +18,8 @@ from benchmark.recipe import digest
 from benchmark.registry import DATASETS, NETWORKS, import_file
 from benchmark.values import checked, parse_call
 from benchmark.weights.checkpoint import load_checkpoint
-from benchmark.weights.store import digest_file
+from benchmark.weights.released import released_key
+from benchmark.weights.store import WeightsStore, digest_file
 
 
 @dataclass(frozen=True)
@@ -30,31 +31,69 @@ class OwnNetwork:
         weights: the file of its weights; None where our training makes them.
         sha256: of that file.
         place: digest of where the files lie, which tells a file that was changed from another one of its name.
+        imported: key in the weights store of a release that was imported, whose file `weights` and `sha256` still name;
+            empty for a file of the user's.
+        void: number of outputs for void that the weights are known to have beyond the classes.
     """
 
     code: str = ""
     weights: Path | None = None
     sha256: str = ""
     place: str = ""
+    imported: str = ""
+    void: int = 0
 
     @property
     def digest(self) -> str:
         """The digests as :attr:`NetworkSpec.weights` states them."""
         return self.sha256 + (f"+{self.code}" if self.code else "")
 
-    def load(self, module: nn.Module, say: Callable[[str], None]) -> None:
+    def load(self, module: nn.Module, store: WeightsStore, say: Callable[[str], None]) -> None:
         """Load the weights into a module.
 
+        Args:
+            module: the network's body.
+            store: holds what was imported.
+            say: prints what was left out of a file.
         Raises:
             BenchmarkError: as :func:`~benchmark.weights.checkpoint.load_checkpoint`, or the file is not the one any
                 more whose digest the records will state.
         """
         assert self.weights is not None
+        if self.imported:
+            store.load_into(self.imported, module)
+            return
         if not self.weights.is_file() or digest_file(self.weights) != self.sha256:
             raise BenchmarkError(
                 f"--weights {self.weights} was changed while this command ran; give the command again."
             )
         load_checkpoint(self.weights, module, say)
+
+
+def imported(arch: str, classes: str, test: Dataset, store: WeightsStore) -> OwnNetwork | None:
+    """Published weights of a network, where they were imported and fit what is evaluated.
+
+    They stand in for its training as a file given by ``--weights`` does.
+
+    Args:
+        arch: name of the network in the registry.
+        classes: ``--classes``, which may say that the dataset is to be evaluated with other classes than its own.
+        test: the evaluated dataset.
+        store: the weights store.
+    Returns:
+        None where nothing was imported, or it was trained on another dataset than the networks of this one.
+    """
+    key = released_key(arch)
+    if not store.has(key):
+        return None
+    origin = store.sidecar(key).get("imported", {})
+    trained_on, file = origin.get("trained_on", ""), origin["files"][0]
+    wanted = classes.partition("+")[0] or test.card.trained_on or test.label
+    if not trained_on or wanted != trained_on:
+        return None
+    family, _ = split_arch(arch)
+    code = NETWORKS.code(family) if family in NETWORKS.names() else ""
+    return OwnNetwork(code, Path(file["name"]), file["sha256"], imported=key, void=origin.get("void", 0))
 
 
 OUTPUTS = 4096

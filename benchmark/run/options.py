@@ -33,6 +33,7 @@ class Options:
     network: str = ""
     weights: Path | None = None
     classes: str = ""
+    normal: str = ""
     label_size: Literal["image", "network"] = "image"
     preset: Literal["common", "paper"] = "common"
     scales: Scales | None = None
@@ -92,6 +93,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         max_size=arguments.max_size,
         weights=arguments.weights,
         classes=arguments.classes,
+        normal=arguments.normal,
         label_size=getattr(arguments, "label_size", "image"),
         recipe=parse_recipe(arguments.recipe),
         repetition=repetition,

@@ -81,7 +81,7 @@ def _network(workshop: Workshop, step: Step) -> NetworkPart:
         max_size=base.max_size,
         weights_sha256=workshop.digest(base) or "",
         recipe={} if given else base.recipe.as_dict(),
-        trained=_brief(workshop, base.key),
+        trained=_brief(workshop, (own.imported if own else "") or base.key),
         seed=setup.options.repetition,
         code_sha256=own.code if own else "",
         weights_file=own.weights.name if given else "",
@@ -115,8 +115,23 @@ def _method(workshop: Workshop, entry: Entry) -> MethodPart:
         fit_key=entry.fit_key,
         fit_sha256=workshop.store.digest(entry.fit_key) if entry.fit_key else None,
         fit=_brief(workshop, entry.fit_key) if entry.fit_key else None,
+        normal=_normal(workshop) if entry.normal else {},
         source=dict(entry.source),
     )
+
+
+def _normal(workshop: Workshop) -> dict[str, Any]:
+    """The normal images to which methods were fitted."""
+    normal = workshop.setup.normal
+    assert normal is not None
+    return {
+        "name": normal.label,
+        "title": normal.card.title,
+        "split": normal.split,
+        "fingerprint": normal.fingerprint(),
+        "images": len(normal),
+        "class_labels": normal.card.class_labels,
+    }
 
 
 def _brief(workshop: Workshop, key: str) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Setup:
     machine: Machine
     own: OwnNetwork | None = None  # where the network's code or its weights come from the user
     class_names: tuple[str, ...] | None = None  # what its outputs are, those beyond them left out; None: nobody says
+    normal: Dataset | None = None  # images of --normal, to which methods are fitted instead of the training images
+    normal_val: Dataset | None = None  # its validation split, where it has one
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -43,26 +45,36 @@ class Setup:
         return tuple(dict.fromkeys((*self.test.policy.protocols, *self.options.protocols)))
 
     def given(self, spec: NetworkSpec) -> bool:
-        """Whether a file of the user's stands in for the training of a network."""
-        return bool(self.own and self.own.weights) and spec.checkpoint == self.base.checkpoint
+        """Whether a file stands in for the training of a network, or for one of it with void outputs that it has."""
+        if not (self.own and self.own.weights):
+            return False
+        further = spec.classes - self.base.classes
+        same = dataclasses.replace(spec.checkpoint, classes=self.base.classes) == self.base.checkpoint
+        return same and 0 <= further <= self.own.void
+
+    @property
+    def fit_splits(self) -> tuple[Dataset, Dataset | None]:
+        """What methods are fitted to, and what they are validated on."""
+        return (self.normal, self.normal_val) if self.normal else (self.train, self.val)
 
     def identify(self, spec: NetworkSpec) -> str:
         """The key of a network; for a given one without the digests of its files, which a record states beside it."""
         return dataclasses.replace(spec, weights="").key if self.given(spec) else spec.key
 
-    def recipe(self, authors: Recipe, light: LightRecipe) -> Recipe:
-        """A recipe as :func:`resolve_recipe` makes it for this run."""
-        return resolve_recipe(authors, light, self.policy(self.train), self.options)
+    def recipe(self, authors: Recipe, light: LightRecipe, fit: bool = False) -> Recipe:
+        """A recipe as :func:`resolve_recipe` makes it for this run; `fit` says that a method is fitted by it."""
+        dataset = self.normal if fit and self.normal else self.train
+        return resolve_recipe(authors, light, self.policy(dataset), self.options)
 
     def policy(self, dataset: Dataset) -> Policy:
         """How a dataset is used with the shared network."""
         return dataset.policy.of(bool(self.base.pretrained))
 
-    def changes(self, authors: Recipe, light: LightRecipe) -> dict[str, str]:
+    def changes(self, authors: Recipe, light: LightRecipe, fit: bool = False) -> dict[str, str]:
         """What the command line changes of a recipe, "task.field" -> value as labels have it; empty where nothing."""
         plain = dataclasses.replace(self.options, recipe={})
-        usual = resolve_recipe(authors, light, self.policy(self.train), plain)
-        made = self.recipe(authors, light)
+        usual = dataclasses.replace(self, options=plain).recipe(authors, light, fit)
+        made = self.recipe(authors, light, fit)
         return {
             f"{made.task}.{f.name}": _in_label(getattr(made, f.name))
             for f in dataclasses.fields(made)
@@ -72,22 +84,34 @@ class Setup:
 
 def make_setup(options: Options) -> Setup:
     """Open the datasets and derive the shared network."""
-    from benchmark.derived import Subset
-    from benchmark.run.given_network import label_set, resolve, training_split
+    from benchmark.derived import AbsentSplit, Subset
+    from benchmark.run.given_network import imported, label_set, resolve, training_split
+    from benchmark.weights.store import WeightsStore
 
     call, _ = choose_dataset(options.dataset, options.root)
     test = DATASETS.create(call, split="test", root=options.root)
     if options.limit:
         test = Subset(test, options.limit)
     resolved = resolve(options.network or test.policy.shared, options.weights)
+    if resolved[2] is None:
+        store = WeightsStore(options.out / "weights")
+        resolved = (*resolved[:2], imported(resolved[0], options.classes, test, store))
     own, source = resolved[2], test.card.trained_on or call
     _check_own(options, own)
+    train: Dataset
+    val: Dataset
     if own and own.weights:
         labels = label_set(options.classes, test)
         train, val = (training_split(split, source, labels, test, options.root) for split in ("train", "val"))
     else:
         labels = None
-        train, val = (DATASETS.create(source, split=split, root=options.root) for split in ("train", "val"))
+        try:
+            train, val = (DATASETS.create(source, split=split, root=options.root) for split in ("train", "val"))
+        except BenchmarkError as error:
+            if not options.normal:
+                raise
+            card = DATASETS.get(source.partition(":")[0]).card  # methods may need no network that is trained on it
+            train, val = (AbsentSplit(split, source, str(error), card) for split in ("train", "val"))
     return assemble(options, test, train, val, resolved, labels)
 
 
@@ -146,7 +170,13 @@ def assemble(
     machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
     check_precision(machine.device, options.precision)
     class_names = labels.names if labels else tuple(train.classes)
-    return Setup(options, test.label, test, train, val, base, machine, own, class_names)
+    made = Setup(options, test.label, test, train, val, base, machine, own, class_names)
+    if options.normal:
+        from benchmark.run.normal import normal_split
+
+        splits = (normal_split(options.normal, split, options.root, class_names) for split in ("train", "val"))
+        made = dataclasses.replace(made, **dict(zip(("normal", "normal_val"), splits, strict=True)))
+    return made
 
 
 def _begun(options: Options, policy: Policy, arch: str, keywords: dict[str, Any]) -> Pretrained | None:
@@ -190,7 +220,10 @@ def _seeded(recipe: Recipe, options: Options) -> Recipe:
 def _check_own(options: Options, own: OwnNetwork | None) -> None:
     """Refuse what only makes sense with a network of the user's own."""
     if options.classes and not (own and own.weights):
-        raise BenchmarkError("--classes says what the outputs of a network with --weights are; give both.")
+        raise BenchmarkError(
+            "--classes says what the outputs of a network with --weights are, or with published ones that `weights "
+            "import` has stored; give both."
+        )
     if options.label_size == "network" and own is None:
         raise BenchmarkError(
             "--label-size network is for a network of your own that resizes every image to one size; give --network."

@@ -29,6 +29,7 @@ from benchmark.run.declaration import check_declaration, check_needs, check_retu
 from benchmark.run.setup import Setup
 from benchmark.source import source_of
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
+from benchmark.values import format_value
 from benchmark.weights.store import WeightsStore
 
 
@@ -44,6 +45,7 @@ class Entry:
     fit_key: str  # stem of the file of its fit; empty for a method without fit
     source: Mapping[str, str] = field(default_factory=dict)  # file -> digest of the code that it is made of
     changes: Mapping[str, str] = field(default_factory=dict)  # "task.field" -> value that the command line changes
+    normal: str = ""  # label of the normal images to which it is fitted; empty for training images, or without fit
     networks: Networks | None = None
     error: str = ""  # one sentence once it has failed
     mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
@@ -52,7 +54,8 @@ class Entry:
     @property
     def label(self) -> str:
         """The method's name with its options and with what is not usual about its trainings."""
-        return ":".join([self.method.label, *(f"{key}={value}" for key, value in self.changes.items())])
+        normal = [f"normal={format_value(self.normal)}"] if self.normal else []
+        return ":".join([self.method.label, *(f"{key}={value}" for key, value in self.changes.items()), *normal])
 
     @property
     def specs(self) -> list[NetworkSpec]:
@@ -75,6 +78,7 @@ class Workshop:
     pool: Pool = field(init=False)
     _splits: tuple[Dataset, ...] = ()
     _outlines: dict[NetworkSpec, Network] = field(default_factory=dict)  # without values, on the meta device
+    _normal: tuple[Dataset, Dataset | None] | tuple[()] = ()
 
     def __post_init__(self) -> None:
         setup = self.setup
@@ -85,13 +89,13 @@ class Workshop:
         """A method with this run's recipes, its needs and the key of its fit."""
         check_declaration(method)
         recipes = {
-            task: self.setup.recipe(recipe, method.light.get(task, LightRecipe()))
+            task: self.setup.recipe(recipe, method.light.get(task, LightRecipe()), method.fitted)
             for task, recipe in method.recipes.items()
         }
         changes = {
             key: value
             for task, recipe in method.recipes.items()
-            for key, value in self.setup.changes(recipe, method.light.get(task, LightRecipe())).items()
+            for key, value in self.setup.changes(recipe, method.light.get(task, LightRecipe()), method.fitted).items()
         }
         # needs() may put one of them into the spec of a network.
         method = _made_anew(method, recipes=recipes)
@@ -112,13 +116,14 @@ class Workshop:
                 "version": method.version,
                 "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
-                "data": self.setup.base.data or self.setup.train.fingerprint(),
+                "data": self._fit_fingerprint(),
                 "repetition": self.setup.options.repetition,
             }
             folder = file_name(self.setup.base.dataset, colon=":")
             key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
         source = source_of(type(method))
-        return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes)
+        normal = self.setup.normal.label if self.setup.normal and method.fitted else ""
+        return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes, normal)
 
     def _needs(self, method: Method, base: NetworkSpec) -> dict[str, Need]:
         return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
@@ -147,7 +152,7 @@ class Workshop:
                 return network_of(spec)
         network = network_of(spec, initial=False)
         if self.setup.given(spec):
-            self.setup.own.load(network.body, self.say)
+            self.setup.own.load(network.body, self.store, self.say)
         else:
             self.store.load_into(spec.key, network, spec.recipe.as_dict())
         return network
@@ -190,7 +195,10 @@ class Workshop:
         for entry in entries:
             self._guard([entry], "build()", lambda e=entry: self.connect(e))
         missing = self.to_fit([e for e in entries if not e.error])
-        self._guard(missing, "reading the training images", self._data)
+        for entry in missing:
+            self._guard([entry], "fit()", lambda e=entry: self._check_labels(e))
+        missing = [e for e in missing if not e.error]
+        self._guard(missing, "reading the training images", self._fit_splits)
         sharing: dict[str, list[Entry]] = {}  # the first of each fits, the others load what it made
         for entry in (e for e in missing if not e.error):
             sharing.setdefault(entry.fit_key, []).append(entry)
@@ -208,10 +216,10 @@ class Workshop:
         setup, recipe = self.setup, spec.recipe
         if setup.own and setup.own.weights:
             options = "".join(f":{key}={value}" for key, value in spec.options)
-            raise BenchmarkError(
-                f"It needs a further network ({spec.arch}{options}, member {spec.recipe.member}), and --weights gives "
-                f"one; leave it out to have all of them trained."
-            )
+            further = f"It needs a further network ({spec.arch}{options}, member {spec.recipe.member})"
+            if setup.own.imported:
+                raise BenchmarkError(f"{further}, and only one was imported; take another --out to train all.")
+            raise BenchmarkError(f"{further}, and --weights gives one; leave it out to have all of them trained.")
         data = self._data()
         if spec.classes == len(setup.train.classes) + 1:
             data = tuple(VoidAsClass(split) for split in data)
@@ -306,13 +314,42 @@ class Workshop:
 
     def _fit_data(self, entry: Entry) -> FitData:
         states = self._states(entry.fit_key, self._weights(entry))
-        return FitData(*self._data(), self.setup.machine, entry.recipes, states, entry.label)
+        return FitData(*self._fit_splits(), self.setup.machine, entry.recipes, states, entry.label)
+
+    def _fit_splits(self) -> tuple[Dataset, Dataset | None]:
+        """What methods are fitted to and validated on, decoded once for all of them."""
+        if self.setup.normal is None:
+            return self._data()
+        if not self._normal:
+            train, val = self.setup.fit_splits
+            self._normal = (cached(train, self.setup.machine), val)
+        return self._normal
+
+    def _fit_fingerprint(self) -> str:
+        """Digest of the images to which methods are fitted."""
+        if self.setup.normal is not None:
+            return self.setup.normal.fingerprint()
+        return self.setup.base.data or self.setup.train.fingerprint()
+
+    def _check_labels(self, entry: Entry) -> None:
+        """Refuse to fit what reads classes to images on which nobody has labelled those of the network.
+
+        Raises:
+            BenchmarkError: it would be.
+        """
+        normal = self.setup.normal
+        if normal is not None and entry.method.needs_classes and not normal.card.class_labels:
+            raise BenchmarkError(
+                f"It is fitted to the classes of pixels, and the images of {normal.label} are not labelled with those "
+                f"of {self.setup.base.dataset}; name other images by --normal, or leave the method out."
+            )
 
     def _observe(self, sharing: list[list[Entry]]) -> None:
         """One pass over the training images; of the entries that share a fit, the first observes."""
         if not sharing:
             return
-        self.say(f"Statistics of the training images for {', '.join(users[0].label for users in sharing)}")
+        images = f"normal images of {self.setup.normal.label}" if self.setup.normal else "training images"
+        self.say(f"Statistics of the {images} for {', '.join(users[0].label for users in sharing)}")
         with torch.no_grad():
             for batch in self._fit_data(sharing[0][0]).batches():
                 given = Batch(batch.ids, batch.images.clone(), batch.labels.clone())
@@ -328,6 +365,7 @@ class Workshop:
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         seconds = sum(r.seconds for r in data.reports) or time.perf_counter() - began
         more = {"method": entry.label, "source": entry.source, "networks": self._weights(entry), "seconds": seconds}
+        more["data"] = self._fit_fingerprint()
         self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
 
     def _load_fit(self, entry: Entry) -> None:
@@ -338,9 +376,9 @@ class Workshop:
         # Statistics are gathered at the evaluation's precision; only what was trained has a precision of training.
         precision = self.setup.machine.precision if reports else self.pool.precision
         sidecar = {
-            **more,
             "recipe": recipe,
             "data": self.setup.base.data or self.setup.train.fingerprint(),
+            **more,
             "reports": [dataclasses.asdict(report) for report in reports],
             "provenance": dataclasses.asdict(gather(str(self.setup.machine.device), precision)),
         }

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.names import file_name
 from benchmark.networks import build_network
-from benchmark.registry import METHODS, NETWORKS, Registry
+from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
 from benchmark.released import Release, ReleasedFile
 from benchmark.weights.checkpoint import read_checkpoint
 from benchmark.weights.store import WeightsStore, describe_mismatch, digest_file
@@ -74,6 +75,47 @@ def importables() -> dict[str, Importable]:
                 )
             add(name, method, Importable(name, networks[release.teacher].network, (method, release)))
     return found
+
+
+def released_key(arch: str) -> str:
+    """Where the store keeps the published weights of a network that stand in for its training."""
+    return f"released/{file_name(arch)}"
+
+
+def import_release(name: str, release: Release, files: Sequence[Path], store: WeightsStore) -> Path:
+    """Store published weights that stand in for a network's training, under its name.
+
+    Args:
+        name: of the release.
+        release: as the network declares it, with the dataset on which it was trained.
+        files: in its order, which must be those that were published.
+        store: where to.
+    Returns:
+        the stored file.
+    Raises:
+        BenchmarkError: a file is another one than the published, or as :func:`read_network`.
+    """
+    for path, part in zip(files, release.files, strict=True):
+        if path.is_file() and part.sha256 and digest_file(path) != part.sha256:
+            raise BenchmarkError(
+                f"{path} is not {part.title}: its SHA-256 is {digest_file(path)} and should be {part.sha256}; take "
+                f"weights of your own by `run --network {release.network} --weights {path}`."
+            )
+    classes = len(DATASETS.get(release.trained_on).card.classes) + release.void
+    with torch.device("meta"):
+        wanted = build_network(release.network, classes, initial=False).body.state_dict()
+    state: dict[str, Tensor] = {}
+    for path, part in zip(files, release.files, strict=True):
+        state |= _fit(path, _read(path, release), part, wanted)
+    origin = _origin(name, files) | {
+        "trained_on": release.trained_on,
+        "void": release.void,
+        "source": release.source,
+        "licence": release.license,
+    }
+    key = released_key(release.network)
+    store.save(key, state, {"network": release.network, "classes": classes, "imported": origin})
+    return store.path(key)
 
 
 def read_network(release: Release, files: Sequence[Path]) -> tuple[dict[str, Tensor], int]:

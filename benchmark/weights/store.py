@@ -198,6 +198,8 @@ class WeightsStore:
         return self.root / f"{key}.json"
 
     def _mend(self, key: str) -> str:
+        if key.startswith("released/"):
+            return "import it again with `python -m benchmark weights import`"
         again = f"python -m benchmark train --retrain --dataset {shlex.quote(key.partition('/')[0])}"
         return f"make it again with `{self.mend or again}`"
 
