@@ -44,7 +44,8 @@ def setting(records: Sequence[Record]) -> list[str]:
         if (text := all_of(partial(_constant, aggregation=aggregation)))
     ]
     phrases += [f"AUPR of a constant score {', '.join(constants)}"] if constants else []
-    return [*filter(None, phrases), f"timed on {all_of(_machine)}"]
+    timed = all_of(_machine)
+    return [*filter(None, phrases), *([f"timed on {timed}"] if timed else [])]
 
 
 def _options(record: Record) -> str:
@@ -69,8 +70,10 @@ def _recipe(record: Record) -> str | None:
     return f"trained with {', '.join(changes)}" if changes else None
 
 
-def _size(record: Record) -> str:
-    """The sizes at which the network sees an image, and how it gets there."""
+def _size(record: Record) -> str | None:
+    """The sizes at which the network sees an image, and how it gets there; None where nobody says."""
+    if not record.network.key:
+        return None
     prepared, words = record.network.preparation, scales_in_words(record.network.scales, record.network.max_size)
     if size := prepared.get("size"):
         words = f"input {size[1]}x{size[0]}"
@@ -99,7 +102,10 @@ def _miou(records: Sequence[Record]) -> list[str]:
     return [f"mIoU of the network {low if low == high else f'{low} to {high}'} over {classes} classes"]
 
 
-def _machine(record: Record) -> str:
+def _machine(record: Record) -> str | None:
+    """What a record was timed on; None where it was not."""
+    if record.cost.network_ms is None and record.cost.method_ms is None:
+        return None
     made = record.provenance
     name = made.cpu or "CPU" if made.device in ("cpu", "") else made.device
     threads = f", {made.threads} thread{'s' * (made.threads > 1)}" if made.device in ("cpu", "") else ""
@@ -126,6 +132,8 @@ def remarks(records: Sequence[Record]) -> list[str]:
         found.append("Not all rows were measured on the same images: the dataset's fingerprints differ.")
     if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
         found.append("Not all rows were measured with the same weights of the network.")
+    if given := [r for r in records if not r.network.key]:
+        found.append(f"Score maps that were made elsewhere, of whose network nothing is known: {_rows(given)}.")
     found += _timings(records)
     dirty = sum(r.provenance.dirty is True for r in records)
     if dirty:
@@ -135,7 +143,8 @@ def remarks(records: Sequence[Record]) -> list[str]:
 
 def _timings(records: Sequence[Record]) -> list[str]:
     """Which rows were timed where, if that differs, and which beside other work."""
-    found, machines = [], distinct(map(_machine, records))
+    records = [r for r in records if _machine(r)]
+    found, machines = [], distinct(machine for r in records if (machine := _machine(r)))
     if len(machines) > 1:
         for machine in machines:
             found.append(f"Timed on {machine}: {_rows(r for r in records if _machine(r) == machine)}.")
