@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from string import ascii_lowercase
 
 from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
 
@@ -14,6 +15,8 @@ AGGREGATIONS = {"per-image": "per image", "pooled": "pooled"}
 """How each aggregation is called in tables."""
 BUSY = 1.25
 """Processes per processor above which some of them wait."""
+MARK = "†"
+"""Behind times that were taken on a busy machine."""
 NOTHING = "–"
 """What stands where there is no value."""
 
@@ -44,8 +47,7 @@ def setting(records: Sequence[Record]) -> list[str]:
         if (text := all_of(partial(_constant, aggregation=aggregation)))
     ]
     phrases += [f"AUPR of a constant score {', '.join(constants)}"] if constants else []
-    timed = all_of(_machine)
-    return [*filter(None, phrases), *([f"timed on {timed}"] if timed else [])]
+    return [*filter(None, phrases), *_timed(records)]
 
 
 def _options(record: Record) -> str:
@@ -134,24 +136,42 @@ def remarks(records: Sequence[Record]) -> list[str]:
         found.append("Not all rows were measured with the same weights of the network.")
     if given := [r for r in records if not r.network.key]:
         found.append(f"Score maps that were made elsewhere, of whose network nothing is known: {_rows(given)}.")
-    found += _timings(records)
     dirty = sum(r.provenance.dirty is True for r in records)
     if dirty:
         found.append(f"{dirty} of {len(records)} records were measured with uncommitted changes in the code.")
     return distinct(found)
 
 
-def _timings(records: Sequence[Record]) -> list[str]:
-    """Which rows were timed where, if that differs, and which beside other work."""
-    records = [r for r in records if _machine(r)]
-    found, machines = [], distinct(machine for r in records if (machine := _machine(r)))
-    if len(machines) > 1:
-        for machine in machines:
-            found.append(f"Timed on {machine}: {_rows(r for r in records if _machine(r) == machine)}.")
-    busy = [r for r in records if (r.provenance.load or 0) > BUSY]
-    if busy:
-        found.append(f"Timed while other work ran on the machine, so that the times are too long: {_rows(busy)}.")
+def _machines(records: Iterable[Record]) -> list[str]:
+    return sorted(distinct(machine for r in records if (machine := _machine(r))))
+
+
+def _busy(record: Record) -> bool:
+    return _machine(record) is not None and (record.provenance.load or 0) > BUSY
+
+
+def _timed(records: Sequence[Record]) -> list[str]:
+    """Where the rows were timed; with the marks of :func:`timing_marks`, where they need some."""
+    machines = _machines(records)
+    named = [f"({letter}) {machine}" for letter, machine in zip(ascii_lowercase, machines, strict=False)]
+    found = [f"timed on {' or '.join(named if len(machines) > 1 else machines)}"] if machines else []
+    if any(map(_busy, records)):
+        found.append(f"times with {MARK} were taken beside other work on the machine and are too long")
     return found
+
+
+def timing_marks(records: Sequence[Record]) -> dict[str, str]:
+    """What stands behind the times of a method, by its label: the letters of its machines where there are several, and
+    :data:`MARK`."""
+    machines = _machines(records)
+    marks: dict[str, set[str]] = {}
+    for record in records:
+        marks.setdefault(record.method.label, set())
+        if len(machines) > 1 and (machine := _machine(record)):
+            marks[record.method.label].add(f"({ascii_lowercase[machines.index(machine)]})")
+        if _busy(record):
+            marks[record.method.label].add(MARK)
+    return {label: " ".join(sorted(each, key=lambda mark: (mark == MARK, mark))) for label, each in marks.items()}
 
 
 def _rows(records: Iterable[Record]) -> str:
