@@ -237,7 +237,9 @@ def checked(
         if missing:
             raise TypeError(f"missing a required argument: '{missing[0]}'")
     except TypeError as error:
-        raise BenchmarkError(f"{who}: {error}; it knows {', '.join(known) or 'no options'}.") from None
+        raise BenchmarkError(
+            f"{who}: {error}; it knows {', '.join(known) or 'no options'}{_quotation(asked, known)}."
+        ) from None
     kinds, values = stated_types(owner), {}
     for key, value in asked.items():
         try:
@@ -245,6 +247,14 @@ def checked(
         except ValueError as error:
             raise BenchmarkError(f"{who}: {key} is {error}, not '{value}'.") from None
     return values
+
+
+def _quotation(asked: Mapping[str, Any], known: Collection[str]) -> str:
+    """How to write an unknown option that may be meant for the value before it, as in ``base=folder:path=DIR``."""
+    for (before, value), key in zip(list(asked.items()), list(asked)[1:], strict=False):
+        if before in known and key not in known:
+            return f'; what belongs to the value of {before} stands in quotation marks: {before}="{value}:{key}=..."'
+    return ""
 
 
 def _required(parameter: inspect.Parameter) -> bool:

@@ -30,7 +30,8 @@ class Pasted(Dataset):
     Args:
         split: "train", "val" or "test".
         root: the data root, in which the base is found.
-        base: a registered dataset that has a validation split.
+        base: a dataset that has a validation split; one with options in quotation marks, as in
+            ``pasted:base="folder:path=DIR"``.
     """
 
     card = DatasetCard(
@@ -45,6 +46,7 @@ class Pasted(Dataset):
         if DATASETS.canonical(base) == self.name:
             raise BenchmarkError("pasted cannot paste into itself; name another dataset with base=NAME.")
         self.base: Dataset = DATASETS.create(base, split="val" if split == "test" else split, root=root)
+        self.spec = replace(self.spec, config={"base": self.base.label})
         base_card = self.base.card
         self.card = replace(
             self.card,
@@ -55,7 +57,8 @@ class Pasted(Dataset):
             citation=base_card.citation,
             url=base_card.url,
             class_labels=base_card.class_labels,
-            trained_on=base_card.trained_on or self.base.name,
+            # As it was given, since a label names no place.
+            trained_on=base_card.trained_on or (base if ":" in base else self.base.name),
         )
         self.policy = self.base.policy.for_other_images()
 

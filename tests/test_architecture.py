@@ -126,14 +126,14 @@ def spoken(module: ast.Module):
     """String literals that the program works with or prints.
 
     Left out is what only a reader sees: docstrings, which are statements of their own (those of attributes, too), the
-    example commands of a verb's ``--help``, which are the last argument of ``verb(...)``, and those of the program's,
-    ``EPILOG``.
+    example commands of a verb's ``--help``, which are the last argument of ``verb(...)`` and ``family(...)``, and those
+    of the program's, ``EPILOG``.
     """
     silent = set()
     for node in ast.walk(module):
         if isinstance(node, ast.Expr):
             silent.add(node.value)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "verb":
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("verb", "family"):
             silent.add(node.args[-1])
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EPILOG":
             silent.add(node.value)

@@ -18,13 +18,14 @@ def add(verbs) -> None:
 compare dicnet msp
 compare "kNN (k=5)" Max-logit --dataset camvid-ood
 compare --dataset minihazards
-compare dicnet msp --results runs""",
+compare dicnet msp --results runs
+compare dicnet@pspnet-small Mine@elsewhere --results runs""",
     )
     parser.add_argument(
         "methods",
         nargs="*",
         metavar="METHOD",
-        help="two methods by label or by their names in the tables; none for a matrix of all by AUPR",
+        help="two methods by label or by their names in the tables, METHOD@NETWORK where their networks differ; none for a matrix of all by AUPR",
     )
     parser.add_argument(
         "--dataset", default="", metavar="NAME", help="dataset (default: every one measured, one after the other)"

@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-PLAIN = {"–": "-", "−": "-", "±": "+-", "×": "x", "“": '"', "”": '"', "…": "...", "°": " deg", "→": "->", "·": "-"}
+PLAIN = {
+    "–": "-",
+    "−": "-",
+    "±": "+-",
+    "×": "x",
+    "“": '"',
+    "”": '"',
+    "…": "...",
+    "°": " deg",
+    "→": "->",
+    "·": "-",
+    "†": "+",
+}
 """What stands for a character that an output cannot show; for any other, a question mark."""
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmark.cli.arguments import data, verb
+from benchmark.errors import BenchmarkError
 
 
 def add(verbs) -> None:
@@ -16,28 +17,61 @@ def add(verbs) -> None:
         "measure score maps that were made elsewhere",
         """
 score my_scores/ --dataset camvid-ood --data ~/data
-score my_scores/ --dataset streethazards --protocol streethazards,pooled""",
+score my_scores/ --dataset streethazards --protocol streethazards,pooled
+score my_scores/ --dataset camvid-ood --name Mine --network erfnet
+score AnomalyTrack/ --dataset road-anomaly-21 --name Theirs --out results""",
     )
     parser.add_argument(
         "directory", type=Path, help="folder of score maps named by image id (npy, npz, 16-bit png, tif, hdf5)"
     )
     data(parser)
     parser.add_argument(
-        "--protocol", default="", metavar="A,B", help="protocols (default: the per-image mean and the pooled values)"
+        "--protocol",
+        default="",
+        metavar="A,B",
+        help="protocols (default: those that `run` records of the dataset, as far as they need no predicted classes)",
+    )
+    parser.add_argument(
+        "--name",
+        default="",
+        metavar="TITLE",
+        help="also write a record, which stands under this name in `table --results runs` and in `compare`",
+    )
+    parser.add_argument(
+        "--network",
+        default="",
+        metavar="LABEL",
+        help="with --name: the network of the maps, as a heading of tables (default: elsewhere)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="with --name: folder with records/ (default: %(default)s)",
     )
 
 
 def score(arguments: argparse.Namespace) -> int:
-    """Measure a folder of score maps and print the results."""
+    """Measure a folder of score maps, print the results, and keep them as a record where they have a name."""
     from benchmark.maps.score import score_directory
-    from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
+    from benchmark.metrics import protocol
     from benchmark.registry import DATASETS
     from benchmark.run.options import choose_dataset, data_root
 
+    if arguments.network and not arguments.name:
+        raise BenchmarkError("--network says where a record stands; give its method a --name, too.")
     root = data_root(arguments.data)
     call, why = choose_dataset(arguments.dataset, root)
     print(why)
     dataset = DATASETS.create(call, split="test", root=root)
-    names = [n.strip() for n in arguments.protocol.split(",") if n.strip()] or DEFAULT_PROTOCOLS
-    print(score_directory(arguments.directory, dataset, names))
+    names = [n.strip() for n in arguments.protocol.split(",") if n.strip()]
+    names = names or [name for name in dataset.policy.protocols if not protocol(name).predictions]
+    report = score_directory(arguments.directory, dataset, names)
+    print(report)
+    if arguments.name:
+        from benchmark.maps.record import write_record
+
+        made = write_record(report, arguments.directory, dataset, arguments.name, arguments.network, arguments.out)
+        print(f"\nRecord: {made.path(arguments.out)}")
     return 0

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from pandas import DataFrame, concat
 
-from benchmark.leaderboard.wording import distinct, method_title, percent, primary, remarks, setting
+from benchmark.leaderboard.wording import distinct, method_title, percent, primary, remarks, setting, timing_marks
 from benchmark.records.published import Published, PublishedRow
 from benchmark.records.record import METRICS, Record
 
@@ -23,6 +23,7 @@ COLUMNS = [
     "method",  # plugin name with the options that are not default; empty where no plugin of that name exists
     "title",  # as printed
     "auxiliary_data",  # whether outlier images were seen in training
+    "timed",  # marks of its times: on which of several machines, and whether beside other work
     "seeds",  # number of records behind the row
     *(value + part for value in VALUES for part in ("", "_std", "_low", "_high")),
 ]
@@ -135,6 +136,8 @@ def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bo
     rest = rest.sort_values(["measured.aupr", "method"], ascending=[False, True])
     table = concat([found.reindex(columns=COLUMNS), rest.reindex(columns=COLUMNS)], ignore_index=True)
     numbers = COLUMNS[COLUMNS.index("seeds") + 1 :]
+    marks = timing_marks(records)
+    table["timed"] = [marks.get(label, "") for label in table["method"]]
     table = table.astype({"auxiliary_data": bool, "seeds": int} | dict.fromkeys(numbers, float))
     table[[n for n in numbers if not n.startswith(tuple(MILLISECONDS))]] *= 100
     return table.sort_values("auxiliary_data", kind="stable", ignore_index=True)

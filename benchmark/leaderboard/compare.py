@@ -30,7 +30,8 @@ def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", netwo
 
     Args:
         results: folder with records/.
-        methods: two labels ("knn:k=5") or names as in the tables ("kNN (k=5)"); none for the matrix.
+        methods: two labels ("knn:k=5") or names as in the tables ("kNN (k=5)"), each with the label of its network
+            behind an @ where these differ ("dicnet@pspnet-small"); none for the matrix.
         dataset: its label; empty for every one where they were measured, one after the other.
         network: its label, likewise.
     Raises:
@@ -38,13 +39,20 @@ def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", netwo
     """
     if len(methods) not in (0, 2):
         raise BenchmarkError("compare takes two methods, or none for a matrix of all.")
-    places = _places(results, dataset, network)
+    across = any("@" in name for name in methods)
+    if across and (network or not all("@" in name for name in methods)):
+        raise BenchmarkError("Across networks, each method has its own behind an @, and --network is left out.")
+    places = _places(results, dataset, network, across)
     labels = [_label(results, name, places) for name in methods]
     if methods and labels[0] == labels[1]:
         raise BenchmarkError(f"'{methods[0]}' and '{methods[1]}' are one method; name two.")
     chosen = [group for group in places if set(labels) <= set(group)]
     if not chosen:
-        what = " and ".join(methods) + " with one network on one dataset" if methods else "any method"
+        what = (
+            " and ".join(methods) + f"{'' if across else ' with one network'} on one dataset"
+            if methods
+            else "any method"
+        )
         raise BenchmarkError(
             f"{results} has no record of {what}; measure with 'run', or name another --results folder."
         )
@@ -53,8 +61,11 @@ def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", netwo
     return "\n\n\n".join(_section(results, group, labels) for group in chosen if len(group) > 1)
 
 
-def _places(folder: Path, dataset: str, network: str) -> list[dict[str, Repetitions]]:
-    """The whole records by method label, for every dataset and network asked for."""
+def _places(folder: Path, dataset: str, network: str, across: bool) -> list[dict[str, Repetitions]]:
+    """The whole records by method label, for every dataset and network asked for.
+
+    Across networks, those of a dataset are one group, in which the labels are "method@network".
+    """
     records, problems = read_all(folder)
     if problems:
         raise BenchmarkError(problems[0])
@@ -63,23 +74,30 @@ def _places(folder: Path, dataset: str, network: str) -> list[dict[str, Repetiti
         place = record.dataset.name, record.network.label
         asked = dataset in ("", place[0]) and network in ("", place[1])
         if asked and record.dataset.limit is None:
-            groups.setdefault(place, {}).setdefault(record.method.label, {})[record.network.seed] = record
+            label = f"{record.method.label}@{place[1]}" if across else record.method.label
+            group = groups.setdefault((place[0], "") if across else place, {})
+            group.setdefault(label, {})[record.network.seed] = record
     return list(groups.values())
 
 
 def _label(folder: Path, name: str, places: Sequence[Mapping[str, Repetitions]]) -> str:
     """The label of the method that was typed as label or, in upper or lower case, as a table prints it."""
-    methods = [record.method for group in places for each in group.values() for record in each.values()]
-    labels = sorted({method.label for method in methods})
+    titles = {
+        label: method_title(record.method) + label[len(record.method.label) :]
+        for group in places
+        for label, each in group.items()
+        for record in each.values()
+    }
+    labels = sorted(titles)
     if name in labels:
         return name
-    found = sorted({method.label for method in methods if method_title(method).casefold() == name.casefold()})
+    found = sorted(label for label, title in titles.items() if title.casefold() == name.casefold())
     if len(found) > 1:
         raise BenchmarkError(f"'{name}' names several methods in {folder}: {', '.join(found)}; write one label.")
     if not found:
         raise BenchmarkError(
             f"{folder} has no such record of '{name}' (it has: {', '.join(labels) or 'none'}); measure it with "
-            f"'python -m benchmark run --methods {quote(name)}' and read it with '--results runs'."
+            f"'python -m benchmark run --methods {quote(name.partition('@')[0])}' and read it with '--results runs'."
         )
     return found[0]
 
@@ -98,10 +116,13 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
     protocol = _protocol(records)
     rows = {label: {seed: _rows(results, r) for seed, r in each.items()} for label, each in chosen.items()}
     where = records[0]
-    heading = f"{where.dataset.title}, {where.network.label}, protocol {protocol.label}, percent"
+    networks = list(dict.fromkeys(record.network.label for record in records))
+    heading = f"{where.dataset.title}, {' and '.join(networks)}, protocol {protocol.label}, percent"
     parts = [TERMINAL.escape(heading)]
     parts.append(_pair(rows, protocol) if labels else _matrix(rows, protocol))
-    if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
+    if len(networks) == 1 and len({(r.network.seed, r.network.weights_sha256) for r in records}) > len(
+        {r.network.seed for r in records}
+    ):
         parts.append("Not all were measured with the same weights of the network.")
     return note + "\n\n".join(parts)
 

@@ -81,6 +81,7 @@ _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "]": "{]}",
     "*": "{*}",
     "±": r"$\pm$",
+    "†": r"$\dagger$",
     "−": "$-$",
     "–": "--",
 }
@@ -161,7 +162,10 @@ def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
         return [Cell(str(seeds or NOTHING)) for seeds in rows["seeds"]]
     if column.key == "cost":
         both = [(_number(network), _number(method)) for network, method in zip(rows["network_ms"], rows["method_ms"])]
-        return [Cell(NOTHING if one == other == NOTHING else f"{one} + {other}") for one, other in both]
+        return [
+            Cell(NOTHING if one == other == NOTHING else f"{one} + {other} {mark}".strip())
+            for (one, other), mark in zip(both, rows["timed"])
+        ]
     if column.group == GROUPS["difference"]:
         return [Cell(_number(value, "+.1f").replace("-", "−")) for value in rows[column.key]]
     known = rows[column.key].dropna()
@@ -264,6 +268,8 @@ def latex(board: Board) -> str:
 def csv(board: Board) -> str:
     """Every number of a board, one line per row: metrics in percent, ``_std``, ``_low`` and ``_high`` where known."""
     table = concat([block.table.assign(dataset=board.name, network=block.network) for block in board.blocks])
+    if not table["timed"].any():
+        table = table.drop(columns="timed")
     words = ["dataset", "network", "method", "title"]
     table[words] = table[words].map(CSV.escape)
     table["auxiliary_data"] = table["auxiliary_data"].map({True: "yes", False: "no"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from string import ascii_lowercase
 
 from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
 from benchmark.values import format_value
@@ -15,6 +16,8 @@ AGGREGATIONS = {"per-image": "per image", "pooled": "pooled"}
 """How each aggregation is called in tables."""
 BUSY = 1.25
 """Processes per processor above which some of them wait."""
+MARK = "†"
+"""Behind times that were taken on a busy machine."""
 NOTHING = "–"
 """What stands where there is no value."""
 
@@ -46,7 +49,7 @@ def setting(records: Sequence[Record]) -> list[str]:
         if (text := all_of(partial(_constant, aggregation=aggregation)))
     ]
     phrases += [f"AUPR of a constant score {', '.join(constants)}"] if constants else []
-    return [*filter(None, phrases), f"timed on {all_of(_machine)}"]
+    return [*filter(None, phrases), *_timed(records)]
 
 
 def _options(record: Record) -> str:
@@ -91,8 +94,10 @@ def _recipe(record: Record) -> str | None:
     return f"trained with {', '.join(changes)}" if changes else None
 
 
-def _size(record: Record) -> str:
-    """The sizes at which the network sees an image, and how it gets there."""
+def _size(record: Record) -> str | None:
+    """The sizes at which the network sees an image, and how it gets there; None where nobody says."""
+    if not record.network.key:
+        return None
     prepared, words = record.network.preparation, scales_in_words(record.network.scales, record.network.max_size)
     if size := prepared.get("size"):
         words = f"input {size[1]}x{size[0]}"
@@ -121,7 +126,10 @@ def _miou(records: Sequence[Record]) -> list[str]:
     return [f"mIoU of the network {low if low == high else f'{low} to {high}'} over {classes} classes"]
 
 
-def _machine(record: Record) -> str:
+def _machine(record: Record) -> str | None:
+    """What a record was timed on; None where it was not."""
+    if record.cost.network_ms is None and record.cost.method_ms is None:
+        return None
     made = record.provenance
     name = made.cpu or "CPU" if made.device in ("cpu", "") else made.device
     threads = f", {made.threads} thread{'s' * (made.threads > 1)}" if made.device in ("cpu", "") else ""
@@ -149,23 +157,44 @@ def remarks(records: Sequence[Record]) -> list[str]:
         found.append("Not all rows were measured on the same images: the dataset's fingerprints differ.")
     if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
         found.append("Not all rows were measured with the same weights of the network.")
-    found += _timings(records)
+    if given := [r for r in records if not r.network.key]:
+        found.append(f"Score maps that were made elsewhere, of whose network nothing is known: {_rows(given)}.")
     dirty = sum(r.provenance.dirty is True for r in records)
     if dirty:
         found.append(f"{dirty} of {len(records)} records were measured with uncommitted changes in the code.")
     return distinct(found)
 
 
-def _timings(records: Sequence[Record]) -> list[str]:
-    """Which rows were timed where, if that differs, and which beside other work."""
-    found, machines = [], distinct(map(_machine, records))
-    if len(machines) > 1:
-        for machine in machines:
-            found.append(f"Timed on {machine}: {_rows(r for r in records if _machine(r) == machine)}.")
-    busy = [r for r in records if (r.provenance.load or 0) > BUSY]
-    if busy:
-        found.append(f"Timed while other work ran on the machine, so that the times are too long: {_rows(busy)}.")
+def _machines(records: Iterable[Record]) -> list[str]:
+    return sorted(distinct(machine for r in records if (machine := _machine(r))))
+
+
+def _busy(record: Record) -> bool:
+    return _machine(record) is not None and (record.provenance.load or 0) > BUSY
+
+
+def _timed(records: Sequence[Record]) -> list[str]:
+    """Where the rows were timed; with the marks of :func:`timing_marks`, where they need some."""
+    machines = _machines(records)
+    named = [f"({letter}) {machine}" for letter, machine in zip(ascii_lowercase, machines, strict=False)]
+    found = [f"timed on {' or '.join(named if len(machines) > 1 else machines)}"] if machines else []
+    if any(map(_busy, records)):
+        found.append(f"times with {MARK} were taken beside other work on the machine and are too long")
     return found
+
+
+def timing_marks(records: Sequence[Record]) -> dict[str, str]:
+    """What stands behind the times of a method, by its label: the letters of its machines where there are several, and
+    :data:`MARK`."""
+    machines = _machines(records)
+    marks: dict[str, set[str]] = {}
+    for record in records:
+        marks.setdefault(record.method.label, set())
+        if len(machines) > 1 and (machine := _machine(record)):
+            marks[record.method.label].add(f"({ascii_lowercase[machines.index(machine)]})")
+        if _busy(record):
+            marks[record.method.label].add(MARK)
+    return {label: " ".join(sorted(each, key=lambda mark: (mark == MARK, mark))) for label, each in marks.items()}
 
 
 def _rows(records: Iterable[Record]) -> str:

@@ -70,3 +70,22 @@ def test_real_photographs(real_data):
     data = open_split("test", real_data)
     shares = [float((data[i].labels == ANOMALY).float().mean()) for i in range(0, len(data), 4)]
     assert min(shares) > 0.001 and max(shares) < 0.15 and 0.01 < np.mean(shares) < 0.05
+
+
+def test_a_base_with_options_stands_in_quotation_marks(root):
+    """Its networks are the base's with these options, and no place of this machine is in the label."""
+    home = root / "own"
+    for part in ("a", "b"):
+        write(home / part / "images/1.png", noise(1, size=(24, 32)))
+        write(home / part / "labels/1.png", np.zeros((24, 32), np.uint8))
+    (home / "dataset.toml").write_text(
+        'classes = ["road"]\n[labels]\n0 = "road"\n[splits]\ntrain = "a"\nval = "b"\ntest = "b"\n'
+    )
+    base = DATASETS.create(f"folder:path={home}", split="train", root=root)
+    pasted = open_split("test", root, f'"folder:path={home}"')
+    assert pasted.label == f'pasted:base="{base.label}"' and str(root) not in pasted.label
+    assert (pasted[0].labels == ANOMALY).any()
+    assert DATASETS.create(pasted.card.trained_on, split="train", root=root).label == base.label
+    assert open_split("test", root, "camvid_ood").label == "pasted:base=camvid-ood"
+    with pytest.raises(BenchmarkError, match='stands in quotation marks: base="folder:path='):
+        open_split("test", root, f"folder:path={home}")

@@ -8,9 +8,12 @@ import pytest
 from toy_records import record
 
 from benchmark.leaderboard.board import boards
-from benchmark.leaderboard.formats import CSV, LATEX, MARKDOWN
+from benchmark.leaderboard.formats import CSV, LATEX, MARKDOWN, TERMINAL, block_texts, latex
+from benchmark.leaderboard.formats import csv as csv_of
 from benchmark.leaderboard.generate import write
+from benchmark.leaderboard.page import html
 from benchmark.records.published import Published
+from benchmark.records.record import Cost
 
 HOSTILE = {
     "a script": "<script>alert(1)</script>",
@@ -64,23 +67,43 @@ def test_plain_words_stay_as_they_are(form):
     assert form.escape("Deep Ensemble") == "Deep Ensemble"
 
 
-def remarks(*made) -> list[str]:
-    return boards(made, Published())[0].blocks[0].remarks
+def timed(*made) -> tuple[str, dict[str, str]]:
+    """The caption of the times, and what stands in the cell of every method."""
+    block = boards(made, Published())[0].blocks[0]
+    cells = block_texts(block, TERMINAL)["ms/image", "net + method"]
+    return "; ".join(each for each in block.setting if "time" in each), dict(
+        zip(block.table["method"], cells, strict=True)
+    )
+
+
+def changed(made, **provenance):
+    return dataclasses.replace(made, provenance=dataclasses.replace(made.provenance, **provenance))
 
 
 def test_rows_that_were_timed_on_different_machines_say_which():
     one, other = record("msp"), record("energy")
-    fast = dataclasses.replace(other, provenance=dataclasses.replace(other.provenance, device="NVIDIA X"))
-    assert not any("Timed" in each for each in remarks(one, other))
-    said = remarks(one, fast)
-    assert any(each.startswith("Timed on A CPU (") and each.endswith(": msp.") for each in said)
-    assert any(each.startswith("Timed on NVIDIA X (") and each.endswith(": energy.") for each in said)
+    assert timed(one, other)[1] == {"energy": "12.2 + 0.8", "msp": "12.2 + 0.8"}
+    caption, cells = timed(one, changed(other, device="NVIDIA X"))
+    assert caption == "timed on (a) A CPU (fp32, 2 threads, batch 4) or (b) NVIDIA X (fp32, batch 4)"
+    assert cells == {"msp": "12.2 + 0.8 (a)", "energy": "12.2 + 0.8 (b)"}
+    caption, cells = timed(one, record("msp", seed=1), changed(record("msp", seed=2), device="NVIDIA X"))
+    assert cells == {"msp": "12.2 + 0.8 (a) (b)"}, "a mean over both"
 
 
 def test_rows_that_were_timed_beside_other_work_say_so():
-    made = record("msp")
-    load = {
-        n: dataclasses.replace(made, provenance=dataclasses.replace(made.provenance, load=n)) for n in (None, 1.0, 3.0)
-    }
-    assert not any("other work" in each for n in (None, 1.0) for each in remarks(load[n]))
-    assert any("other work ran" in each and each.endswith(": msp.") for each in remarks(load[3.0]))
+    one, other = record("msp"), record("energy")
+    for load in (None, 1.0):
+        assert timed(changed(one, load=load), other) == timed(one, other)
+    caption, cells = timed(changed(one, load=3.0), other)
+    assert "times with † were taken beside other work" in caption
+    assert cells == {"msp": "12.2 + 0.8 †", "energy": "12.2 + 0.8"}
+
+
+def test_what_was_not_timed_names_no_machine():
+    assert timed(dataclasses.replace(record("msp"), cost=Cost())) == ("", {"msp": "–"})
+
+
+def test_marks_of_times_stand_in_every_format(tmp_path):
+    board = boards([changed(record("msp"), load=3.0), record("energy")], Published())[0]
+    assert r"$\dagger$" in latex(board) and "†" in html(board, "") and ",timed," in csv_of(board).splitlines()[0]
+    assert "timed" not in csv_of(boards([record("msp")], Published())[0]).splitlines()[0]

@@ -1,0 +1,86 @@
+"""Score maps that were made elsewhere as a record, which stands in tables and comparisons like any other."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from benchmark.data import Dataset
+from benchmark.errors import BenchmarkError
+from benchmark.io.walk import walk
+from benchmark.maps.files import SUFFIXES
+from benchmark.maps.score import ScoreReport
+from benchmark.metrics import write_curves, write_rows
+from benchmark.records.provenance import gather
+from benchmark.records.record import DatasetPart, MethodPart, NetworkPart, Record, read
+
+ELSEWHERE = "elsewhere"
+"""What stands for the network of score maps where nobody names it."""
+
+
+def write_record(
+    report: ScoreReport, directory: Path, dataset: Dataset, name: str, network: str = "", out: Path = Path("runs")
+) -> Record:
+    """Write the record of a folder of score maps with its rows and curves.
+
+    Nothing is known of its weights, its recipe and its costs; of the maps it states a digest.
+
+    Args:
+        report: what :func:`benchmark.maps.score.score_directory` measured.
+        directory: the maps.
+        dataset: they were measured on.
+        name: of the method, as printed in tables.
+        network: label of the network, in whose table the row stands; empty where that is not known.
+        out: folder that holds ``records/``.
+    Raises:
+        BenchmarkError: the name is none, a run's own record has it, or a file cannot be written.
+    """
+    name, network = name.strip(), network.strip() or ELSEWHERE
+    if not name or not name.isprintable() or not network.isprintable() or "@" in name + network:
+        raise BenchmarkError(f"--name '{name}': a method's name is one line of text without @.")
+    pixels = dict(report.pixels)
+    valid = pixels["anomalous"] + pixels["normal"]
+    record = Record(
+        dataset=DatasetPart(
+            name=dataset.label,
+            title=dataset.card.title,
+            note=dataset.card.note,
+            split=dataset.split,
+            fingerprint=dataset.fingerprint(),
+            images=len(dataset),
+            limit=None,
+            anomaly_fraction=pixels["anomalous"] / valid if valid else None,
+            published_images=dataset.card.sizes.get(dataset.split),
+            pixels=pixels,
+        ),
+        network=NetworkPart(network, network.partition(":")[0], {}, "", [], 0, "", {}),
+        method=MethodPart(name, name, name, "", {}, 1, source={"score maps": _digest(directory)}),
+        metrics=dict(report.metrics),
+        provenance=gather(),
+    )
+    path = record.path(out)
+    if path.exists() and read(path).network.key:
+        raise BenchmarkError(f"{path} is the record of a run; give the score maps another --name or --network.")
+    record = dataclasses.replace(
+        record,
+        rows=f"{path.stem}.rows.csv.gz",
+        curves=f"{path.stem}.curves.csv.gz" if report.curves else "",
+    )
+    # The record goes last: it always finds what it names.
+    write_rows(path.parent / record.rows, report.rows)
+    if report.curves:
+        write_curves(path.parent / record.curves, report.curves)
+    record.write(out)
+    return record
+
+
+def _digest(directory: Path) -> str:
+    """SHA-256 of all score maps with their names."""
+    digest = hashlib.sha256()
+    for relative, path in sorted(walk(directory, SUFFIXES).items()):
+        digest.update(f"{relative}\0{path.stat().st_size}\0".encode("utf-8", "surrogatepass"))
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
