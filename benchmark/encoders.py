@@ -15,6 +15,7 @@ import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ from benchmark.recipe import Recipe
 
 FOLDER = "ANOMALY_ENCODERS"
 """Environment variable: a folder with weights of encoders."""
+SUFFIXES = (".safetensors", ".pth")
+"""Of the files in it."""
 Weights = Literal["none", "imagenet"]
 """Type of the option ``encoder_weights`` of networks: random initial values, or those that were trained on ImageNet."""
 OPTION = "encoder_weights"
@@ -124,6 +127,14 @@ def find(encoder: str) -> Pretrained:
         f"`python -m benchmark weights import imagenet {encoder}` downloads them, or put {encoder}.pth into the folder "
         f"that {FOLDER} names."
     )
+
+
+def at_hand() -> list[Pretrained]:
+    """The pretrained weights in the user's folder and in installed packages, by encoder."""
+    folder = os.environ.get(FOLDER)
+    files = sorted(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
+    names = dict.fromkeys([*(f.stem for f in files if f.suffix in SUFFIXES), *PACKAGES])
+    return [found for name in names if (found := _in_folder(name) or _in_package(name))]
 
 
 def download(encoder: str) -> Pretrained:
@@ -271,7 +282,7 @@ def _check(encoder: str) -> None:
 
 def _in_folder(encoder: str) -> Pretrained | None:
     folder = os.environ.get(FOLDER)
-    for suffix in (".safetensors", ".pth"):
+    for suffix in SUFFIXES:
         file = Path(folder or "") / f"{encoder}{suffix}"
         if folder and file.is_file():
             return Pretrained(encoder, file, f"a file in {FOLDER}", "", "as its origin says", _digest(file))
@@ -312,6 +323,13 @@ def _in_cache(encoder: str) -> Pretrained | None:
 
 
 def _digest(file: Path) -> str:
+    """SHA-256 of a file, read once in a process as long as it is the same."""
+    status = file.stat()
+    return _hashed(file, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@cache
+def _hashed(file: Path, *state: int) -> str:
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

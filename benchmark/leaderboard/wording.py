@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
@@ -28,6 +28,7 @@ def setting(records: Sequence[Record]) -> list[str]:
         f"network {all_of(lambda r: r.network.arch)}{all_of(_options)}",
         all_of(_recipe),
         all_of(_weights),
+        all_of(_pretrained),
         all_of(_size),
         all_of(lambda r: _LABELS.get(r.dataset.label_size)),
         *(
@@ -57,6 +58,23 @@ def _weights(record: Record) -> str | None:
     if not network.weights_file:
         return None
     return f"weights of the file {network.weights_file}{_digest(record, network.weights_sha256)}"
+
+
+def _pretrained(record: Record) -> str | None:
+    """The weights with which the encoder of the shared network began."""
+    found = record.network.pretrained
+    return f"encoder pretrained ({_origin(found)})" if found else None
+
+
+def _origin(found: Mapping[str, str]) -> str:
+    parts = (found.get(key, "") for key in ("encoder", "source", "version"))
+    return f"{' '.join(filter(None, parts))}, SHA-256 {found.get('sha256', '')[:8]}"
+
+
+def _encoders(record: Record) -> list[str]:
+    """The pretrained encoders that a method uses beside the shared network."""
+    others = [found for n in record.other_networks.values() if (found := n.pretrained) != record.network.pretrained]
+    return distinct(f"a pretrained encoder ({_origin(found)})" for found in others if found)
 
 
 def _digest(record: Record, sha256: str) -> str:
@@ -122,6 +140,7 @@ def remarks(records: Sequence[Record]) -> list[str]:
                 found.append(f"{record.method.label}: {metric} under {protocol} has no value ({reason}).")
             if measured.skipped and measured.aggregation == "per-image":
                 found.append(f"{measured.skipped} images hold one kind of pixel only and are skipped by {protocol}.")
+        found += [f"{record.method.label} uses {text}." for text in _encoders(record)]
     if len({r.dataset.fingerprint for r in records}) > 1:
         found.append("Not all rows were measured on the same images: the dataset's fingerprints differ.")
     if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):

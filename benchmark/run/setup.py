@@ -159,7 +159,8 @@ def _begun(options: Options, policy: Policy, arch: str, keywords: dict[str, Any]
         if options.network or policy.network == policy.shared:
             raise
         raise BenchmarkError(
-            f"{str(error).removesuffix('.')}; `--network {policy.network}` trains a smaller network from scratch instead."
+            f"{str(error).removesuffix('.')}; `--network {policy.network}` trains a smaller network from scratch "
+            f"instead."
         ) from None
 
 

@@ -24,6 +24,7 @@ from .spade import Generator, one_hot
 from .training import Synthesis
 
 TAP = "ppm_cat"
+OTHERWISE = "take a PSPNet, or tap=penultimate"
 PUBLISHED = {"width": 512, "height": 256, "channels": 64}
 SMALL = {"width": 128, "height": 64, "channels": 8}
 
@@ -44,9 +45,11 @@ class SynthCP(Method):
         width: of the synthesis in pixels, a multiple of 32.
         height: of the synthesis in pixels, a multiple of 32. The aspect of the images is not kept.
         channels: of the generator's last block and of the discriminators' first.
+        tap: the features that are compared; the pyramid's are the authors', "penultimate" are those that the classifier
+            sees, for a network without a pyramid of pooled context.
 
-    The last three are "auto" for the authors' values (512x256, 64) with a network of at least 4096 pyramid channels,
-    and for 128x64 and 8 with a smaller one.
+    Width, height and channels are "auto" for the authors' values (512x256, 64) with a network of at least 4096 channels
+    in that tap, and for 128x64 and 8 with a smaller one.
 
     Source: Xia et al., "Synthesize then Compare: Detecting Failures and Anomalies for Semantic Segmentation", ECCV
         2020. The learned comparison module of the paper serves failure detection, not anomaly segmentation.
@@ -79,9 +82,11 @@ class SynthCP(Method):
         width: int | str = "auto",
         height: int | str = "auto",
         channels: int | str = "auto",
+        tap: str = TAP,
     ) -> None:
         super().__init__()
         self.threshold = float(threshold)
+        self.tap = tap
         self.asked = {"width": width, "height": height, "channels": channels}
         for key, value in self.asked.items():
             if value != "auto" and not (isinstance(value, int) and value > 0):
@@ -89,7 +94,7 @@ class SynthCP(Method):
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
         # Kept with the outputs that all methods share, the features of several scales would be there at once.
-        return {"base": Need(base, (TAP,) if len(base.scales) < 2 else ())}
+        return {"base": Need(base, (self.tap,) if len(base.scales) < 2 else (), OTHERWISE)}
 
     @property
     def forwards(self) -> float:
@@ -97,12 +102,9 @@ class SynthCP(Method):
 
     def build(self, networks: Networks) -> None:
         network, spec = networks["base"].module, networks["base"].spec
-        if TAP not in network.channels:
-            raise BenchmarkError(
-                f"SynthCP compares the pyramid features of a PSPNet, which {spec.arch} has not; "
-                f"take a network whose name begins with pspnet."
-            )
-        defaults = PUBLISHED if network.channels[TAP] >= 4096 else SMALL
+        if network.tap(self.tap) not in network.channels:
+            raise BenchmarkError(f"SynthCP compares the features {self.tap}, which {spec.arch} has not; {OTHERWISE}.")
+        defaults = PUBLISHED if networks["base"].channels(self.tap) >= 4096 else SMALL
         chosen = {key: defaults[key] if value == "auto" else value for key, value in self.asked.items()}
         self.classes = network.classes
         self.channels = chosen["channels"]
@@ -138,7 +140,7 @@ class SynthCP(Method):
             one = slice(index, index + 1)
             if len(outputs.scales) == 1:
                 (scale,) = outputs.scales
-                image = add_resized(None, scale.taps[TAP][one], scale, outputs.size)
+                image = add_resized(None, scale.taps[self.tap][one], scale, outputs.size)
             else:
                 image = self.features(batch.images[one], networks)
             synthesis = self.features(self.synthesise(labels[one], outputs.size), networks)
@@ -149,8 +151,8 @@ class SynthCP(Method):
         """Sum over the scales of the features of one image (1, 3, H, W) on its quarter grid, (1, D, H/4, W/4)."""
         base, size, total = networks["base"], tuple(image.shape[-2:]), None
         for side in base.spec.scales or (0,):
-            (scale,) = base.run(image, (TAP,), (side,) if side else ()).scales
-            total = add_resized(total, scale.taps[TAP], scale, size)
+            (scale,) = base.run(image, (self.tap,), (side,) if side else ()).scales
+            total = add_resized(total, scale.taps[self.tap], scale, size)
         return total
 
     def synthesise(self, labels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -130,8 +130,8 @@ def test_a_network_without_a_pyramid_is_refused(scales):
 def test_the_size_follows_the_network(channels, published, monkeypatch):
     asked = []
     monkeypatch.setattr("benchmark.methods.synthcp.method.Generator", lambda *arguments: asked.append(arguments))
-    network = SimpleNamespace(channels={"ppm_cat": channels}, classes=13)
-    SynthCP().build({"base": SimpleNamespace(module=network, spec=None)})
+    network = SimpleNamespace(channels={"ppm_cat": channels}, tap=str, classes=13)
+    SynthCP().build({"base": SimpleNamespace(module=network, spec=None, channels=network.channels.get)})
     assert (asked == [(13, (256, 512), 64)]) == published
     (_, (height, width), _), *_ = asked
     assert width <= 512 and height <= 256
