@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmark.data import ANOMALY
 from benchmark.errors import BenchmarkError
 from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.recipe import digest
 from benchmark.training import FitData
 
-from ._cells import cell_features, cell_labels, cell_map
+from ._cells import Cells
 
 CHUNK = 1 << 24
 """Distances computed at a time (64 MiB), whatever the sizes of bank and image."""
@@ -35,7 +36,10 @@ class KNN(Method):
         k: number of neighbours; none is 50 for "knth" and 3 for "mean", as in the papers.
         bank: largest number of training features. Galesso et al. take 100000, for which the search on a CPU costs fifty
             times a small network's forward.
-        tap: the features; the default is what the network's classifier sees.
+        tap: the features; the default is what the network's classifier sees. Several, joined by "+", are brought to the
+            grid of the first and each to length 1 per cell.
+        encoder: timm's name of a frozen pretrained encoder ("tf_efficientnet_lite0"), whose features are taken instead
+            of the shared network's; `tap` is then "16+8+32" where it is not stated.
 
     Source: Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022; Galesso et al., "Far
         Away in the Deep Space", ICCV Workshops 2023.
@@ -46,7 +50,14 @@ class KNN(Method):
     score_options = frozenset({"k"})
     needs_classes = False
 
-    def __init__(self, variant: str = "knth", k: int | None = None, bank: int = 20_000, tap: str = PENULTIMATE) -> None:
+    def __init__(
+        self,
+        variant: str = "knth",
+        k: int | None = None,
+        bank: int = 20_000,
+        tap: str = PENULTIMATE,
+        encoder: str = "",
+    ) -> None:
         super().__init__()
         if variant not in ("knth", "mean"):
             raise ValueError("the variant is knth or mean.")
@@ -55,27 +66,26 @@ class KNN(Method):
         if not 1 <= self.k <= bank:
             raise ValueError("k is at least 1 and at most the size of the bank.")
         self.rows = bank
-        self.tap = tap
+        self.cells = Cells(tap, encoder)
         self._sample: list[tuple[Tensor, Tensor]] = []  # while observing: keys and features
         self._limit = 1.0  # larger keys have no chance any more
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
-        return {"base": Need(base, (self.tap,))}
+        return self.cells.needs(base)
 
     def build(self, networks: Networks) -> None:
-        self.register_buffer("bank", torch.zeros(self.rows, networks["base"].channels(self.tap)))
+        self.register_buffer("bank", torch.zeros(self.rows, self.cells.channels(networks)))
         self.register_buffer("size", torch.zeros((), dtype=torch.int64))  # rows that are filled, the first ones
 
     def observe(self, batch: Batch, networks: Networks) -> None:
-        classes = networks["base"].spec.classes
         generators = [torch.Generator().manual_seed(int(digest(image_id, 15), 16)) for image_id in batch.ids]
-        for scale in networks["base"](batch).scales:
-            labels = cell_labels(scale, batch.labels, self.tap)
+        for scale in self.cells.outputs(batch, networks).scales:
+            labels = self.cells.labels(scale, batch.labels)
             cells = labels[0].numel()
             keys = torch.cat([torch.rand(cells, generator=g, dtype=torch.float64) for g in generators])
             keys = keys.to(labels.device)
-            chosen = (labels.flatten() < classes) & (keys < self._limit)
-            self._sample.append((keys[chosen], self._form(cell_features(scale, self.tap)[chosen])))
+            chosen = (labels.flatten() < ANOMALY) & (keys < self._limit)
+            self._sample.append((keys[chosen], self._form(self.cells.features(scale)[chosen])))
         if sum(len(keys) for keys, _ in self._sample) > 2 * self.rows:
             self._prune()
 
@@ -87,11 +97,11 @@ class KNN(Method):
         self.size.fill_(len(features))
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
-        outputs = networks["base"](batch)
+        outputs = self.cells.outputs(batch, networks)
         total = 0
         for scale in outputs.scales:
-            distances = self.distances(self._form(cell_features(scale, self.tap)))
-            total = total + cell_map(scale, distances, self.tap, outputs.size)
+            distances = self.distances(self._form(self.cells.features(scale)))
+            total = total + self.cells.map(scale, distances, outputs.size)
         return total / len(outputs.scales)
 
     def distances(self, queries: Tensor) -> Tensor:

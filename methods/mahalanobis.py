@@ -13,7 +13,7 @@ from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 from benchmark.training import FitData
 
-from ._cells import cell_features, cell_labels, cell_map
+from ._cells import Cells
 
 RIDGE = 1e-6
 """Added to the diagonal, as a share of the mean variance: features behind a ReLU hardly vary in some directions."""
@@ -31,7 +31,10 @@ class Mahalanobis(Method):
             class, ``Sigma_c = S_c / (n_c - 1) + lambda I`` (SegmentMeIfYouCan; without the log-determinant, as there),
             and takes C times the work. ``S_c`` is the scatter around ``mu_c``, and lambda is 1e-6 of the mean
             tied variance.
-        tap: the features; the default is what the network's classifier sees.
+        tap: the features; the default is what the network's classifier sees. Several, joined by "+", are brought to the
+            grid of the first and each to length 1 per cell.
+        encoder: timm's name of a frozen pretrained encoder ("tf_efficientnet_lite0"), whose features are taken instead
+            of the shared network's; `tap` is then "16+8+32" where it is not stated.
         classes: whose classes tell the cells apart, those of the "labels", or those that the network has "predicted"
             for the cells with a known label, for images on which nobody has labelled the network's classes; "one" has a
             single mean.
@@ -42,7 +45,9 @@ class Mahalanobis(Method):
     title = "Mahalanobis"
     paper = "Lee et al., NeurIPS 2018"
 
-    def __init__(self, covariance: str = "tied", tap: str = PENULTIMATE, classes: str = "labels") -> None:
+    def __init__(
+        self, covariance: str = "tied", tap: str = PENULTIMATE, classes: str = "labels", encoder: str = ""
+    ) -> None:
         super().__init__()
         if classes not in ("labels", "predicted", "one"):
             raise ValueError("the classes are labels, predicted or one.")
@@ -51,14 +56,14 @@ class Mahalanobis(Method):
         if covariance not in ("tied", "class"):
             raise ValueError("the covariance is tied or class.")
         self.tied = covariance == "tied"
-        self.tap = tap
+        self.cells = Cells(tap, encoder)
         self._sums: tuple[Tensor, Tensor, Tensor] | None = None  # while observing: n_c, sum f, sum f f^T
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
-        return {"base": Need(base, (self.tap,))}
+        return {"base": Need(base), **self.cells.needs(base)}  # an encoder does not know how many classes there are
 
     def build(self, networks: Networks) -> None:
-        classes, channels = networks["base"].spec.classes, networks["base"].channels(self.tap)
+        classes, channels = networks["base"].spec.classes, self.cells.channels(networks)
         self.register_buffer("present", torch.zeros(classes, dtype=torch.bool))
         self.register_buffer("means", torch.zeros(classes, channels))
         # W with W^T W = Sigma^-1, one in all or one per class.
@@ -71,15 +76,14 @@ class Mahalanobis(Method):
                 for size in (len(self.means), self.means.shape, self.whitening.shape)
             )
         counts, sums, squares = self._sums
-        for scale in networks["base"](batch).scales:
-            labels = cell_labels(scale, batch.labels, self.tap)
+        for scale in self.cells.outputs(batch, networks).scales:
+            labels = self.cells.labels(scale, batch.labels)
             if self.classes != "labels":
-                told = (
-                    0 if self.classes == "one" else cell_labels(scale, networks["base"](batch).prediction(), self.tap)
-                )
+                predicted = self.classes == "predicted"
+                told = self.cells.labels(scale, networks["base"](batch).prediction()) if predicted else 0
                 labels = torch.where(labels < ANOMALY, told, IGNORE)
             labels = labels.flatten()
-            features = cell_features(scale, self.tap)
+            features = self.cells.features(scale)
             for c in labels.unique().tolist():
                 if c < len(counts):
                     rows = features[labels == c].double()
@@ -100,7 +104,7 @@ class Mahalanobis(Method):
         factor, failed = torch.linalg.cholesky_ex(covariance + RIDGE * tied.trace() / len(tied) * identity)
         if failed.any():
             raise BenchmarkError(
-                f"the features '{self.tap}' do not vary within the classes, so there is no distance; "
+                f"the features '{'+'.join(self.cells.taps)}' do not vary within the classes, so there is no distance; "
                 f"train the network longer or take another tap."
             )
         self.present.copy_(present)
@@ -108,11 +112,11 @@ class Mahalanobis(Method):
         self.whitening.copy_(torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False))
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
-        outputs = networks["base"](batch)
+        outputs = self.cells.outputs(batch, networks)
         total = 0
         for scale in outputs.scales:
-            distances = self.distances(cell_features(scale, self.tap))
-            total = total + cell_map(scale, distances, self.tap, outputs.size)
+            distances = self.distances(self.cells.features(scale))
+            total = total + self.cells.map(scale, distances, outputs.size)
         return total / len(outputs.scales)
 
     def distances(self, features: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ show --dataset camvid-ood --methods knn,msp --pick worst --to pictures/worst.jpg
         "--to",
         type=Path,
         metavar="FILE",
-        help="picture to write, as .png or .jpg; the curves go beside it as NAME-curves (default: "
-        "pictures/DATASET-NETWORK.png in the --out folder)",
+        help="picture to write, as .png or .jpg; the curves go beside it as NAME-curves, what the "
+        "protocol failure-split measured as NAME-failures (default: pictures/DATASET-NETWORK.png in the --out folder)",
     )
     parser.add_argument(
         "--width",
@@ -56,7 +56,8 @@ def show(arguments: argparse.Namespace) -> int:
     """Write a contact sheet and, where the methods are measured, their curves."""
     from benchmark.cli.trained import command, open_trained
     from benchmark.io.names import file_name
-    from benchmark.pictures import contact_sheet, curves
+    from benchmark.leaderboard.failures import failures
+    from benchmark.pictures import contact_sheet, curves, failure_split
     from benchmark.pictures.show import (
         caption,
         choose,
@@ -100,4 +101,9 @@ def show(arguments: argparse.Namespace) -> int:
         beside = path.with_name(f"{path.stem}-curves{path.suffix}")
         curves(drawn, beside, prevalence, arguments.width)
         print(f"Curves: {beside}")
+    split = failures([each.record for each in measured if not isinstance(each, str)])
+    if len(split):
+        beside = path.with_name(f"{path.stem}-failures{path.suffix}")
+        failure_split(split, beside, arguments.width)
+        print(f"False alarms where the network errs: {beside}")
     return 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from pandas import DataFrame, concat
 
+from benchmark.leaderboard.failures import failures
 from benchmark.leaderboard.wording import distinct, method_title, percent, primary, remarks, setting, timing_marks
 from benchmark.records.published import Published, PublishedRow
 from benchmark.records.record import METRICS, Record
@@ -41,6 +42,7 @@ class Block:
     table: DataFrame  # a row per method, in the order of printing; columns as in COLUMNS
     remarks: list[str]  # what a reader must know of single values
     absent: str = ""  # what to say of a row without seeds
+    failures: DataFrame = field(default_factory=lambda: failures([]))  # false alarms where the network errs
 
     @property
     def published(self) -> int:
@@ -117,7 +119,7 @@ def block(records: Sequence[Record], beside: Sequence[PublishedRow], absent: str
         absent: what to say of a published method without a record; such rows are left out where this is empty.
     """
     table = _table(records, beside, bool(absent))
-    return Block(records[0].network.label, setting(records), table, remarks(records), absent)
+    return Block(records[0].network.label, setting(records), table, remarks(records), absent, failures(records))
 
 
 def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bool) -> DataFrame:

@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from typing import NamedTuple
 
 from pandas import DataFrame, concat
@@ -226,6 +226,17 @@ def terminal_table(texts: DataFrame, width: int | None = None) -> str:
 def html_table(texts: DataFrame, attributes: str = "") -> str:
     """An HTML table of escaped texts."""
     return texts.style.hide(axis="index").to_html(exclude_styles=True, table_attributes=attributes)
+
+
+def failure_texts(table: DataFrame, form: Format) -> DataFrame:
+    """What :func:`benchmark.leaderboard.failures.failures` gives as a format writes it."""
+    heads = {"fpr95": "all normal pixels", "efpr": "wrongly classified", "cfpr": "correctly classified"}
+    texts = {"Method": table["title"]}
+    for name, head in heads.items():
+        pairs = zip(table[name], table[f"{name}_std"], strict=True)
+        texts[head] = [_value_cell(mean, std, nan, nan, best=None).text for mean, std in pairs]
+    texts["Seeds"] = table["seeds"].astype(str)
+    return DataFrame(texts).map(form.escape)
 
 
 def further_texts(board: Board, form: Format) -> DataFrame:

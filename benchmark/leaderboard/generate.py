@@ -12,7 +12,18 @@ from benchmark.io.jsonfile import write_atomic
 from benchmark.io.names import file_name
 from benchmark.leaderboard.board import Block, Board, boards
 from benchmark.leaderboard.costs import markdown as costs_tables
-from benchmark.leaderboard.formats import FURTHER_TITLE, MARKDOWN, block_texts, csv, further_texts, latex, pipe_table
+from benchmark.leaderboard.failures import LEGEND as FAILURES_LEGEND
+from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
+from benchmark.leaderboard.formats import (
+    FURTHER_TITLE,
+    MARKDOWN,
+    block_texts,
+    csv,
+    failure_texts,
+    further_texts,
+    latex,
+    pipe_table,
+)
 from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs, read_costs
 from benchmark.records.published import read_published
@@ -141,6 +152,9 @@ def _section(board: Board) -> str:
         parts.append(_setting(block))
         parts += [pipe_table(block_texts(block, MARKDOWN))] if len(block.table) else []
         parts += [_list(block.remarks)] if block.remarks else []
+        if len(block.failures):
+            table = pipe_table(failure_texts(block.failures, MARKDOWN))
+            parts += [f"{FAILURES_TITLE}. {FAILURES_LEGEND}", table]
     if board.further:
         parts += [f"{FURTHER_TITLE}:", pipe_table(further_texts(board, MARKDOWN))]
     parts += _sources(board)

@@ -112,7 +112,7 @@ class Workshop:
             # What only score() reads has its default here, so that the default configuration names every such fit.
             spec = method.spec.with_defaults(method.score_options)
             parts = {
-                "config": self._stated(spec.config),
+                "config": self._stated(spec.config, needs),
                 "version": method.version,
                 "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
@@ -123,7 +123,7 @@ class Workshop:
             key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
         source = source_of(type(method))
         normal = self.setup.normal.label if self.setup.normal and method.fitted else ""
-        return Entry(method, base, needs, recipes, self._stated(method.config), key, source, changes, normal)
+        return Entry(method, base, needs, recipes, self._stated(method.config, needs), key, source, changes, normal)
 
     def _needs(self, method: Method, base: NetworkSpec) -> dict[str, Need]:
         return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
@@ -234,14 +234,15 @@ class Workshop:
         more = {"network": spec.arch, "options": spec.options, "pretrained": origin}
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], **more)
 
-    def _stated(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def _stated(self, config: Mapping[str, Any], needs: Mapping[str, Need]) -> dict[str, Any]:
         """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
 
         The user's own code is not run for that, since a plan builds nothing of it: the alias then stands beside the
         code's digest. A network that names no such layer keeps the alias, too; whoever needs the layer learns of that
-        later.
+        later. Who does not ask for it, since its features are another network's, keeps it as well.
         """
-        if PENULTIMATE not in config.values() or (self.setup.own and self.setup.own.code):
+        asked = any(PENULTIMATE in need.taps for need in needs.values())
+        if PENULTIMATE not in config.values() or not asked or (self.setup.own and self.setup.own.code):
             return dict(config)
         layer = self._outline().penultimate or PENULTIMATE
         return {key: layer if value == PENULTIMATE else value for key, value in config.items()}

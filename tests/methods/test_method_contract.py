@@ -2,12 +2,26 @@
 
 import pytest
 import torch
+from encoders import random_encoder
 from method_toys import Odd, prepared
 
 from benchmark.data import collate
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
 from benchmark.run.contract import Toy, check_method, trial_call
+
+ENCODERS = ("tf_efficientnet_lite0",)
+"""Frozen encoders that methods use where nobody names one."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encoders(tmp_path_factory):
+    """Random weights in the place of the pretrained ones, which not every machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ENCODERS:
+            random_encoder(name, tmp_path_factory.mktemp("encoders"), patch)
+        yield
+
 
 EVERY = pytest.mark.parametrize("name", METHODS.names())
 

@@ -141,7 +141,8 @@ def test_a_head_of_the_users_own_leaves_out_what_is_excluded():
 def test_the_option_may_name_the_layer_instead(fitted):
     _, alias = fitted("mahalanobis", "pspnet-small")
     _, layer = fitted("mahalanobis:tap=conv_last.2", "pspnet-small")
-    assert alias.config == layer.config == {"covariance": "tied", "tap": "conv_last.2", "classes": "labels"}
+    expected = {"covariance": "tied", "tap": "conv_last.2", "classes": "labels", "encoder": ""}
+    assert alias.config == layer.config == expected
     for name, value in alias.method.state_dict().items():
         assert torch.equal(value, layer.method.state_dict()[name])
 
