@@ -67,7 +67,7 @@ class OpenSetProtocol(Protocol):
         return OpenSetEvaluator(self, thresholds, classes, method=method)
 
 
-OPEN_SET_PROTOCOLS = (OpenSetProtocol("open-set", 1, "DenseHybrid, evaluate_osr.py", ignored_classes=("other",)),)
+OPEN_SET_PROTOCOLS = (OpenSetProtocol("open-set", 2, "DenseHybrid, evaluate_osr.py", ignored_classes=("other",)),)
 
 
 class OpenSetEvaluator(Evaluator[Measurements]):
