@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import data, verb
+from benchmark.cli.arguments import data, exact_pooled, verb
 
 
 def add(verbs) -> None:
@@ -25,6 +25,7 @@ score my_scores/ --dataset streethazards --protocol streethazards,pooled""",
     parser.add_argument(
         "--protocol", default="", metavar="A,B", help="protocols (default: the per-image mean and the pooled values)"
     )
+    exact_pooled(parser)
 
 
 def score(arguments: argparse.Namespace) -> int:
@@ -39,5 +40,5 @@ def score(arguments: argparse.Namespace) -> int:
     print(why)
     dataset = DATASETS.create(call, split="test", root=root)
     names = [n.strip() for n in arguments.protocol.split(",") if n.strip()] or DEFAULT_PROTOCOLS
-    print(score_directory(arguments.directory, dataset, names))
+    print(score_directory(arguments.directory, dataset, names, arguments.exact_pooled))
     return 0

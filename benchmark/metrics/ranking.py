@@ -26,8 +26,8 @@ class Ranking:
         below: normal pixels with a smaller score, int64 (K,).
         at_or_below: normal pixels with a smaller or the same score, int64 (K,).
         normal: number of normal pixels N.
-        beyond: pixels that a sampled one stands for and that follow it, in the mean, (K,): half of all but itself. Where
-            the curve is read at its score, these are not yet found. 0 for pixels that stand for themselves.
+        beyond: anomalous pixels that a sampled one stands for and that are lower, in the mean: half of all but itself,
+            (K,). Where the curve is read at its score, these are not found yet. 0 for what stands for itself.
     """
 
     keys: np.ndarray
@@ -76,7 +76,7 @@ class Ranking:
         if rule == "nearest":
             return int(np.argmin(np.abs(self.recall - target)))
         reached = self.recall >= target if rule == "first_ge" else self.recall > target
-        return int(np.count_nonzero(reached)) - 1
+        return max(int(np.count_nonzero(reached)) - 1, 0)  # the recall of samples ends just below 1
 
     def false_positives(self, rule: FprRule, target: float = TARGET_TPR) -> float:
         """Normal pixels at or above the threshold that the rule picks; fractional where it interpolates."""
@@ -85,9 +85,7 @@ class Ranking:
             # Of all thresholds with this recall the lowest: just above the next lower anomalous score.
             return int(self.normal - self.at_or_below[at - 1]) if at else int(self.fp[0])
         if rule != "interpolated":
-            return (
-                self._between_samples(at, math.ceil(target * self.anomalous)) if self.sampled(at) else int(self.fp[at])
-            )
+            return self._between_samples(at, target) if self.sampled(at) else int(self.fp[at])
         lower = self.recall[at + 1] if at + 1 < len(self.recall) else 0.0
         fp_lower = int(self.normal - self.at_or_below[at])
         share = (target - lower) / (self.recall[at] - lower)
@@ -97,12 +95,12 @@ class Ranking:
         """Whether the anomalous pixel at an index stands for others."""
         return bool(np.any(self.beyond) and np.asarray(self.beyond)[at])
 
-    def _between_samples(self, at: int, wanted: int) -> float:
-        """Normal pixels where so many anomalous ones are found, by the samples around: that at an index, and the next."""
+    def _between_samples(self, at: int, target: float) -> float:
+        """Normal pixels where a recall is reached, by the sample at an index and the next higher one."""
         found = self.recall[at : at + 2] * self.anomalous
         if len(found) == 1:
             return float(self.fp[at])
-        share = np.clip((wanted - found[1]) / (found[0] - found[1]), 0, 1)
+        share = np.clip((math.ceil(target * self.anomalous) - found[1]) / (found[0] - found[1]), 0, 1)
         return float(self.fp[at + 1] + share * (self.fp[at] - self.fp[at + 1]))
 
     def fpr(self, rule: FprRule, target: float = TARGET_TPR) -> float:
