@@ -43,6 +43,7 @@ class PixelEvaluator(Evaluator[Measurements]):
         classes: names of the known classes, for protocols that ignore some.
         method: named in messages.
         exact_pooled: keep every score (4 bytes a pixel) of sets of any size.
+        budget: otherwise, most numbers of 4 bytes kept of the anomalous and of the normal pixels (default: 84 MiB).
 
     Example:
         >>> evaluator = PixelEvaluator(["streethazards", "pooled"], classes=dataset.classes, method="msp")
@@ -58,6 +59,7 @@ class PixelEvaluator(Evaluator[Measurements]):
         classes: Sequence[str] = (),
         method: str = "",
         exact_pooled: bool = False,
+        budget: Sequence[int] = (),
     ) -> None:
         super().__init__(method)
         self.protocols = tuple(pixel_protocol(p) for p in protocols)
@@ -68,7 +70,8 @@ class PixelEvaluator(Evaluator[Measurements]):
         self._strata = Strata.of(self._sets)
         self._tables: list[list[tuple]] = [[] for _ in self._sets]
         self._plan_pooled()
-        self._pooled = PooledSketch(len(self._row_of_kind), None if exact_pooled else BUDGET)
+        anomalous, normal = budget or BUDGET
+        self._pooled = PooledSketch(len(self._row_of_kind), None if exact_pooled else (anomalous, normal))
 
     def _add(self, view: View, where: str) -> None:
         used = replace(view, prediction=view.prediction if self._split else None)
@@ -197,6 +200,7 @@ class PixelEvaluator(Evaluator[Measurements]):
             "classes": list(self.classes),
             "method": self.method,
             "exact_pooled": self._pooled.budget is None,
+            "budget": list(self._pooled.budget or ()),
         }
 
     @classmethod

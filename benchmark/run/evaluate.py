@@ -27,8 +27,8 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """Score every test image with every method that has not failed, and keep the metrics.
 
     A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped;
-    the others go on. A kill loses at most the last half minute, or twenty times as long as the state takes to write; a file that cannot be read loses nothing. Delete the
-    tally's journal once the records are written.
+    the others go on. A kill loses at most the last half minute, or twenty times as long as the state takes to write; a
+    file that cannot be read loses nothing. Delete the tally's journal once the records are written.
 
     Args:
         workshop: with everything trained and fitted.
