@@ -55,8 +55,8 @@ def bench_pooled(images: int = IMAGES, size: tuple[int, int] = SIZE) -> str:
     return (
         f"Absolute error of the pooled values against scikit-learn on all {pixels:.1f} million pixels at once, and\n"
         f"of the sample of each image that is kept of {LARGE}, and the bound that is stored with the latter; with\n"
-        f"{LARGE} images, sample errors and bounds are some {ratio:.0f} times smaller. Memory, and whether {SHARDS} shards of the\n"
-        f"sample merged in a random order are the same bit for bit:\n\n{table}"
+        f"{LARGE} images, sample errors and bounds are some {ratio:.0f} times smaller. Memory, and whether {SHARDS} shards of\n"
+        f"the sample merged in a random order are the same bit for bit:\n\n{table}"
     )
 
 

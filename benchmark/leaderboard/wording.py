@@ -123,7 +123,7 @@ def remarks(records: Sequence[Record]) -> list[str]:
             if measured.uncertain:
                 bounds = ", ".join(f"{METRIC_TITLES[m]} ±{100 * b:.1g}" for m, b in measured.uncertain.items())
                 found.append(
-                    f"{record.method.label}: values under {protocol} rank a sample of the pixels and are off by at most "
+                    f"{record.method.label}: values under {protocol} rank a sample of the pixels, off by at most "
                     f"{bounds} points; run --exact-pooled ranks all."
                 )
             if measured.skipped and measured.aggregation == "per-image":

@@ -5,7 +5,7 @@ import dataclasses
 import re
 
 import pytest
-from toy_records import record
+from toy_records import measurement, record
 
 from benchmark.leaderboard.board import boards
 from benchmark.leaderboard.formats import CSV, LATEX, MARKDOWN
@@ -84,3 +84,14 @@ def test_rows_that_were_timed_beside_other_work_say_so():
     }
     assert not any("other work" in each for n in (None, 1.0) for each in remarks(load[n]))
     assert any("other work ran" in each and each.endswith(": msp.") for each in remarks(load[3.0]))
+
+
+def test_pooled_values_of_a_sample_are_printed_with_their_bound():
+    bounds = {"sampling_auroc": 3e-6, "sampling_aupr": 1e-6, "sampling_fpr95": 1e-4}
+    sampled = record(metrics={"per-image": measurement(), "pooled": measurement("pooled", extra=bounds)})
+    (said,) = [each for each in remarks(sampled) if "sample of the pixels" in each]
+    assert "msp: values under pooled" in said and "AUROC ±0.0003, FPR95 ±0.01 points" in said
+    assert "AUPR" not in said
+    small = {name: bound / 1000 for name, bound in bounds.items()}
+    close = record(metrics={"per-image": measurement(), "pooled": measurement("pooled", extra=small)})
+    assert not any("sample of the pixels" in each for each in remarks(close))
