@@ -182,8 +182,9 @@ class PooledSketch:
             run = key = 0
             for name, numbers in zip(state[f"images{row}"], state[f"sizes{row}"].tolist(), strict=True):
                 stratum, runs, keys, count = numbers
-                kept = [state[f"{field}{row}"][run : run + runs] for field in ("runs", "lengths")]
-                part = Part(*kept, count, state[f"keys{row}"][key : key + keys])
+                long = slice(run, run + runs)
+                kept = state[f"keys{row}"][key : key + keys]
+                part = Part(state[f"runs{row}"][long], state[f"lengths{row}"][long], count, kept)
                 if len(part.keys) != sizes(count, not kind)[sketch.levels[kind]] or len(part.lengths) != runs:
                     raise ValueError(f"what was kept of '{name}' is not whole")
                 parts[name, stratum] = part

@@ -173,11 +173,11 @@ def curve_bounds(curves: Curves) -> dict[str, tuple[float, float]] | None:
     worst = np.where(single, best, tp[:-1] / np.maximum(tp[:-1] + fp[1:], 1))
     tied = single & np.concatenate([[False], curves.scores[:-1] == 0])
     half = (recall[:-1] + recall[1:]) / 2
-    ends = [np.where(tied, half, recall[side]) for side in (slice(None, -1), slice(1, None))]
+    low, high = (np.where(tied, half, recall[side]) for side in (slice(None, -1), slice(1, None)))
     at = int(np.argmax(recall[1:] >= TARGET_TPR))
     return {
-        "auroc": tuple(float((np.diff(fpr) * end).sum()) for end in ends),
-        "aupr": tuple(float((np.diff(recall) * end).sum()) for end in (worst, best)),
+        "auroc": (float((np.diff(fpr) * low).sum()), float((np.diff(fpr) * high).sum())),
+        "aupr": (float((np.diff(recall) * worst).sum()), float((np.diff(recall) * best).sum())),
         "fpr95": (float(fpr[at + 1] if single[at] else fpr[at]), float(fpr[at + 1])),
     }
 
