@@ -98,6 +98,15 @@ def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
 
 
+def exact_pooled(parser: argparse.ArgumentParser) -> None:
+    """Whether pooled values of sets of any size rank every pixel."""
+    parser.add_argument(
+        "--exact-pooled",
+        action="store_true",
+        help="rank every pixel for pooled values also where there are more than 13 million, at 4 bytes each and method",
+    )
+
+
 def existing(results: Path) -> Path:
     """A folder of results that is to be read.
 
@@ -225,6 +234,7 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--limit", type=COUNT, default=0, metavar="N", help="only the first N images; such records enter no table"
     )
+    exact_pooled(group)
     group.add_argument("--force", action="store_true", help="evaluate again even where a record is current")
     group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
 

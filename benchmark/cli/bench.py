@@ -72,7 +72,9 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
             choices=("auto", "fp32", "tf32", "bf16"),
             help="arithmetic (default: bf16 where the hardware has it)",
         )
-        parser.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
+        parser.add_argument(
+            "--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)"
+        )
     pipeline.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a pass (default: by device)")
     costs.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a split, for trials")
     costs.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import data, verb
+from benchmark.cli.arguments import data, exact_pooled, verb
 from benchmark.errors import BenchmarkError
 
 
@@ -50,6 +50,7 @@ score AnomalyTrack/ --dataset road-anomaly-21 --name Theirs --out results""",
         metavar="DIR",
         help="with --name: folder with records/ (default: %(default)s)",
     )
+    exact_pooled(parser)
 
 
 def score(arguments: argparse.Namespace) -> int:
@@ -67,7 +68,7 @@ def score(arguments: argparse.Namespace) -> int:
     dataset = DATASETS.create(call, split="test", root=root)
     names = [n.strip() for n in arguments.protocol.split(",") if n.strip()]
     names = names or [name for name in dataset.policy.protocols if not protocol(name).predictions]
-    report = score_directory(arguments.directory, dataset, names)
+    report = score_directory(arguments.directory, dataset, names, arguments.exact_pooled)
     print(report)
     if arguments.name:
         from benchmark.maps.record import write_record

@@ -150,6 +150,12 @@ def remarks(records: Sequence[Record]) -> list[str]:
         for protocol, measured in record.metrics.items():
             for metric, reason in sorted(measured.missing.items()):
                 found.append(f"{record.method.label}: {metric} under {protocol} has no value ({reason}).")
+            if measured.uncertain:
+                bounds = ", ".join(f"{METRIC_TITLES[m]} ±{100 * b:.1g}" for m, b in measured.uncertain.items())
+                found.append(
+                    f"{record.method.label}: values under {protocol} rank a sample of the pixels, off by at most "
+                    f"{bounds} points; run --exact-pooled ranks all."
+                )
             if measured.skipped and measured.aggregation == "per-image":
                 found.append(f"{measured.skipped} images hold one kind of pixel only and are skipped by {protocol}.")
         found += [f"{record.method.label} uses {text}." for text in _encoders(record)]

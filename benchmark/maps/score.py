@@ -58,7 +58,10 @@ class ScoreReport:
             found = self.metrics[each.name]
             for metric, title in each.headlines.items():
                 between = ", ".join(map(_percent, found.intervals.get(metric, ())))
-                lines.append([each.label, title, _percent(found.value(metric)), f"[{between}]" if between else ""])
+                beside = f"[{between}]" if between else ""
+                if metric in found.uncertain:  # of a sample of the pixels
+                    beside = f"±{100 * found.uncertain[metric]:.1g}, sampled"
+                lines.append([each.label, title, _percent(found.value(metric)), beside])
             if found.constant_aupr is not None:
                 lines.append([each.label, "AUPR of a constant score", _percent(found.constant_aupr), ""])
             lines.append([each.label, "images (skipped)", f"{found.images} ({found.skipped})", ""])
@@ -75,7 +78,10 @@ class ScoreReport:
 
 
 def score_directory(
-    directory: str | Path, dataset: Dataset, protocols: Sequence[str | Protocol] = DEFAULT_PROTOCOLS
+    directory: str | Path,
+    dataset: Dataset,
+    protocols: Sequence[str | Protocol] = DEFAULT_PROTOCOLS,
+    exact_pooled: bool = False,
 ) -> ScoreReport:
     """Evaluate a folder of score maps.
 
@@ -86,6 +92,7 @@ def score_directory(
         directory: the folder.
         dataset: split to evaluate on, with its labels.
         protocols: any but those that need predicted classes.
+        exact_pooled: keep every score of sets of any size, 4 bytes a pixel.
     Raises:
         BenchmarkError: files missing, unknown, ambiguous, unreadable or of another size; an unsuitable protocol.
     """
@@ -95,7 +102,8 @@ def score_directory(
     directory = Path(directory)
     name = directory.resolve().name
     found = _find(directory)
-    first, ids = FirstPass(chosen, dataset.classes if dataset.card.class_labels else (), name), set()
+    classes = dataset.classes if dataset.card.class_labels else ()
+    first, ids = FirstPass(chosen, classes, name, exact_pooled), set()
     for view in tqdm(_views(dataset, found, directory), name, len(dataset), unit="image", disable=None, leave=False):
         first.update(view)
         ids.add(view.image)

@@ -23,7 +23,7 @@ from benchmark.metrics.passes import FirstPass, SecondPass
 from benchmark.metrics.pixel import PixelEvaluator
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.protocols import PROTOCOLS, protocol
-from benchmark.metrics.result import PixelResult, Quantisation, per_image_result
+from benchmark.metrics.result import PixelResult, per_image_result
 from benchmark.metrics.rows import read_rows, select_rows, write_rows
 from benchmark.metrics.segmentation import SegmentationEvaluator
 
@@ -47,7 +47,6 @@ __all__ = [
     "PixelProtocol",
     "PixelResult",
     "Protocol",
-    "Quantisation",
     "SecondPass",
     "Segmentation",
     "SegmentationEvaluator",

@@ -66,8 +66,8 @@ class ComponentProtocol(Protocol):
 
 
 COMPONENT_PROTOCOLS = (
-    ComponentProtocol("smiyc-components", 1, "SegmentMeIfYouCan, anomaly track", min_predicted=500, min_true=100),
-    ComponentProtocol("smiyc-obstacles", 1, "SegmentMeIfYouCan, obstacle track", min_predicted=50, min_true=10),
+    ComponentProtocol("smiyc-components", 2, "SegmentMeIfYouCan, anomaly track", min_predicted=500, min_true=100),
+    ComponentProtocol("smiyc-obstacles", 2, "SegmentMeIfYouCan, obstacle track", min_predicted=50, min_true=10),
 )
 
 

@@ -10,6 +10,8 @@ from benchmark.values import Fraction, Length, Number
 
 METRICS = ("auroc", "aupr", "fpr95")
 """What every ranking of pixels is summed up by."""
+TOLERANCES = {"auroc": 1e-6, "aupr": 2e-5, "fpr95": 2e-5}
+"""Bounds of the error of a pooled value from which it is printed with its bound."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,17 @@ class Measurement:
         good = {k: [float(x) for x in v] for k, v in self.intervals.items() if all(map(math.isfinite, v))}
         for key, value in (("extra", extra), ("missing", missing), ("intervals", good)):
             object.__setattr__(self, key, value)
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """Metric -> bound of the error of a pooled value that was taken from a sample; empty where it is exact."""
+        found = {metric: self.extra.get(f"sampling_{metric}") for metric in METRICS}
+        return {metric: bound for metric, bound in found.items() if bound is not None}
+
+    @property
+    def uncertain(self) -> dict[str, float]:
+        """The bounds that are worth a word beside the values."""
+        return {metric: bound for metric, bound in self.sampling.items() if bound > TOLERANCES[metric]}
 
     def value(self, metric: str) -> float | None:
         """A metric by its name, wherever it is kept; None where it has no value."""

@@ -34,17 +34,25 @@ class FirstPass(Evaluator[Measurements]):
         protocols: names or objects.
         classes: names of the known classes; empty where the labels do not tell them apart.
         method: label of the method.
+        exact_pooled: keep every score of sets of any size, 4 bytes a pixel.
     """
 
-    def __init__(self, protocols: Sequence[str | Protocol], classes: Sequence[str] = (), method: str = "") -> None:
+    def __init__(
+        self,
+        protocols: Sequence[str | Protocol],
+        classes: Sequence[str] = (),
+        method: str = "",
+        exact_pooled: bool = False,
+    ) -> None:
         super().__init__(method)
         self.protocols = tuple(protocol(p) for p in protocols)
         self.classes = tuple(classes)
+        self.exact_pooled = exact_pooled
         # What is measured stands before what only gives a threshold: the curves are those of the first pooled one.
         by_pass = sorted(self.protocols, key=lambda p: p.passes)
         rankings = dict.fromkeys(ranking for p in by_pass for ranking in p.rankings)
         folds = dict.fromkeys(ranking for p in by_pass for ranking in p.fold_rankings if self.classes)
-        self.pixels = PixelEvaluator(list(rankings), classes=classes, method=method)
+        self.pixels = PixelEvaluator(list(rankings), classes=classes, method=method, exact_pooled=exact_pooled)
         self.folds = FoldEvaluator(list(folds), classes=classes, method=method)
         own = {p.name: p.evaluator(self, self.classes, method) for p in by_pass if p.passes == 1}
         self.own = {name: evaluator for name, evaluator in own.items() if evaluator is not None}
@@ -90,7 +98,12 @@ class FirstPass(Evaluator[Measurements]):
             part.merge(others)
 
     def _configuration(self) -> dict[str, Any]:
-        return {"protocols": [p.name for p in self.protocols], "classes": list(self.classes), "method": self.method}
+        return {
+            "protocols": [p.name for p in self.protocols],
+            "classes": list(self.classes),
+            "method": self.method,
+            "exact_pooled": self.exact_pooled,
+        }
 
     def _state(self) -> dict[str, Any]:
         return dict(self._parts())

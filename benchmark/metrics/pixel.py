@@ -10,18 +10,19 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.bootstrap import bootstrap_interval
-from benchmark.metrics.curves import Curves, thin_curves
+from benchmark.metrics.curves import POINTS, Curves, thin_curves
 from benchmark.metrics.evaluator import Evaluator, Measurements, View
 from benchmark.metrics.hints import hints
 from benchmark.metrics.inputs import as_maps, more_digits
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.measurement import METRICS, Measurement
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
-from benchmark.metrics.pooled import PooledHistogram, PooledKeys
+from benchmark.metrics.pooled import BUDGET, PooledSketch
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
 from benchmark.metrics.rounding import Rounding
 from benchmark.metrics.rows import join_equal
+from benchmark.metrics.sampling_error import SamplingError, sampling_error
 from benchmark.metrics.sorted_image import SortedImage, failures
 from benchmark.metrics.strata import IGNORE, Strata
 
@@ -34,15 +35,16 @@ DEFAULT_PROTOCOLS = ("per-image", "pooled")
 class PixelEvaluator(Evaluator[Measurements]):
     """Streaming evaluation under several protocols at once.
 
-    Every image is sorted once; that gives its exact row and its increment of the pooled accumulator. Evaluators of
-    disjoint sets of images merge exactly, in any order. Memory: at most 32 MiB and one row per image, unless
-    ``exact_pooled``. Predictions are needed by protocols with ``split`` and otherwise unused.
+    Every image is sorted once; that gives its exact row and its part of the pooled sketch. Evaluators of disjoint sets
+    of images merge exactly, in any order. Memory: at most 84 MiB and one row per image, unless ``exact_pooled``.
+    Predictions are needed by protocols with ``split`` and otherwise unused.
 
     Args:
         protocols: names or objects.
         classes: names of the known classes, for protocols that ignore some.
         method: named in messages.
-        exact_pooled: keep every score (4 bytes a pixel) instead of a histogram.
+        exact_pooled: keep every score (4 bytes a pixel) of sets of any size.
+        budget: otherwise, most numbers of 4 bytes kept of the anomalous and of the normal pixels (default: 84 MiB).
 
     Example:
         >>> evaluator = PixelEvaluator(["streethazards", "pooled"], classes=dataset.classes, method="msp")
@@ -58,6 +60,7 @@ class PixelEvaluator(Evaluator[Measurements]):
         classes: Sequence[str] = (),
         method: str = "",
         exact_pooled: bool = False,
+        budget: Sequence[int] = (),
     ) -> None:
         super().__init__(method)
         self.protocols = tuple(pixel_protocol(p) for p in protocols)
@@ -68,7 +71,8 @@ class PixelEvaluator(Evaluator[Measurements]):
         self._strata = Strata.of(self._sets)
         self._tables: list[list[tuple]] = [[] for _ in self._sets]
         self._plan_pooled()
-        self._pooled: Any = (PooledKeys if exact_pooled else PooledHistogram)(len(self._row_of_kind))
+        anomalous, normal = budget or BUDGET
+        self._pooled = PooledSketch(len(self._row_of_kind), None if exact_pooled else (anomalous, normal))
         self._rounding = Rounding()
 
     def _add(self, view: View, where: str) -> None:
@@ -87,7 +91,7 @@ class PixelEvaluator(Evaluator[Measurements]):
             if any(kind := self._kind(stratum, anomalous == 0))
         ]
         if self._row_of_kind:
-            self._pooled.add(image, rows_of_strata)
+            self._pooled.add(view.image, image, rows_of_strata)
             if (wide := more_digits(view, where)) is not None:
                 self._rounding.add(view.image, *wide)
         for table, row in zip(self._tables, rows, strict=True):
@@ -101,7 +105,7 @@ class PixelEvaluator(Evaluator[Measurements]):
 
     @property
     def pooled_bytes(self) -> int:
-        """Memory of the pooled accumulator, which no number of images exceeds unless it keeps every key."""
+        """Memory of the pooled sketch."""
         return self._pooled.nbytes
 
     def rows(self) -> DataFrame:
@@ -118,7 +122,10 @@ class PixelEvaluator(Evaluator[Measurements]):
             pure = sum(anomalous == 0 for _, anomalous, *_ in self._tables[0])
             skipped = pure if chosen.pure_images == "excluded" else 0
             images = len(self._images) - skipped
-            result = pooled_result(chosen, self.ranking(chosen), images, skipped, self._pooled.exact)
+            ranking, error = self.ranking(chosen), SamplingError()
+            if ranking.defined:
+                error = sampling_error(self._pooled, self._rows_of(chosen), ranking, chosen.fpr_rule)
+            result = pooled_result(chosen, ranking, images, skipped, error)
         return replace(result, hints=hints(self.pixels(), result.auroc, result.aupr, result.prevalence))
 
     def pixels(self) -> dict[str, int]:
@@ -136,8 +143,7 @@ class PixelEvaluator(Evaluator[Measurements]):
         if chosen.aggregation != "pooled":
             raise BenchmarkError(f"Protocol '{chosen.name}' is per image; curves and thresholds need a pooled one.")
         self.check()
-        at = [p for p in self.protocols if p.aggregation == "pooled"].index(chosen)
-        return self._pooled.ranking([row for kind, row in self._row_of_kind.items() if kind[at]])
+        return self._pooled.ranking(self._rows_of(chosen))
 
     def check(self) -> None:
         """Refuse scores whose order between images is lost in float32.
@@ -147,7 +153,12 @@ class PixelEvaluator(Evaluator[Measurements]):
         """
         self._rounding.check(f"{self.method}: " if self.method else "")
 
-    def curves(self, protocol: str | PixelProtocol = "pooled", points: int = 512) -> Curves:
+    def _rows_of(self, chosen: PixelProtocol) -> list[int]:
+        """The rows of the sketch whose union is normal under a pooled protocol."""
+        at = [p for p in self.protocols if p.aggregation == "pooled"].index(chosen)
+        return [row for kind, row in self._row_of_kind.items() if kind[at]]
+
+    def curves(self, protocol: str | PixelProtocol = "pooled", points: int = POINTS) -> Curves:
         """Precision-recall and ROC curve of the pooled pixels, thinned to about this many points."""
         return thin_curves(self._defined(protocol), points)
 
@@ -173,8 +184,8 @@ class PixelEvaluator(Evaluator[Measurements]):
                 interval = bootstrap_interval(rows, metric, chosen)
                 intervals[metric] = [interval.low, interval.high]
         extra = {"efpr": result.efpr, "cfpr": result.cfpr}
-        if result.quantisation is not None:
-            extra |= {f"quantisation_{m}": getattr(result.quantisation, m) for m in METRICS}
+        if result.sampling is not None and result.sampling != SamplingError():
+            extra |= {f"sampling_{m}": getattr(result.sampling, m) for m in METRICS}
         return Measurement(
             version=chosen.version,
             aggregation=chosen.aggregation,
@@ -202,7 +213,8 @@ class PixelEvaluator(Evaluator[Measurements]):
             "protocols": [p.as_dict() for p in self.protocols],
             "classes": list(self.classes),
             "method": self.method,
-            "exact_pooled": isinstance(self._pooled, PooledKeys),
+            "exact_pooled": self._pooled.budget is None,
+            "budget": list(self._pooled.budget or ()),
         }
 
     @classmethod
@@ -216,10 +228,10 @@ class PixelEvaluator(Evaluator[Measurements]):
     def _restore(self, kept: dict[str, Any]) -> None:
         self._tables = [[tuple(row) for row in table] for table in kept.pop("tables")]
         self._rounding = Rounding.taken_from(kept)
-        self._pooled = type(self._pooled).from_state(kept)
+        self._pooled = PooledSketch.from_state(kept, self._pooled.budget)
 
     def _plan_pooled(self) -> None:
-        """Number the rows of the accumulator: one per kind of normal pixel that pooled protocols tell apart."""
+        """Number the rows of the sketch: one per kind of normal pixel that pooled protocols tell apart."""
         kinds = [self._kind(stratum, pure) for stratum in self._strata.used for pure in (False, True)]
         self._row_of_kind = {kind: row for row, kind in enumerate(dict.fromkeys(k for k in kinds if any(k)))}
 

@@ -69,7 +69,7 @@ class PixelProtocol(Protocol):
         return tuple(ids + ([255] if self.void == "ignored" else []))
 
 
-POOLED = PixelProtocol("pooled", 1, "Fishyscapes, SegmentMeIfYouCan (pixel level)", "pooled", "first_ge")
+POOLED = PixelProtocol("pooled", 2, "Fishyscapes, SegmentMeIfYouCan (pixel level)", "pooled", "first_ge")
 PIXEL_PROTOCOLS = (
     PixelProtocol("per-image", 1, "as streethazards, with void ignored", "per-image", "nearest"),
     PixelProtocol(
@@ -81,7 +81,7 @@ PIXEL_PROTOCOLS = (
     POOLED,
     PixelProtocol(
         "pooled-anomalous",
-        1,
+        2,
         "as pooled, without the images that hold no anomaly",
         "pooled",
         "first_ge",

@@ -1,208 +1,256 @@
-"""Accumulators of all pixels of all images.
+"""The pixels of all images, ranked at once from a sample of each image's sorted scores.
 
-:class:`PooledHistogram` keeps integer counts per leading bits of the key, in bounded memory. How many bits follows
-from the data: the finest resolution at which all pages that hold a score fit. Scores in a narrow range are thereby
-resolved finely wherever that range lies, and never with fewer than 20 bits. The resolution is a function of the set of
-occupied pages, and merging only ever drops bits of counts that are exact integers: any order of images, workers and
-shards gives the same counts bit for bit.
+What an image contributes is a function of that image and of a *level* (``sampling.py``); the level is the finest at
+which all images together fit a budget, and follows from the number of pixels of each. Images can therefore be added
+and sketches merged in any order, with the same state bit for bit. No range, scale or spacing of the scores is assumed:
+only their order is used. Up to about 13 million pixels every score is kept, and pooled values are exact.
 
-:class:`PooledKeys` keeps every key (4 bytes a pixel) and is exact.
+Long runs of equal scores (saturated probabilities) are kept apart with their lengths, and are exact at every level; so
+are images of few distinct scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
 
-from benchmark.metrics.keys import COARSEST, FINEST, PAGE_BITS, Resolution, resolution
-from benchmark.metrics.ranking import EMPTY, Ranking, rank, runs_of
+from benchmark.metrics.ranking import Ranking, runs_of
+from benchmark.metrics.sampling import LEVELS, blocks, representatives, seed_of, sizes, thinned, weights
 
-BINS = 1 << 19
-"""Bins aimed at per row; 4 MiB of counts."""
+BUDGET = (9_000_000, 13_000_000)
+"""Most numbers of 4 bytes that are kept of the anomalous and of the normal pixels: 84 MiB together."""
+LONG = 64
+"""Equal scores of one image that are counted instead of sampled."""
+RUNS = 512
+"""Most such runs of one image; of more, the longest."""
+FEW = 1024
+"""An image with at most so many distinct scores, each on eight pixels in the mean, is counted as a whole."""
+
+
+RUN = np.uint64(1 << 31)
 
 
 class Sorted(Interface):
-    """The part of a sorted image that accumulators use."""
+    """The part of a sorted image that the sketch uses; `row` is a stratum, or None for the anomalous pixels."""
 
-    def runs(self, row: int | None, fineness: Resolution) -> tuple[np.ndarray, np.ndarray]: ...
+    def counts(self) -> tuple[int, np.ndarray]: ...
 
-    def sorted_keys(self, row: int | None) -> np.ndarray: ...
+    def distinct(self, row: int | None) -> int: ...
+
+    def runs(self, row: int | None, shortest: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def above(self, row: int | None, keys: np.ndarray) -> np.ndarray: ...
+
+    def take(self, row: int | None, positions: np.ndarray | None) -> np.ndarray: ...
 
 
-class PooledHistogram:
-    """Counts per bin for the anomalous pixels and for several sets of normal pixels.
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What is kept of one image's pixels of one kind.
 
-    Bins are named by the key of their lower end.
+    Attributes:
+        runs: keys of the long runs of equal scores, uint32, falling.
+        lengths: pixels in each, uint32.
+        count: pixels in none of them.
+        keys: of the representatives of these, uint32, falling.
+    """
+
+    runs: np.ndarray
+    lengths: np.ndarray
+    count: int
+    keys: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        return self.runs.nbytes + self.lengths.nbytes + self.keys.nbytes
+
+    def cost(self, uniform: bool) -> np.ndarray:
+        """Numbers to be kept at every level."""
+        return 2 * len(self.runs) + sizes(self.count, uniform)
+
+    def weights(self, level: int, uniform: bool) -> np.ndarray:
+        """Pixels that each representative stands for, int64."""
+        return weights(*blocks(self.count, level, uniform), self.count)
+
+
+class PooledSketch:
+    """Weighted scores that stand for the anomalous pixels and for several sets of normal pixels of all images.
 
     Args:
         rows: number of sets of normal pixels.
+        budget: most numbers kept of the anomalous and of the normal pixels; None keeps every score. Beyond some
+            hundred thousand images even the coarsest level needs more.
     """
 
-    def __init__(self, rows: int) -> None:
-        self.resolution = resolution(FINEST)
-        self._pages = EMPTY  # occupied ones, in the order of their bins in memory
-        self._first = np.full(1 << PAGE_BITS, -1, np.int64)  # per page, the position of its first bin
-        # The system commits memory when it is first written, so that unused bins cost nothing.
-        self._counts = [np.zeros(BINS, np.int64) for _ in range(1 + rows)]
+    def __init__(self, rows: int, budget: tuple[int, int] | None = BUDGET) -> None:
+        self.budget = budget
+        self.levels = [0, 0]  # of the anomalous and of the normal pixels
+        # The anomalous pixels first; by image and stratum, for these -1.
+        self._rows: list[dict[tuple[str, int], Part]] = [{} for _ in range(1 + rows)]
+        self._costs = np.zeros((2, LEVELS), np.int64)
 
     @property
     def exact(self) -> bool:
-        """Whether every score has a bin of its own."""
-        return self.resolution.exact
+        """Whether every score is kept."""
+        return not any(self.levels)
 
     @property
     def nbytes(self) -> int:
-        return self._first.nbytes + self._pages.nbytes + sum(counts.nbytes for counts in self._counts)
+        return sum(part.nbytes for row in self._rows for part in row.values())
 
-    def add(self, image: Sorted, rows: Sequence[tuple[int, int]]) -> None:
+    def add(self, name: str, image: Sorted, rows: Sequence[tuple[int, int]]) -> None:
         """Add an image.
 
         Args:
+            name: its id, which no other image has.
             image: with its scores sorted.
             rows: (stratum of the image, row it is counted in).
         """
+        anomalous, normal = image.counts()
         for stratum, row in ((None, 0), *((stratum, 1 + row) for stratum, row in rows)):
-            fineness = self.resolution
-            self._add(row, fineness.bits, *image.runs(stratum, fineness))
+            if count := anomalous if stratum is None else int(normal[stratum]):
+                uniform = row == 0
+                place = name, -1 if stratum is None else stratum
+                part = _part(image, stratum, count, seed_of(*place), self.levels[not uniform], uniform)
+                self._rows[row][place] = part
+                self._costs[int(not uniform)] += part.cost(uniform)
+        self._fit()
 
-    def merge(self, other: PooledHistogram) -> None:
-        """Add the counts of another histogram with the same rows."""
-        for row in range(len(self._counts)):
-            self._add(row, other.resolution.bits, *other.occupied(row))
-
-    def occupied(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Bins in use, ascending uint32, and their counts; row 0 holds the anomalous pixels."""
-        pages = np.sort(self._pages)
-        bins = self.resolution.bins(pages)
-        inner = np.arange(bins.sum()) - np.repeat(bins.cumsum() - bins, bins)
-        counts = self._counts[row][np.repeat(self._first[pages], bins) + inner]
-        used = np.flatnonzero(counts)
-        ends = np.repeat(pages << PAGE_BITS, bins)[used] + (
-            inner[used] << np.repeat(self.resolution.low[pages], bins)[used]
-        )
-        return ends.astype(np.uint32), counts[used]
+    def merge(self, other: PooledSketch) -> None:
+        """Add the images, all of them others, of a sketch with the same rows and budget."""
+        wanted = [max(levels) for levels in zip(self.levels, other.levels, strict=True)]
+        self._coarsen(wanted)
+        for row, parts in enumerate(other._rows):
+            kind = int(row > 0)
+            for place, part in parts.items():
+                self._rows[row][place] = _coarser(part, place, not kind, other.levels[kind], wanted[kind])
+        self._costs += other._costs
+        self._fit()
 
     def ranking(self, rows: Sequence[int]) -> Ranking:
-        """The ranking of the anomalous pixels among the union of some rows; scores in one bin count as equal."""
-        bins, anomalies = self.occupied(0)
-        below, at_or_below, normal = np.zeros(len(bins), np.int64), np.zeros(len(bins), np.int64), 0
-        for row in rows:
-            normal_bins, counts = self.occupied(1 + row)
-            total = np.concatenate((np.zeros(1, np.int64), counts.cumsum()))
-            below += total[np.searchsorted(normal_bins, bins)]
-            at_or_below += total[np.searchsorted(normal_bins, bins, side="right")]
-            normal += int(total[-1])
-        return Ranking(bins, anomalies, below, at_or_below, normal)
+        """The ranking of the anomalous pixels among the union of some rows."""
+        anomalous, weight, sampled = self._points([0])
+        starts, lengths = runs_of(anomalous)
+        keys = anomalous[starts]
+        anomalies = np.add.reduceat(weight, starts) if len(starts) else weight
+        # Scores that several points share are ties, and found together.
+        beyond = np.where((lengths == 1) & sampled[starts], (anomalies - 1) / 2, 0) if self.levels[0] else 0.0
+        normal, weight, _ = self._points([1 + row for row in rows])
+        total = np.concatenate((np.zeros(1, np.int64), weight.cumsum()))
+        del weight
+        below = total[np.searchsorted(normal, keys)]
+        at_or_below = total[np.searchsorted(normal, keys, side="right")]
+        return Ranking(keys, anomalies, below, at_or_below, int(total[-1]), beyond)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Plain arrays, the same for the same counts."""
-        state = {"bits": np.array(self.resolution.bits)}
-        for row in range(len(self._counts)):
-            bins, counts = self.occupied(row)
-            state |= {f"bins{row}": bins, f"counts{row}": counts}
+    def parts(self, rows: Sequence[int]) -> Iterator[tuple[Part, np.ndarray]]:
+        """What was kept of every image in some rows (-1: the anomalous pixels), with the weights of its keys."""
+        for row in rows:
+            kind = int(row >= 0)
+            for place in sorted(self._rows[1 + row]):
+                part = self._rows[1 + row][place]
+                yield part, part.weights(self.levels[kind], not kind)
+
+    def state(self) -> dict[str, Any]:
+        """Arrays, and the names of the images; the same for the same images."""
+        state: dict[str, Any] = {"levels": np.array(self.levels)}
+        for row, parts in enumerate(self._rows):
+            places = sorted(parts)
+            kept = [parts[place] for place in places]
+            numbers = [
+                (stratum, len(p.runs), len(p.keys), p.count) for (_, stratum), p in zip(places, kept, strict=True)
+            ]
+            state |= {
+                f"images{row}": [name for name, _ in places],
+                f"sizes{row}": np.array(numbers, np.int64).reshape(-1, 4),
+                **{
+                    f"{field}{row}": np.concatenate([getattr(p, field) for p in kept] or [np.zeros(0, np.uint32)])
+                    for field in ("runs", "lengths", "keys")
+                },
+            }
         return state
 
     @classmethod
-    def from_state(cls, state: dict[str, np.ndarray]) -> PooledHistogram:
-        histogram = cls(sum(key.startswith("bins") for key in state) - 1)
-        for row in range(len(histogram._counts)):
-            histogram._add(row, int(state["bits"]), state[f"bins{row}"], state[f"counts{row}"])
-        return histogram
+    def from_state(cls, state: dict[str, Any], budget: tuple[int, int] | None = BUDGET) -> PooledSketch:
+        sketch = cls(sum(name.startswith("images") for name in state) - 1, budget)
+        sketch.levels = [int(level) for level in state["levels"]]
+        for row, parts in enumerate(sketch._rows):
+            kind = int(row > 0)
+            run = key = 0
+            for name, numbers in zip(state[f"images{row}"], state[f"sizes{row}"].tolist(), strict=True):
+                stratum, runs, keys, count = numbers
+                long = slice(run, run + runs)
+                kept = state[f"keys{row}"][key : key + keys]
+                part = Part(state[f"runs{row}"][long], state[f"lengths{row}"][long], count, kept)
+                if len(part.keys) != sizes(count, not kind)[sketch.levels[kind]] or len(part.lengths) != runs:
+                    raise ValueError(f"what was kept of '{name}' is not whole")
+                parts[name, stratum] = part
+                sketch._costs[kind] += part.cost(not kind)
+                run, key = run + runs, key + keys
+        return sketch
 
-    def _add(self, row: int, bits: int, bins: np.ndarray, counts: np.ndarray) -> None:
-        """Add counts of ascending bins that were made at a resolution of so many bits."""
-        pages = bins >> np.uint32(PAGE_BITS)
-        starts, lengths = runs_of(pages)
-        self._open(pages[starts].astype(np.int64), bits)
-        if bits > self.resolution.bits and len(bins):
-            bins = self.resolution.floor(bins)
-            firsts = runs_of(bins)[0]
-            bins, counts = bins[firsts], np.add.reduceat(counts, firsts)
-            pages = bins >> np.uint32(PAGE_BITS)
-            starts, lengths = runs_of(pages)
-        at = self.resolution.shifted(bins).astype(np.int64)
-        occupied = pages[starts].astype(np.int64)
-        at += np.repeat(self._first[occupied] - (occupied << PAGE_BITS >> self.resolution.low[occupied]), lengths)
-        np.add.at(self._counts[row], at, counts)
+    def _fit(self) -> None:
+        """Go to the finest level at which everything fits; more images never make it finer."""
+        if self.budget is not None:
+            fits = self._costs <= np.array(self.budget)[:, None]
+            self._coarsen([int(np.argmax(row)) if row.any() else LEVELS - 1 for row in fits])
 
-    def _open(self, pages: np.ndarray, bits: int) -> None:
-        """Make room for pages, dropping bits where they would not fit or where the source has fewer."""
-        new = pages[self._first[pages] < 0]
-        everything = np.concatenate((self._pages, new))
-        bits = min(bits, self.resolution.bits)
-        while bits > COARSEST and resolution(bits).bins(everything).sum() > BINS:
-            bits -= 1
-        if bits < self.resolution.bits:
-            before = self.resolution.bits
-            kept = [self.occupied(row) for row in range(len(self._counts))]
-            self.resolution, self._pages = resolution(bits), EMPTY
-            self._first[:] = -1
-            self._place(everything)
-            for row, (bins, counts) in enumerate(kept):
-                self._counts[row][:] = 0
-                self._add(row, before, bins, counts)
-        elif len(new):
-            self._place(new)
+    def _coarsen(self, wanted: list[int]) -> None:
+        for row, parts in enumerate(self._rows):
+            kind = int(row > 0)
+            if wanted[kind] > self.levels[kind]:
+                for place, part in parts.items():
+                    parts[place] = _coarser(part, place, not kind, self.levels[kind], wanted[kind])
+        self.levels = wanted
 
-    def _place(self, pages: np.ndarray) -> None:
-        """Give pages their bins, after those in use."""
-        used = int(self.resolution.bins(self._pages).sum())
-        bins = self.resolution.bins(pages)
-        self._first[pages] = used + bins.cumsum() - bins
-        self._pages = np.concatenate((self._pages, pages))
-        missing = used + int(bins.sum()) - len(self._counts[0])
-        if missing > 0:
-            self._counts = [np.concatenate((counts, np.zeros(missing, np.int64))) for counts in self._counts]
+    def _points(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ascending keys, weights (int64) and whether they were sampled, of all that was kept in some rows."""
+        points = []
+        for row in rows:
+            kind = int(row > 0)
+            for part in self._rows[row].values():
+                # A weight is below 2^31, so that key, weight and a bit for runs are one integer to be sorted.
+                weight = part.weights(self.levels[kind], not kind).astype(np.uint64)
+                points.append((part.keys.astype(np.uint64) << np.uint64(32)) | weight)
+                points.append((part.runs.astype(np.uint64) << np.uint64(32)) | part.lengths | RUN)
+        both = np.concatenate(points or [np.zeros(0, np.uint64)])
+        del points
+        both.sort()
+        weight = (both & (RUN - np.uint64(1))).astype(np.int64)
+        return (both >> np.uint64(32)).astype(np.uint32), weight, both & RUN == 0
 
 
-class PooledKeys:
-    """Every key of every pixel: exact, 4 bytes a pixel.
+def _part(image: Sorted, stratum: int | None, count: int, seed: np.uint64, level: int, uniform: bool) -> Part:
+    """What is kept of so many pixels of an image at a level."""
+    few = image.distinct(stratum) <= min(FEW, count // 8)
+    runs, lengths = image.runs(stratum, 1 if few else LONG)
+    if not few and len(runs) > RUNS:
+        longest = lengths > np.partition(lengths, -RUNS - 1)[-RUNS - 1]
+        runs, lengths = runs[longest], lengths[longest]
+    runs, lengths = runs[::-1].copy(), lengths[::-1]
+    rest = count - int(lengths.sum())
+    above = image.above(stratum, runs) if len(runs) and rest else lengths
+    if not level and rest:
+        kept = np.ones(count, bool)
+        for first, length in zip(above, lengths, strict=True):
+            kept[first : first + length] = False
+        return Part(runs, lengths.astype(np.uint32), rest, image.take(stratum, None)[::-1][kept])
+    starts, exponents = blocks(rest, level, uniform)
+    ranks = representatives(starts, exponents, rest, seed)
+    if len(runs) and rest:
+        # Ranks do not count the runs; those that lie higher are skipped.
+        before = above - (lengths.cumsum() - lengths)
+        skipped = np.concatenate((np.zeros(1, np.int64), lengths.cumsum()))
+        ranks += skipped[np.searchsorted(before, ranks, side="right")]
+    return Part(runs, lengths.astype(np.uint32), rest, image.take(stratum, count - 1 - ranks))
 
-    Args:
-        rows: number of sets of normal pixels.
-    """
 
-    exact = True
-
-    def __init__(self, rows: int) -> None:
-        self._rows: list[list[np.ndarray]] = [[] for _ in range(1 + rows)]
-
-    @property
-    def nbytes(self) -> int:
-        return sum(keys.nbytes for row in self._rows for keys in row)
-
-    def add(self, image: Sorted, rows: Sequence[tuple[int, int]]) -> None:
-        """As :meth:`PooledHistogram.add`."""
-        self._rows[0].append(image.sorted_keys(None))
-        for stratum, row in rows:
-            self._rows[1 + row].append(image.sorted_keys(stratum))
-
-    def merge(self, other: PooledKeys) -> None:
-        """Add the keys of another accumulator with the same rows."""
-        for mine, others in zip(self._rows, other._rows, strict=True):
-            mine.extend(others)
-
-    def _all(self, row: int) -> np.ndarray:
-        keys = np.concatenate(self._rows[row] or [np.zeros(0, np.uint32)])
-        keys.sort()
-        self._rows[row] = [keys]
-        return keys
-
-    def ranking(self, rows: Sequence[int]) -> Ranking:
-        """As :meth:`PooledHistogram.ranking`, of the scores themselves."""
-        normal = [self._all(1 + row) for row in rows]
-        keys, anomalies, below, at_or_below = rank(self._all(0), normal)
-        count = sum(len(keys) for keys in normal)
-        return Ranking(keys, anomalies, below.sum(0), at_or_below.sum(0), count)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Plain arrays."""
-        return {f"keys{row}": self._all(row) for row in range(len(self._rows))}
-
-    @classmethod
-    def from_state(cls, state: dict[str, np.ndarray]) -> PooledKeys:
-        kept = cls(len(state) - 1)
-        kept._rows = [[state[f"keys{row}"]] for row in range(len(state))]
-        return kept
+def _coarser(part: Part, place: tuple[str, int], uniform: bool, level: int, wanted: int) -> Part:
+    """The same as drawn at a coarser level."""
+    keys = part.keys
+    for fine in range(level, wanted):
+        keys = keys[thinned(part.count, fine, uniform, seed_of(*place))]
+    return Part(part.runs, part.lengths, part.count, keys)

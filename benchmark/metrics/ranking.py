@@ -1,12 +1,13 @@
 """From a ranking to AUROC, average precision and the false-positive rates.
 
 A ranking is what all of these need of the scores: for every distinct score v of an anomalous pixel, how many normal
-pixels lie below it and how many at or below it. It is the same for one image, for exact pooled pixels and for a
-pooled histogram (where v is a bin), so each metric is written once.
+pixels lie below it and how many at or below it. It is the same for one image and for a sample of the pixels of
+all images, each of which then counts as often as the pixels it stands for, so each metric is written once.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,11 +21,13 @@ class Ranking:
     """Counts at the distinct scores of the anomalous pixels, in ascending order of score.
 
     Attributes:
-        keys: order-preserving keys of the scores (of a histogram: of the lower ends of the bins), (K,).
+        keys: order-preserving keys of the scores, (K,).
         anomalies: anomalous pixels with exactly this score, int64 (K,), all > 0.
         below: normal pixels with a smaller score, int64 (K,).
         at_or_below: normal pixels with a smaller or the same score, int64 (K,).
         normal: number of normal pixels N.
+        beyond: anomalous pixels that a sampled one stands for and that are lower, in the mean: half of all but itself,
+            (K,). Where the curve is read at its score, these are not found yet. 0 for what stands for itself.
     """
 
     keys: np.ndarray
@@ -32,6 +35,7 @@ class Ranking:
     below: np.ndarray
     at_or_below: np.ndarray
     normal: int
+    beyond: np.ndarray | float = 0.0
 
     @cached_property
     def anomalous(self) -> int:
@@ -55,7 +59,7 @@ class Ranking:
 
     @cached_property
     def recall(self) -> np.ndarray:
-        return self.tp / self.anomalous
+        return (self.tp - self.beyond) / self.anomalous
 
     def auroc(self) -> float:
         """P(anomalous score > normal score) + P(equal) / 2: the trapezoid area under the ROC curve."""
@@ -64,14 +68,15 @@ class Ranking:
 
     def average_precision(self) -> float:
         """Sum over thresholds of (R_n - R_(n-1)) P_n, stepwise, never interpolated."""
-        return float((self.anomalies * (self.tp / (self.tp + self.fp))).sum() / self.anomalous)
+        found = self.tp - self.beyond
+        return float((self.anomalies * (found / (found + self.fp))).sum() / self.anomalous)
 
     def cut(self, rule: FprRule, target: float = TARGET_TPR) -> int:
         """Index of the distinct anomalous score at which a rule reads the curve."""
         if rule == "nearest":
             return int(np.argmin(np.abs(self.recall - target)))
         reached = self.recall >= target if rule == "first_ge" else self.recall > target
-        return int(np.count_nonzero(reached)) - 1
+        return max(int(np.count_nonzero(reached)) - 1, 0)  # the recall of samples ends just below 1
 
     def false_positives(self, rule: FprRule, target: float = TARGET_TPR) -> float:
         """Normal pixels at or above the threshold that the rule picks; fractional where it interpolates."""
@@ -80,11 +85,23 @@ class Ranking:
             # Of all thresholds with this recall the lowest: just above the next lower anomalous score.
             return int(self.normal - self.at_or_below[at - 1]) if at else int(self.fp[0])
         if rule != "interpolated":
-            return int(self.fp[at])
+            return self._between_samples(at, target) if self.sampled(at) else int(self.fp[at])
         lower = self.recall[at + 1] if at + 1 < len(self.recall) else 0.0
         fp_lower = int(self.normal - self.at_or_below[at])
         share = (target - lower) / (self.recall[at] - lower)
         return fp_lower + float(share) * (int(self.fp[at]) - fp_lower)
+
+    def sampled(self, at: int) -> bool:
+        """Whether the anomalous pixel at an index stands for others."""
+        return bool(np.any(self.beyond) and np.asarray(self.beyond)[at])
+
+    def _between_samples(self, at: int, target: float) -> float:
+        """Normal pixels where a recall is reached, by the sample at an index and the next higher one."""
+        found = self.recall[at : at + 2] * self.anomalous
+        if len(found) == 1:
+            return float(self.fp[at])
+        share = np.clip((math.ceil(target * self.anomalous) - found[1]) / (found[0] - found[1]), 0, 1)
+        return float(self.fp[at + 1] + share * (self.fp[at] - self.fp[at + 1]))
 
     def fpr(self, rule: FprRule, target: float = TARGET_TPR) -> float:
         """False-positive rate at the target true-positive rate by one of the rules."""

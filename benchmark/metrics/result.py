@@ -5,26 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.pixel_protocols import PixelProtocol
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.rows import select_rows
+from benchmark.metrics.sampling_error import SamplingError
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Quantisation:
-    """Bounds of the absolute error that pooling into bins can cause; all 0 where the ranking is exact."""
-
-    auroc: float
-    aupr: float
-    fpr95: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +31,7 @@ class PixelResult:
         prevalence: AUPR of a constant score under the same aggregation.
         threshold: pooled only: the score at and above which pixels are positive at the protocol's operating point.
         efpr, cfpr: protocols with ``split``: false-positive rate among wrongly and correctly classified normal pixels.
-        quantisation: pooled only: bounds of the error of the three metrics.
+        sampling: pooled only: bounds of the error of the three metrics; 0 where every score was ranked.
         hints: what looks like a common mistake, a sentence each (:func:`benchmark.metrics.hints.hints`).
     """
 
@@ -55,7 +45,7 @@ class PixelResult:
     threshold: float | None = None
     efpr: float | None = None
     cfpr: float | None = None
-    quantisation: Quantisation | None = None
+    sampling: SamplingError | None = None
     hints: tuple[str, ...] = ()
 
 
@@ -87,7 +77,9 @@ def per_image_result(protocol: PixelProtocol, table: DataFrame) -> PixelResult:
     )
 
 
-def pooled_result(protocol: PixelProtocol, ranking: Ranking, images: int, skipped: int, exact: bool) -> PixelResult:
+def pooled_result(
+    protocol: PixelProtocol, ranking: Ranking, images: int, skipped: int, sampling: SamplingError
+) -> PixelResult:
     """Metrics of all pixels at once.
 
     Args:
@@ -95,7 +87,7 @@ def pooled_result(protocol: PixelProtocol, ranking: Ranking, images: int, skippe
         ranking: of the pooled pixels.
         images: that were pooled.
         skipped: that the protocol left out.
-        exact: whether the ranking tells all scores apart.
+        sampling: bounds of the error of the ranking.
     """
     if not ranking.defined:
         return PixelResult(protocol.label, NAN, NAN, NAN, images, skipped, NAN)
@@ -109,25 +101,5 @@ def pooled_result(protocol: PixelProtocol, ranking: Ranking, images: int, skippe
         skipped=skipped,
         prevalence=ranking.anomalous / (ranking.anomalous + ranking.normal),
         threshold=float(scores_of(ranking.keys[ranking.cut(rule)])),
-        quantisation=Quantisation(0.0, 0.0, 0.0) if exact else _bounds(ranking, protocol),
-    )
-
-
-def _bounds(ranking: Ranking, protocol: PixelProtocol) -> Quantisation:
-    """How far the metrics can move if the order of the pixels inside every bin is unknown."""
-    p, n = ranking.anomalies, ranking.at_or_below - ranking.below
-    value = ranking.average_precision()
-    # All anomalous pixels of a bin before its normal ones, or all after: precision grows along the former.
-    best = (p * (ranking.tp / (ranking.tp + ranking.normal - ranking.at_or_below))).sum() / ranking.anomalous
-    first = ranking.tp - p + 1
-    worst = (p * (first / (first + ranking.fp))).sum() / ranking.anomalous
-    # The point that a rule reads lies in the bin in which the recall reaches or passes the target.
-    found = ranking.false_positives(protocol.fpr_rule)
-    crossing = [ranking.cut("first_ge"), ranking.cut("first_gt")]
-    ends = np.concatenate((ranking.fp[crossing], ranking.normal - ranking.at_or_below[crossing]))
-    spread = np.abs(found - ends).max()
-    return Quantisation(
-        auroc=float((p.astype(np.float64) * n).sum() / (2.0 * ranking.anomalous * ranking.normal)),
-        aupr=float(max(best - value, value - worst)),
-        fpr95=float(spread / ranking.normal),
+        sampling=sampling,
     )

@@ -1,4 +1,4 @@
-"""One image, sorted once: everything that its metrics and the pooled accumulator ask of its scores.
+"""One image, sorted once: everything that its metrics and the pooled sketch ask of its scores.
 
 Normal and anomalous scores are sorted apart as integer keys; few anomalous ones are then searched in many normal ones.
 :class:`SortedImage` does it with numpy; ``sorted_image_torch.TorchImage`` answers the same questions on a GPU.
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.keys import Resolution, keys_of
-from benchmark.metrics.ranking import rank
+from benchmark.metrics.keys import keys_of
+from benchmark.metrics.ranking import rank, runs_of, search
 from benchmark.metrics.strata import ANOMALY, Strata
 
 BEYOND = np.uint32(0xFFFFFFFF)
@@ -68,20 +68,35 @@ class SortedImage:
         """Key of the normal pixel of a stratum at a position of its order, None beyond the last."""
         return int(self.normal[row][index]) if index < len(self.normal[row]) else None
 
-    def sorted_keys(self, row: int | None) -> np.ndarray:
-        """Sorted keys, uint32, of the anomalous pixels (None) or of a stratum."""
+    def distinct(self, row: int | None) -> int:
+        """Number of distinct scores of the anomalous pixels (None) or of a stratum."""
+        keys = self._keys(row)
+        return int(np.count_nonzero(keys[1:] != keys[:-1])) + 1 if len(keys) else 0
+
+    def runs(self, row: int | None, shortest: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scores that at least so many pixels share: their keys, ascending uint32, and numbers of pixels, int64."""
+        keys = self._keys(row)
+        if shortest == 1:
+            starts, lengths = runs_of(keys)
+            return keys[starts], lengths
+        # So long a run holds two neighbours of a grid of half its length.
+        grid = keys[:: shortest // 2]
+        shared = np.unique(grid[1:][grid[1:] == grid[:-1]])
+        lengths = search(keys, shared + np.uint32(1)) - search(keys, shared)
+        return shared[lengths >= shortest], lengths[lengths >= shortest]
+
+    def above(self, row: int | None, keys: np.ndarray) -> np.ndarray:
+        """Number of pixels with a higher score than each of some falling keys, int64."""
+        ordered = self._keys(row)
+        return len(ordered) - search(ordered, keys[::-1] + np.uint32(1))[::-1]
+
+    def take(self, row: int | None, positions: np.ndarray | None) -> np.ndarray:
+        """Keys at positions of the ascending order, uint32; all of them for None."""
+        keys = self._keys(row)
+        return keys if positions is None else keys[positions]
+
+    def _keys(self, row: int | None) -> np.ndarray:
         return self.anomalous if row is None else self.normal[row]
-
-    def runs(self, row: int | None, fineness: Resolution) -> tuple[np.ndarray, np.ndarray]:
-        """Occupied bins (keys of their lower ends, ascending, uint32) and the number of pixels in each.
-
-        Args:
-            row: None for the anomalous pixels, else a stratum.
-            fineness: of the bins.
-        """
-        keys = self.sorted_keys(row)
-        starts, lengths = fineness.runs(keys)
-        return fineness.floor(keys[starts]), lengths
 
 
 def failures(

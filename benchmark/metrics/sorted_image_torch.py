@@ -1,6 +1,6 @@
 """One image, sorted once on an accelerator: the answers of ``sorted_image.SortedImage``, bit for bit.
 
-Sorting, searching and run lengths happen on the device; only distinct scores, counts and occupied bins leave it.
+Sorting, searching and run lengths happen on the device; only distinct anomalous scores, counts and samples leave it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.keys import Resolution
 from benchmark.metrics.ranking import EMPTY
 from benchmark.metrics.strata import ANOMALY, Strata
 
@@ -62,21 +61,30 @@ class TorchImage:
         """Key of the normal pixel of a stratum at a position of its order, None beyond the last."""
         return int(self.normal[row][index]) + OFFSET if index < self.normal[row].numel() else None
 
-    def sorted_keys(self, row: int | None) -> np.ndarray:
-        """Sorted keys, uint32, of the anomalous pixels (None) or of a stratum."""
-        keys = self.anomalous if row is None else self.normal[row]
-        return _unsigned(keys)
+    def distinct(self, row: int | None) -> int:
+        """Number of distinct scores of the anomalous pixels (None) or of a stratum."""
+        keys = self._keys(row)
+        return int((keys[1:] != keys[:-1]).sum()) + 1 if keys.numel() else 0
 
-    def runs(self, row: int | None, fineness: Resolution) -> tuple[np.ndarray, np.ndarray]:
-        """Occupied bins (keys of their lower ends, ascending, uint32) and the number of pixels in each."""
-        keys = self.anomalous if row is None else self.normal[row]
-        if not fineness.exact:
-            starts = torch.from_numpy(fineness.starts.astype(np.int64) - OFFSET).to(keys)
-            masks = torch.from_numpy(fineness.masks.view(np.int32)).to(keys.device)
-            # The masks keep the sign bit, which is all in which device keys differ from unsigned ones.
-            keys = keys & masks[torch.bucketize(keys, starts, right=True) - 1]
-        bins, lengths = torch.unique_consecutive(keys, return_counts=True)
-        return _unsigned(bins), lengths.cpu().numpy()
+    def runs(self, row: int | None, shortest: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scores that at least so many pixels share: their keys, ascending uint32, and numbers of pixels, int64."""
+        keys, lengths = torch.unique_consecutive(self._keys(row), return_counts=True)
+        long = lengths >= shortest
+        return _unsigned(keys[long]), lengths[long].cpu().numpy()
+
+    def above(self, row: int | None, keys: np.ndarray) -> np.ndarray:
+        """Number of pixels with a higher score than each of some falling keys, int64."""
+        ordered = self._keys(row)
+        wanted = torch.from_numpy((keys ^ np.uint32(OFFSET)).view(np.int32)).to(ordered.device)
+        return ordered.numel() - torch.searchsorted(ordered, wanted, right=True).cpu().numpy()
+
+    def take(self, row: int | None, positions: np.ndarray | None) -> np.ndarray:
+        """Keys at positions of the ascending order, uint32; all of them for None."""
+        keys = self._keys(row)
+        return _unsigned(keys if positions is None else keys[torch.from_numpy(positions).to(keys.device)])
+
+    def _keys(self, row: int | None) -> Tensor:
+        return self.anomalous if row is None else self.normal[row]
 
 
 def _unsigned(keys: Tensor) -> np.ndarray:

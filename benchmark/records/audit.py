@@ -1,8 +1,8 @@
 """Whether records say what can be computed again from what is stored beside them.
 
 Per-image means and intervals, numbers of images and pixels and the pooled share of anomalous pixels follow from the row
-of every image, the mean IoUs from those of the classes. A pooled metric ranks all pixels of all images at once; the
-points of its curves enclose it within a few thousandths, and only measuring again can refute it within these.
+of every image, the mean IoUs from those of the classes. Pooled metrics rank all pixels of all images at once; the
+points of their curves give FPR95, and enclose AUROC and AUPR within a thousandth.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelProtocol, bootstrap_interval, per_image_result, read_rows
 from benchmark.metrics.curves import Curves, read_curves
-from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS
+from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS, TARGET_TPR
 from benchmark.metrics.rows import select_rows
 from benchmark.records.record import METRICS, Measurement, Record, read_all
 
@@ -28,10 +28,6 @@ ROUNDING = 1e-9
 RESAMPLING = 0.05
 """Part of an interval's width by which its ends may differ. The resamples are the same ones, apart from versions of
 NumPy that draw other random numbers; 10,000 other ones move an end by 0.007 of the width (one standard deviation)."""
-
-
-POINTS = 2e-5
-"""Points of curves keep six significant digits."""
 
 
 def audit(results: Path) -> list[str]:
@@ -138,47 +134,51 @@ def _pooled(record: Record, measured: Measurement, folder: Path) -> Iterator[str
         if measured.aupr is not None:
             yield "aupr has a value, but the record names no curves"
         return
-    share = measured.constant_aupr
-    bounds = curve_bounds(read_curves(folder / record.curves), share) if share else None
+    curves = read_curves(folder / record.curves)
+    bounds = curve_bounds(curves)
     if bounds is None:
-        yield f"the points of {record.curves} are no curves of a ranking with {share} anomalous pixels"
+        yield f"the points of {record.curves} are no curves of a ranking"
         return
+    anomalous, normal = int(curves.tp[-1]), int(curves.fp[-1])
+    if not _equal(measured.constant_aupr, anomalous / (anomalous + normal)):
+        yield f"{record.curves} are curves of {anomalous} anomalous and {normal} normal pixels"
     for metric, (low, high) in bounds.items():
         value = getattr(measured, metric)
-        slack = POINTS + (measured.extra.get(f"quantisation_{metric}") or 0.0)
+        # The curves of a sample are read at its points, whose pixels stand for others nearby.
+        slack = ROUNDING + (measured.extra.get(f"sampling_{metric}") or 0.0)
         if value is None or not low - slack <= value <= high + slack:
             yield f"{metric} is {value} in the record, {low:.6f} to {high:.6f} by {record.curves}"
 
 
-def curve_bounds(curves: Curves, share: float) -> dict[str, tuple[float, float]] | None:
+def curve_bounds(curves: Curves) -> dict[str, tuple[float, float]] | None:
     """Lower and upper bound of the metrics of which thinned curves are left; None where they are not of one ranking.
 
-    Between two points, true and false positives only grow as the threshold falls. Precision follows from both rates and
-    the share of anomalous pixels.
+    Between two points, true and false positives only grow as the threshold falls. Where one score is all that the
+    anomalous pixels between them have, nothing is left open.
 
     Args:
         curves: as stored.
-        share: anomalous pixels / all pixels that were ranked, 0..1.
     """
-    recall, fpr = (np.concatenate([[0.0], values]) for values in (curves.recall, curves.fpr))
-    rises = all((np.diff(values) >= 0).all() for values in (recall, fpr)) and (np.diff(curves.threshold) <= 0).all()
-    inside = all(((values >= 0) & (values <= 1)).all() for values in (recall, fpr, curves.precision))
-    if not (len(curves.recall) and rises and inside and abs(recall[-1] - 1) <= POINTS):
+    if not len(curves.tp) or not curves.tp[-1] or not curves.fp[-1]:
         return None
-    hits, alarms = recall * share, fpr * (1 - share)
-    precision = hits[1:] / np.maximum(hits[1:] + alarms[1:], 1e-300)
-    if (np.abs(precision - curves.precision) > POINTS * np.maximum(precision, 1e-12) * 10).any():
+    tp, fp = (np.concatenate([[0], values]) for values in (curves.tp, curves.fp))
+    gained, passed = np.diff(tp), np.diff(fp)
+    rises = (gained >= 0).all() and (passed >= 0).all() and (np.diff(curves.threshold) <= 0).all()
+    counted = (curves.scores >= 0) & (curves.scores <= gained) & ((curves.scores > 0) == (gained > 0))
+    if not (rises and counted.all() and curves.threshold[-1] == -np.inf):
         return None
-    gained, passed = np.diff(recall), np.diff(fpr)
-    worst = hits[:-1] / np.maximum(hits[:-1] + alarms[1:], 1e-300)
-    best = hits[1:] / np.maximum(hits[1:] + alarms[:-1], 1e-300)
-    rest = 1 - fpr[-1]  # below the last threshold all anomalous pixels are found
-    at = int(np.searchsorted(recall, 0.95 - POINTS / 10))
-    after = min(int(np.searchsorted(recall, 0.95 + POINTS / 10)), len(fpr) - 1)
+    recall, fpr = tp / tp[-1], fp / fp[-1]
+    single = curves.scores == 1
+    best = tp[1:] / np.maximum(tp[1:] + np.where(single, fp[1:], fp[:-1]), 1)
+    worst = np.where(single, best, tp[:-1] / np.maximum(tp[:-1] + fp[1:], 1))
+    tied = single & np.concatenate([[False], curves.scores[:-1] == 0])
+    half = (recall[:-1] + recall[1:]) / 2
+    low, high = (np.where(tied, half, recall[side]) for side in (slice(None, -1), slice(1, None)))
+    at = int(np.argmax(recall[1:] >= TARGET_TPR))
     return {
-        "auroc": (float((passed * recall[:-1]).sum() + rest), float((passed * recall[1:]).sum() + rest)),
-        "aupr": (float((gained * worst).sum()), float((gained * best).sum())),
-        "fpr95": (float(fpr[at - 1]), float(fpr[after])),
+        "auroc": (float((np.diff(fpr) * low).sum()), float((np.diff(fpr) * high).sum())),
+        "aupr": (float((np.diff(recall) * worst).sum()), float((np.diff(recall) * best).sum())),
+        "fpr95": (float(fpr[at + 1] if single[at] else fpr[at]), float(fpr[at + 1])),
     }
 
 

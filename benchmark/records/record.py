@@ -155,6 +155,11 @@ class Record:
             source=self.method.source,
         )
 
+    @property
+    def sampled(self) -> bool:
+        """Whether some pooled value was taken from a sample of the pixels."""
+        return any(measured.sampling for measured in self.metrics.values())
+
     def stale(self, expected: Identity) -> list[str]:
         """In words, which parts differ from what a run would measure now; empty when the record is current."""
         return self.identity.differences(expected)

@@ -25,14 +25,16 @@ SAVE_EVERY = 30.0
 """Seconds between two states of a running evaluation."""
 SHARED = ""
 """Name of the work beside the pass that belongs to no method."""
+SAVED_IN = 1.5
+"""Seconds that writing one may take; one that takes longer is written less often by as much."""
 
 
 def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """Score every test image with every method that has not failed, and keep the metrics.
 
     A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped;
-    the others go on. A kill loses at most the last half minute; a file that cannot be read loses nothing. Delete the
-    tally's journal once the records are written.
+    the others go on. A kill loses at most the last half minute, or twenty times as long as the state takes to write; a
+    file that cannot be read loses nothing. Delete the tally's journal once the records are written.
 
     Args:
         workshop: with everything trained and fitted.
@@ -46,7 +48,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     tally = take_up(workshop, tally, images)
     words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
     progress = Progress(words, tally.done, len(setup.test), setup.machine)
-    saved, whole = time.monotonic(), True
+    due, whole = time.monotonic() + SAVE_EVERY, True
     beside: Beside[tuple[str, ...]] = Beside(metric_threads(setup.machine.device))
     try:
         for batch in native_batches(images, setup.machine, batch_size, start=tally.done):
@@ -56,10 +58,12 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             progress.update(tally.done, "")
             if not tally.methods:
                 break
-            if time.monotonic() - saved > SAVE_EVERY:
+            if time.monotonic() > due:
                 _settle(workshop, entries, tally, beside)
+                began = time.monotonic()
                 _keep(workshop, tally)
-                saved = time.monotonic()
+                written = time.monotonic()
+                due = written + SAVE_EVERY * max(1.0, (written - began) / SAVED_IN)
         _settle(workshop, entries, tally, beside)
     except BaseException as error:
         # Interrupted within a batch, some methods have its images and others have not: the last saved state counts.
@@ -114,7 +118,7 @@ def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Ta
     classes = setup.test.classes if setup.test.card.class_labels else ()
     marks = {step.entry.label: mark(workshop, step) for step in steps}
     return Tally(
-        methods={label: FirstPass(setup.protocols, classes, label) for label in marks},
+        methods={label: FirstPass(setup.protocols, classes, label, setup.options.exact_pooled) for label in marks},
         segmentation=SegmentationEvaluator(classes) if classes else None,
         batch_size=batch_size,
         journal=journal_of(workshop, marks),

@@ -1,9 +1,8 @@
-"""The state of an evaluation that is under way, so that a kill loses at most half a minute."""
+"""The state of an evaluation that is under way, so that a kill loses little."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -43,10 +42,8 @@ class Journal:
             else:
                 arrays[f"{part}|"] = np.array(json.dumps(value))
         arrays[_SEAL] = np.array(_seal(arrays))
-        memory = io.BytesIO()
-        np.savez(memory, **arrays)
-        with replacing(self.path) as temporary:
-            temporary.write_bytes(memory.getbuffer())
+        with replacing(self.path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
 
     def read(self, only: str = "") -> dict[str, Any] | None:
         """The last state, None where there is none or where it is not as it was written.

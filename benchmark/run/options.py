@@ -48,6 +48,7 @@ class Options:
     workers: Annotated[int, Range(0, 256)] | None = None
     batch_size: Literal[0] | Count = 0
     limit: Literal[0] | Count = 0
+    exact_pooled: bool = False
     force: bool = False
     retrain: bool = False
     progress: bool = True
@@ -105,6 +106,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         protocols=tuple(protocol(p.strip()).name for p in getattr(arguments, "protocols", "").split(",") if p.strip()),
         batch_size=getattr(arguments, "batch_size", 0),
         limit=getattr(arguments, "limit", 0),
+        exact_pooled=getattr(arguments, "exact_pooled", False),
         force=getattr(arguments, "force", False),
         retrain=getattr(arguments, "retrain", False),
         progress=not arguments.quiet,

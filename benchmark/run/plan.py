@@ -138,6 +138,8 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
                 before, now = step.record.provenance.precision, setup.options.precision
                 if before != now:
                     step.reasons.append(f"the arithmetic changed from {before} to {now}")
+                if setup.options.exact_pooled and step.record.sampled:
+                    step.reasons.append("its pooled values are those of a sample")
                 wrong = contradictions(step.record, path.parent, intervals=False)
                 step.reasons += [f"its record was changed or lost a file ({'; '.join(wrong)})"] if wrong else []
             except BenchmarkError as error:

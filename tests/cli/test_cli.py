@@ -62,7 +62,10 @@ def test_the_first_help_names_every_verb(capsys):
         (["run", "--methods", ","], "names no method"),
         (["run", "--methods", "msp", "--dataset", "minihazard"], "no dataset 'minihazard'; did you mean minihazards"),
         (["run", "--methods", "msp", "--network", "pspnat-small"], "no network 'pspnat'; did you mean pspnet"),
-        (["run", "--methods", "msp", "--network", "pspnet-resnet18:depth=3"], "'depth'; it knows encoder_weights, head"),
+        (
+            ["run", "--methods", "msp", "--network", "pspnet-resnet18:depth=3"],
+            "'depth'; it knows encoder_weights, head",
+        ),
         (["run", "--methods", "msp", "--scales", "300,big"], "--scales 300,big: write short sides"),
         (["run", "--methods", "msp", "--recipe", "segmentation.epoch=1"], "no field 'epoch'"),
         (["run", "--methods", "msp", "--device", "gpu"], "no device 'gpu'"),

@@ -74,7 +74,11 @@ FAULTS = [
     typed("an option twice", ["run", "--methods", "knn:k=5:k=50"], "says twice what k is"),
     typed("an option of the harness", ["run", "--dataset", "town:split=train", "--methods", "msp"], "it knows edition"),
     typed("a quotation mark left open", ["run", "--methods", 'knn:tap="a,b'], "a quotation mark is not closed"),
-    typed("a switch of a network", [*RUN, "--network", "pspnet-small:encoder_weights=maybe"], "encoder_weights is none or imagenet"),
+    typed(
+        "a switch of a network",
+        [*RUN, "--network", "pspnet-small:encoder_weights=maybe"],
+        "encoder_weights is none or imagenet",
+    ),
     typed("no picture", ["show", "--methods", "msp", "--images", "-2"], "--images -2: write how many"),
     typed(
         "a picture without width", ["show", "--methods", "msp", "--width", "0"], "--width is a whole number from 100"

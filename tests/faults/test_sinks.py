@@ -5,7 +5,7 @@ import dataclasses
 import re
 
 import pytest
-from toy_records import record
+from toy_records import measurement, record
 
 from benchmark.leaderboard.board import boards
 from benchmark.leaderboard.formats import CSV, LATEX, MARKDOWN, TERMINAL, block_texts, latex
@@ -107,3 +107,14 @@ def test_marks_of_times_stand_in_every_format(tmp_path):
     board = boards([changed(record("msp"), load=3.0), record("energy")], Published())[0]
     assert r"$\dagger$" in latex(board) and "†" in html(board, "") and ",timed," in csv_of(board).splitlines()[0]
     assert "timed" not in csv_of(boards([record("msp")], Published())[0]).splitlines()[0]
+
+
+def test_pooled_values_of_a_sample_are_printed_with_their_bound():
+    bounds = {"sampling_auroc": 3e-6, "sampling_aupr": 1e-6, "sampling_fpr95": 1e-4}
+    sampled = record(metrics={"per-image": measurement(), "pooled": measurement("pooled", extra=bounds)})
+    (said,) = [each for each in remarks([sampled]) if "sample of the pixels" in each]
+    assert "msp: values under pooled" in said and "AUROC ±0.0003, FPR95 ±0.01 points" in said
+    assert "AUPR" not in said
+    small = {name: bound / 1000 for name, bound in bounds.items()}
+    close = record(metrics={"per-image": measurement(), "pooled": measurement("pooled", extra=small)})
+    assert not any("sample of the pixels" in each for each in remarks([close]))

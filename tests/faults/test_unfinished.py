@@ -80,7 +80,7 @@ def without(*parts):
 
 
 def add_hits(kept):
-    """A hundred more anomalous pixels in a histogram."""
+    """A hundred more pixels than were seen."""
     key = next(key for key in kept if key.startswith("methods/msp") and kept[key].dtype == np.int64)
     kept[key] = kept[key] + 100
 

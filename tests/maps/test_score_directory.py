@@ -91,7 +91,7 @@ def test_a_set_without_anomalies_says_why_there_is_no_value(tmp_path, dataset):
         labels[labels == 254] = 0
     report = score_directory(write(tmp_path, dataset), dataset, ["per-image", "pooled", "smiyc-obstacles"])
     assert report.metrics["pooled"].auroc is None and report.curves is None
-    assert "smiyc-obstacles v1: siou has no value (There is no anomalous or no normal pixel" in str(report)
+    assert "smiyc-obstacles v2: siou has no value (There is no anomalous or no normal pixel" in str(report)
     assert "per-image v1: aupr has no value (not a number)" in str(report)
 
 
@@ -136,3 +136,16 @@ def test_wrong_size_nan_damage_and_eight_bits(tmp_path, dataset):
 def test_protocols_that_need_predictions_are_refused(tmp_path, dataset, name):
     with pytest.raises(BenchmarkError, match="predicted classes"):
         score_directory(write(tmp_path, dataset), dataset, [name])
+
+
+def test_values_of_a_sample_say_so_and_every_pixel_can_be_ranked(tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr("benchmark.metrics.pixel.BUDGET", (200, 2000))
+    folder = write(tmp_path / "mine", dataset)
+    sampled = score_directory(folder, dataset, ["pooled"])
+    exact = score_directory(folder, dataset, ["pooled"], exact_pooled=True)
+    maps, labels = zip(*dataset.maps, strict=True)
+    expected = evaluate_scores(maps, labels, "pooled", exact_pooled=True)
+    assert exact.metrics["pooled"].aupr == expected.aupr and not exact.metrics["pooled"].sampling
+    found = sampled.metrics["pooled"]
+    assert found.aupr != expected.aupr and abs(found.aupr - expected.aupr) <= found.sampling["aupr"]
+    assert "sampled" in str(sampled) and "sampled" not in str(exact)

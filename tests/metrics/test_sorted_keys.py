@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.metrics.keys import keys_of, resolution
-from benchmark.metrics.ranking import runs_of, search
+from benchmark.metrics.keys import keys_of
+from benchmark.metrics.ranking import search
+from benchmark.metrics.sorted_image import SortedImage
+from benchmark.metrics.strata import Strata
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2000), st.integers(0, 300), st.sampled_from([3, 200, 2**31]))
@@ -17,14 +19,17 @@ def test_search_is_searchsorted(seed, size, wanted, spread):
     assert np.array_equal(search(ordered, keys), np.searchsorted(ordered, keys))
 
 
-@pytest.mark.parametrize("bits", [20, 24, 31, 32])
-@pytest.mark.parametrize("size", [0, 1, 5000])
-def test_runs_are_those_of_the_bins(bits, size):
-    rng = np.random.default_rng(size)
-    scores = np.concatenate((rng.random(size), 1 - rng.random(size) ** 9, rng.normal(0, 50, size))).astype(np.float32)
-    keys = np.sort(keys_of(scores))
-    found, expected = resolution(bits).runs(keys), runs_of(resolution(bits).floor(keys))
-    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.integers(1, 40), st.sampled_from([1, 2, 7, 64]))
+def test_long_runs_are_those_of_numpy(seed, size, spread, shortest):
+    rng = np.random.default_rng(seed)
+    scores = (rng.integers(0, spread, size) ** 2).astype(np.float32)
+    image = SortedImage(scores, np.zeros(size, np.uint8), Strata.of([()]), "a")
+    keys, lengths = np.unique(keys_of(scores), return_counts=True)
+    assert image.distinct(0) == len(keys)
+    found = image.runs(0, shortest)
+    np.testing.assert_array_equal(found, (keys[lengths >= shortest], lengths[lengths >= shortest]))
+    above = [np.count_nonzero(keys_of(scores) > key) for key in keys[::-1]]
+    np.testing.assert_array_equal(image.above(0, keys[::-1]), above)
 
 
 def test_keys_keep_the_order_and_join_the_zeros():

@@ -7,7 +7,6 @@ from oracles import KINDS, score_map
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelEvaluator, SegmentationEvaluator, View
-from benchmark.metrics.keys import resolution
 from benchmark.metrics.sorted_image import SortedImage, failures
 from benchmark.metrics.sorted_image_torch import TorchImage
 from benchmark.metrics.strata import Strata
@@ -42,10 +41,15 @@ def test_both_paths_answer_alike(kind, device):
     for a, b in zip(ours.rank(), other.rank(), strict=True):
         np.testing.assert_array_equal(a, b)
     for row in (None, 0, 1, 2):
-        np.testing.assert_array_equal(ours.sorted_keys(row), other.sorted_keys(row))
-        for bits in (32, 25, 20):
-            for a, b in zip(ours.runs(row, resolution(bits)), other.runs(row, resolution(bits)), strict=True):
+        np.testing.assert_array_equal(ours.take(row, None), other.take(row, None))
+        every_third = np.arange(0, len(ours.take(row, None)), 3)
+        np.testing.assert_array_equal(ours.take(row, every_third), other.take(row, every_third))
+        assert ours.distinct(row) == other.distinct(row)
+        for shortest in (1, 2, 64):
+            for a, b in zip(ours.runs(row, shortest), other.runs(row, shortest), strict=True):
                 np.testing.assert_array_equal(a, b)
+        falling = ours.runs(row, 1)[0][::-1].copy()
+        np.testing.assert_array_equal(ours.above(row, falling), other.above(row, falling))
     for row in (0, 1, 2):
         size = ours.counts()[1][row]
         for index in (0, size // 2, size - 1, size):

@@ -54,6 +54,20 @@ def test_every_method_gets_a_record_and_the_second_run_answers_from_them(bench, 
     assert len(forwards) == 4 and "msp: current" in bench.out and "max_entropy: not measured yet" in bench.out
 
 
+def test_values_of_a_sample_are_replaced_where_every_pixel_is_to_be_ranked(bench, monkeypatch):
+    monkeypatch.setattr("benchmark.metrics.pixel.BUDGET", (100, 1000))
+    assert bench("run", "--methods", "msp") == 0
+    sampled = bench.record("msp")["metrics"]["pooled"]
+    assert bench("run", "--methods", "msp") == 0 and "msp: current" in bench.out
+    assert bench("run", "--methods", "msp", "--exact-pooled") == 0
+    assert "its pooled values are those of a sample" in bench.out
+    exact = bench.record("msp")["metrics"]["pooled"]
+    assert sampled["aupr"] != exact["aupr"]
+    assert abs(sampled["aupr"] - exact["aupr"]) <= sampled["extra"]["sampling_aupr"]
+    assert "sampling_aupr" not in exact["extra"]
+    assert bench("run", "--methods", "msp", "--exact-pooled") == 0 and "msp: current" in bench.out
+
+
 def test_force_measures_again_and_finds_the_same(bench, forwards):
     assert bench("run", "--methods", "msp,dicnet") == 0
     first, rows = [bench.record(m) for m in ("msp", "dicnet")], [bench.rows(m) for m in ("msp", "dicnet")]

@@ -103,7 +103,7 @@ def test_scores_that_equal_the_labels_find_every_component(bench):
     anomalies = found["smiyc-components"]["extra"]
     assert (anomalies["siou"], anomalies["mean_f1"], anomalies["ppv"]) == (0, 0, None)
     assert (anomalies["true_components"], anomalies["predicted_components"]) == (4, 0)
-    assert "mean F1" in bench.out and "smiyc-obstacles v1" in bench.out
+    assert "mean F1" in bench.out and "smiyc-obstacles v2" in bench.out
 
 
 def test_half_of_every_component(bench):
