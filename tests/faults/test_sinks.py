@@ -12,6 +12,7 @@ from benchmark.leaderboard.formats import CSV, LATEX, MARKDOWN, TERMINAL, block_
 from benchmark.leaderboard.formats import csv as csv_of
 from benchmark.leaderboard.generate import write
 from benchmark.leaderboard.page import html
+from benchmark.leaderboard.wording import remarks
 from benchmark.records.published import Published
 from benchmark.records.record import Cost
 
