@@ -110,6 +110,7 @@ def _scaled_policy(policy: Policy, factor: float) -> Policy:
         paper_scales=tuple(_scaled(s, factor) for s in policy.paper_scales),
         paper_max_size=_scaled(policy.paper_max_size, factor) if policy.paper_max_size else 0,
         recipes=found,
+        pretrained=_scaled_policy(policy.pretrained, factor) if policy.pretrained else None,
     )
 
 

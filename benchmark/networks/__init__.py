@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -106,10 +107,16 @@ def pretrained_of(arch: str, options: Mapping[str, Any]) -> Pretrained | None:
     """
     if options.get(OPTION, "none") == "none":
         return None
+    encoder = _encoder_of(arch, tuple(sorted(options.items())))
+    return find(encoder) if encoder else None
+
+
+@cache
+def _encoder_of(arch: str, options: tuple[tuple[str, Any], ...]) -> str:
+    """timm's name of the encoder that begins pretrained; empty where none does."""
     with torch.random.fork_rng([]), torch.device("meta"):
         # A frozen encoder has no classes, any other network has as many as one likes.
-        network = build_network(arch, 0 if split_arch(arch)[0] == FAMILY else 1, options, initial=False)
-    return find(network.pretrained) if network.pretrained else None
+        return build_network(arch, 0 if split_arch(arch)[0] == FAMILY else 1, dict(options), initial=False).pretrained
 
 
 def split_arch(arch: str) -> tuple[str, str]:
