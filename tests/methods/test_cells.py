@@ -16,6 +16,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics import PixelEvaluator, View
 from benchmark.networks import network_of
 from benchmark.pool import Pool
+from benchmark.records.record import read
 from benchmark.registry import DATASETS, METHODS
 from benchmark.run.contract import check_method
 
@@ -112,3 +113,14 @@ def test_pretrained_features_find_pasted_objects_without_any_training():
         with torch.no_grad():
             evaluator.update(View(batch.ids[0], method.score(batch, networks)[0].numpy(), batch.labels[0].numpy()))
     assert evaluator.result("per-image").auroc > 0.93
+
+
+def test_the_record_names_the_encoder(bench, tmp_path, monkeypatch):
+    name = random_encoder(TINY, tmp_path / "weights", monkeypatch)
+    call = f"knn:bank=200:encoder={name}:k=3"
+    assert bench("run", "--methods", f"{call},knn:bank=200:k=3") == 0, bench.err
+    (file, beside) = sorted(bench.runs.rglob("records/**/knn*.json"), key=lambda path: "encoder" not in path.name)
+    found, shared = read(file), read(beside)
+    assert (found.method.label, found.method.config["tap"]) == (call, "penultimate")
+    assert found.other_networks["encoder"].pretrained["encoder"] == TINY
+    assert not shared.other_networks and shared.method.config["tap"] == "conv_last.2"
