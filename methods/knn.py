@@ -104,8 +104,13 @@ class KNN(Method):
             total = total + self.cells.map(scale, distances, outputs.size)
         return total / len(outputs.scales)
 
-    def distances(self, queries: Tensor) -> Tensor:
-        """The variant's distance of features (N, D) to the bank, (N,); normalised where the variant wants it."""
+    def distances(self, queries: Tensor, k: int = 0) -> Tensor:
+        """The variant's distance of features (N, D) to the bank, (N,); normalised where the variant wants it.
+
+        Args:
+            queries: the features.
+            k: another number of neighbours than the method's; 0 is that.
+        """
         bank = self.bank[: int(self.size)]
         self._check(len(bank))
         squares = bank.square().sum(dim=1)
@@ -113,7 +118,7 @@ class KNN(Method):
         with torch.autocast(queries.device.type, enabled=False):  # bfloat16 is too coarse to tell neighbours apart
             for part in queries.split(max(1, CHUNK // len(bank))):
                 order = torch.addmm(squares, part, bank.T, alpha=-2)  # squared distances but for a constant per row
-                nearest = order.topk(self.k, dim=1, largest=False).indices
+                nearest = order.topk(k or self.k, dim=1, largest=False).indices
                 chosen = bank[nearest if self.mean else nearest[:, -1:]]
                 # From the vectors themselves, since the expanded square has no digits left where they agree.
                 found.append((part[:, None] - chosen).square().sum(dim=2).sqrt().mean(dim=1))

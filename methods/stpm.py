@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from benchmark.encoders import frozen, load_encoder, timm_encoder
 from benchmark.errors import BenchmarkError
-from benchmark.method import Batch, Method, Need, Networks
+from benchmark.method import Batch, Handle, Method, Need, Networks
 from benchmark.network import NetworkSpec
-from benchmark.pool import Handle
 from benchmark.recipe import FAST, LightRecipe, Recipe
 from benchmark.training import FitData, Task
 

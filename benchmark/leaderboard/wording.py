@@ -78,7 +78,7 @@ def _origin(found: Mapping[str, str]) -> str:
 def _encoders(record: Record) -> list[str]:
     """The pretrained encoders that a method uses beside that of the shared network; a frozen one has no training."""
     return distinct(
-        f"{'a pretrained encoder' if n.trained else 'a frozen encoder'} ({_origin(n.pretrained)})"
+        f"{'a pretrained' if n.trained else 'a frozen'} encoder ({_origin(n.pretrained)})"
         for n in record.other_networks.values()
         if n.pretrained and (not n.trained or n.pretrained != record.network.pretrained)
     )

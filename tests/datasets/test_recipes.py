@@ -9,7 +9,13 @@ from benchmark.run.options import Options
 from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
 
-AUTHORS = {"distillation": "485d21e44f", "pans": "700fc66458", "segmentation": "94b97dbbf6", "synthesis": "222f057fc7"}
+AUTHORS = {
+    "distillation": "485d21e44f",
+    "pans": "700fc66458",
+    "segmentation": "94b97dbbf6",
+    "stpm": "1cbb8c8b15",
+    "synthesis": "222f057fc7",
+}
 PAPER_SCALES = AUTHORS | {"segmentation": "b077fa98b5"}
 PINNED = {
     "bdd-anomaly": PAPER_SCALES,
@@ -17,6 +23,7 @@ PINNED = {
         "distillation": "c45ffcfe48",
         "pans": "7dde7032e6",
         "segmentation": "d873d87cac",
+        "stpm": "768d95b28d",
         "synthesis": "52f9e03f7b",
     },
     "cityscapes": AUTHORS | {"segmentation": "462cd3d99a"},
@@ -24,6 +31,7 @@ PINNED = {
         "distillation": "a64d224bd4",
         "pans": "f1a9f724d0",
         "segmentation": "b66e0bea34",
+        "stpm": "0ea7e408da",
         "synthesis": "e3a66cb89e",
     },
     "streethazards": PAPER_SCALES,
@@ -33,6 +41,7 @@ PRETRAINED = {
         "distillation": "d66823fc82",
         "pans": "26b2aa6f73",
         "segmentation": "84cd59ca2f",
+        "stpm": "cf648b65fb",
         "synthesis": "c08a2af335",
     }
 }

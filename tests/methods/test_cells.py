@@ -1,15 +1,23 @@
 """Features of several layers as one row per cell, of the shared network or of a frozen encoder."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from benchmark.methods._cells import LEVELS, Cells
 from encoders import random_encoder
-from method_toys import SPEC, Given, make_batch, prepared
+from method_toys import SPEC, Given, fit, make_batch, prepared
 
 from benchmark.data import collate
+from benchmark.encoders import find
 from benchmark.errors import BenchmarkError
-from benchmark.registry import METHODS
+from benchmark.metrics import PixelEvaluator, View
+from benchmark.networks import network_of
+from benchmark.pool import Pool
+from benchmark.records.record import read
+from benchmark.registry import DATASETS, METHODS
 from benchmark.run.contract import check_method
 
 TINY = "mobilenetv3_small_050"
@@ -83,3 +91,36 @@ def test_the_shared_network_makes_no_difference_to_an_encoders_features(call, tm
 def test_without_its_weights_the_method_says_what_to_install(tmp_path):
     (finding,) = [f for f in check_method("knn:k=3:bank=200:encoder=resnet18:tap=16") if f.wrong]
     assert "weights import imagenet resnet18" in finding.wrong
+
+
+def test_pretrained_features_find_pasted_objects_without_any_training():
+    root = os.environ.get("ANOMALY_DATA", "")
+    if not root or not DATASETS.get("camvid-ood").available(Path(root)):
+        pytest.skip("ANOMALY_DATA names no folder with CamVid and CamVid-OOD")
+    try:
+        find("tf_efficientnet_lite0")
+    except BenchmarkError as error:
+        pytest.skip(str(error))
+    method = METHODS.create("knn:encoder=tf_efficientnet_lite0:k=3:bank=4000")
+    networks = Pool(network_of, torch.device("cpu")).view(method.needs(SPEC))
+    train, test = (
+        DATASETS.create("pasted:base=camvid-ood", split=split, root=Path(root)) for split in ("train", "test")
+    )
+    fit(method, networks, [collate([train[i]])[0] for i in range(0, len(train), 15)])
+    evaluator = PixelEvaluator(["per-image"])
+    for i in range(0, len(test), 10):
+        (batch,) = collate([test[i]])
+        with torch.no_grad():
+            evaluator.update(View(batch.ids[0], method.score(batch, networks)[0].numpy(), batch.labels[0].numpy()))
+    assert evaluator.result("per-image").auroc > 0.93
+
+
+def test_the_record_names_the_encoder(bench, tmp_path, monkeypatch):
+    name = random_encoder(TINY, tmp_path / "weights", monkeypatch)
+    call = f"knn:bank=200:encoder={name}:k=3"
+    assert bench("run", "--methods", f"{call},knn:bank=200:k=3") == 0, bench.err
+    (file, beside) = sorted(bench.runs.rglob("records/**/knn*.json"), key=lambda path: "encoder" not in path.name)
+    found, shared = read(file), read(beside)
+    assert (found.method.label, found.method.config["tap"]) == (call, "penultimate")
+    assert found.other_networks["encoder"].pretrained["encoder"] == TINY
+    assert not shared.other_networks and shared.method.config["tap"] == "conv_last.2"
