@@ -97,8 +97,8 @@ def _ours(images: list[Any], device: str) -> Iterator[tuple[str, Callable[[int],
 
     for name, protocols in (("per image only", ["per-image"]), ("both aggregates", ["per-image", "pooled"])):
         evaluator, numbers = PixelEvaluator(protocols), count()
-        # As where many images have been seen before: the sketch keeps a sample of each.
-        for index in range(20 if name == "both aggregates" else 1):
+        # As where a hundred images have been seen before: the sketch keeps a sample of each.
+        for index in range(100 if name == "both aggregates" else 1):
             evaluator.update(View(f"{next(numbers)}", *images[index % len(images)]))
 
         def run(i: int, evaluator: PixelEvaluator = evaluator, numbers: Iterator[int] = numbers) -> None:

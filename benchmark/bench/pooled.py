@@ -53,10 +53,10 @@ def bench_pooled(images: int = IMAGES, size: tuple[int, int] = SIZE) -> str:
     table = tabulate(lines, header, colalign=("left", *["right"] * 11), disable_numparse=True)
     pixels, ratio = images * size[0] * size[1] / 1e6, (LARGE / images) ** 0.5
     return (
-        f"Absolute error of the pooled values against scikit-learn on all {pixels:.1f} million pixels at once, and of\n"
-        f"the sample that is kept of each image where there are {LARGE}, with the bound that is stored beside it; {LARGE}\n"
-        f"images have some {ratio:.0f} times smaller ones of the latter. Memory, and whether {SHARDS} shards of\n"
-        f"the sample merged in a random order are the same bit for bit:\n\n{table}"
+        f"Absolute error of the pooled values against scikit-learn on all {pixels:.1f} million pixels at once, and\n"
+        f"of the sample of each image that is kept where there are {LARGE}, with the bound that is stored beside it.\n"
+        f"Both are some {ratio:.0f} times smaller for {LARGE} images. Memory, and whether {SHARDS} shards of the\n"
+        f"sample merged in a random order are the same bit for bit:\n\n{table}"
     )
 
 

@@ -49,7 +49,7 @@ def sizes(count: int, uniform: bool) -> np.ndarray:
 
 
 def blocks(count: int, level: int, uniform: bool) -> tuple[np.ndarray, np.ndarray]:
-    """First rank and exponent e of every block, in the order of the ranks, uint64 and int64.
+    """First rank and exponent e of every block, in the order of the ranks, int64.
 
     Args:
         count: of ranks.
@@ -57,12 +57,12 @@ def blocks(count: int, level: int, uniform: bool) -> tuple[np.ndarray, np.ndarra
         uniform: as for :func:`sizes`.
     """
     if uniform:
-        starts = np.arange(0, count, 1 << level, dtype=np.uint64)
+        starts = np.arange(0, count, 1 << level)
         return starts, np.full(len(starts), level)
     # Octaves whose blocks are single ranks are one piece, and so are those from the knee on.
     edges = [0, *(1 << octave for octave in range(KNEE - level + 1, KNEE + 1))]
     pieces = [
-        np.arange(first, min(last, count), 1 << exponent, dtype=np.uint64)
+        np.arange(first, min(last, count), 1 << exponent)
         for exponent, (first, last) in enumerate(zip(edges, [*edges[1:], count], strict=True))
     ]
     return np.concatenate(pieces), np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
@@ -81,38 +81,48 @@ def representatives(starts: np.ndarray, exponents: np.ndarray, count: int, seed:
     ranks = starts.copy()
     for exponent in range(int(exponents[-1]) if len(exponents) else 0, 0, -1):
         within = slice(int(np.searchsorted(exponents, exponent)), None)
-        right = _coins(ranks[within], exponent, count, seed)
-        ranks[within] += right.astype(np.uint64) << np.uint64(exponent - 1)
-    return ranks.astype(np.int64)
+        ranks[within] += _coins(ranks[within], exponent, count, seed).astype(np.int64) << exponent - 1
+    return ranks
 
 
 def thinned(count: int, level: int, uniform: bool, seed: np.uint64) -> np.ndarray:
     """Where, among the representatives of a level, those of the next coarser one are, int64."""
     starts, exponents = blocks(count, level + 1, uniform)
-    first = int(np.searchsorted(exponents, 1))  # before it, blocks stay as they are
+    first = int(np.searchsorted(exponents, 1))  # before it blocks stay as they are, from it on two become one
     chosen = np.arange(len(starts))
-    halves = np.ones(len(starts), np.int64)
-    right = np.zeros(len(starts), bool)
+    chosen[first:] += np.arange(len(starts) - first)
     for exponent in range(1, int(exponents[-1]) + 1 if len(exponents) else 0):
-        a, b = np.searchsorted(exponents, (exponent, exponent + 1))
-        right[a:b] = _coins(starts[a:b], exponent, count, seed)
-        halves[a:b] += starts[a:b] + np.uint64(1 << exponent - 1) < count
-    chosen[first:] = halves.cumsum()[first:] - halves[first:]
-    return chosen + right
+        part = slice(*np.searchsorted(exponents, (exponent, exponent + 1)))
+        chosen[part] += _coins(starts[part], exponent, count, seed)
+    return chosen
 
 
 def _coins(starts: np.ndarray, exponent: int, count: int, seed: np.uint64) -> np.ndarray:
-    """Whether blocks of 2^exponent ranks are represented by their second half: in proportion to the halves' ranks."""
-    # SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of the block's place and size, keyed by the seed.
-    bits = starts * np.uint64(64)
-    bits += np.uint64(exponent)
+    """Whether blocks of 2^exponent ranks, ascending, are represented by their second half: 0 or 1, uint8.
+
+    In proportion to the halves' ranks: one bit of a hash where they are equal, as in all blocks but the last.
+    """
+    if not len(starts):
+        return np.zeros(0, np.uint8)
+    numbers = starts >> exponent
+    word = int(numbers[0]) >> 6
+    words = np.arange(word, (int(numbers[-1]) >> 6) + 1, dtype=np.uint64)
+    bits = np.unpackbits(_hashed(words, exponent, seed).astype("<u8").view(np.uint8), bitorder="little")
+    right = bits[numbers - 64 * word]
+    size = count - int(starts[-1])
+    if size < 1 << exponent:  # the last one is cut short
+        drawn = int(_hashed(words[-1:], exponent + 64, seed)[0] >> np.uint64(32))
+        right[-1] = drawn * size >> 32 >= 1 << exponent - 1
+    return right
+
+
+def _hashed(words: np.ndarray, exponent: int, seed: np.uint64) -> np.ndarray:
+    """64 random bits for each of some numbers: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), keyed."""
+    bits = words * np.uint64(128) + np.uint64(exponent)
     bits *= np.uint64(0x9E3779B97F4A7C15)
     bits += seed
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits ^= bits >> np.uint64(shift)
         bits *= np.uint64(factor)
     bits ^= bits >> np.uint64(31)
-    if len(starts) and int(starts[-1]) + (1 << exponent) > count:  # the last one is cut short
-        last = int(bits[-1] >> np.uint64(32)) * (count - int(starts[-1])) >> 32 >= 1 << exponent - 1
-        return np.append(bits[:-1] >> np.uint64(63) != 0, last)
-    return bits >> np.uint64(63) != 0
+    return bits
