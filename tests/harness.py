@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from benchmark.cli import main as cli
-from benchmark.registry import DATASETS, METHODS, NETWORKS
+from benchmark.registry import BROKEN, DATASETS, METHODS, NETWORKS
 
 # Four images of 64x48 pixels; a file DIR/damaged holds the position of a test image that cannot be read.
 TOWN = """
@@ -101,10 +101,12 @@ class Numbered(Method):
 def fresh_registries():
     """Inside, plugins may be registered; afterwards the registries are what they were."""
     kept = [(r, r._sources and dict(r._sources), dict(r._loaded)) for r in (METHODS, DATASETS, NETWORKS)]
-    modules = set(sys.modules)
+    modules, broken = set(sys.modules), dict(BROKEN)
     try:
         yield
     finally:
+        BROKEN.clear()
+        BROKEN.update(broken)
         for registry, sources, loaded in kept:
             registry._sources, registry._loaded = sources, loaded
         for name in set(sys.modules) - modules:

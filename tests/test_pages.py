@@ -251,6 +251,7 @@ FLAT = {24 * 40 * n // 4 for n in (1, 2, 3, 4)}
 def holds_pixels(value, depth: int = 0) -> bool:
     """Whether something is an array with the grid of the image or with its sorted pixels, or has such a grid in it."""
     shape = getattr(value, "shape", None)
+    shape = shape if isinstance(shape, tuple) else None  # that of numpy itself is a function
     if shape is not None and len(shape) == 1:
         return not depth and shape[0] in FLAT
     if shape is not None and len(shape) > 1:

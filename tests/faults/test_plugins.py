@@ -49,11 +49,15 @@ def others_are_untouched(bench):
     """The method beside it has the record that it has when it runs alone, and the bad one has none."""
     assert bench.records() == {"energy"}
     found = measured(bench.record("energy"))
-    if bench.device not in _reference:
+    if not _reference or bench.device != "cpu":  # of two trainings on a GPU, the weights differ in the last digits
         bench.plugins = [path for path in bench.plugins if path.stem != "bad"]
         assert bench("run", "--methods", "energy", "--force") == 0
-        _reference[bench.device] = measured(bench.record("energy"))
-    assert found == _reference[bench.device]
+        alone = measured(bench.record("energy"))
+    else:
+        alone = _reference["energy"]
+    if bench.device == "cpu":
+        _reference["energy"] = alone
+    assert found == alone
 
 
 RUN = ["run", "--methods", "bad,energy"]
