@@ -10,6 +10,11 @@ A test of a fault is a line in a list of ``tests/faults/test_*.py``:
     def test_survived(bench, fault):
         fault.meet(bench)
 
+To add one: find the list whose kind it is (inputs, names, command line, json, pipes, plugins, records, sinks, source,
+unfinished, weights; ``roads.py`` lays out a folder set and its score maps, ``harness.py`` a rendered town), break one
+thing in ``arrange``, and write down the sentence that you would want to read. Where the right answer is a number,
+``code`` is 0 and ``and_then`` holds the number against one that comes from elsewhere.
+
 A library call that must be refused is a :class:`Refusal` in a list of its own, met in the same way without a bench.
 """
 

@@ -25,7 +25,8 @@ compare dicnet@pspnet-small Mine@elsewhere --results runs""",
         "methods",
         nargs="*",
         metavar="METHOD",
-        help="two methods by label or by their names in the tables, METHOD@NETWORK where their networks differ; none for a matrix of all by AUPR",
+        help="two methods by label or by their names in the tables, METHOD@NETWORK where their networks differ; none "
+        "for a matrix of all by AUPR",
     )
     parser.add_argument(
         "--dataset", default="", metavar="NAME", help="dataset (default: every one measured, one after the other)"

@@ -42,7 +42,8 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
 
 def terminal(block: Block, width: int = 120) -> str:
     """The most telling columns as plain text, at most `width` characters wide; long titles are wrapped."""
-    shown = concat([cells for _, cells in sections(block, compact=True)], ignore_index=True)
+    pooled = ("aupr",) if block.published else ("aupr", "fpr95")  # published values leave room for one
+    shown = concat([cells for _, cells in sections(block, compact=True, pooled=pooled)], ignore_index=True)
     shown = shown.drop(columns=[("", "Seeds")], errors="ignore")  # they stand behind the title
     texts = shown.map(TERMINAL.cell)
     title, *numbers = texts.columns

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from typing import NamedTuple
@@ -113,15 +113,18 @@ HTML = Format(_escape_html, "<strong>{}</strong>", "<em>{}</em>", "<small>{}</sm
 CSV = Format(_escape_csv)
 
 
-def columns(block: Block, compact: bool = False) -> list[Column]:
-    """The columns of a block, published ones only where something is published; `compact` shows the most telling."""
+def columns(block: Block, compact: bool = False, pooled: Sequence[str] = ("aupr",)) -> list[Column]:
+    """The columns of a block, published ones only where something is published; `compact` shows the most telling.
+
+    Of the pooled metrics these are the ones named in `pooled`.
+    """
     groups = list(GROUPS) if block.published else ["measured", "pooled"]
     if compact and not block.network:
         groups = ["published"]
     found = [Column("title", "", "Method")]
     for group in groups:
         if not (compact and group == "difference"):
-            metrics = ("aupr",) if compact and group == "pooled" else METRIC_TITLES
+            metrics = pooled if compact and group == "pooled" else METRIC_TITLES
             best = {} if group == "difference" else BETTER
             found += [Column(f"{group}.{m}", GROUPS[group], METRIC_TITLES[m], best.get(m)) for m in metrics]
     if not compact:
@@ -133,18 +136,21 @@ def columns(block: Block, compact: bool = False) -> list[Column]:
     return found
 
 
-def sections(block: Block, compact: bool = False, shown: Collection[str] | None = None) -> list[tuple[str, DataFrame]]:
+def sections(
+    block: Block, compact: bool = False, shown: Collection[str] | None = None, pooled: Sequence[str] = ("aupr",)
+) -> list[tuple[str, DataFrame]]:
     """Headings, the first of which is empty, each with its rows; methods that saw outliers stand apart.
 
     Args:
         block: a table.
         compact: with the most telling columns only.
         shown: with the rows of these methods only.
+        pooled: the pooled metrics where it is compact.
     Returns:
         Tables of :class:`Cell`, whose columns are pairs of group and title. In each column of a quality the best of
         all rows under a heading is marked, equals together, whether it is shown or not.
     """
-    titles, apart = columns(block, compact), block.table["auxiliary_data"]
+    titles, apart = columns(block, compact, pooled), block.table["auxiliary_data"]
     found = []
     for heading, rows in (("", block.table[~apart]), (OUTLIERS, block.table[apart])):
         cells = DataFrame({(c.group, c.title): _cells(rows, c, block.absent) for c in titles})

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
 from benchmark.io.names import file_name
+from benchmark.io.walk import require_file
 from benchmark.leaderboard.board import Block, Board, boards
 from benchmark.leaderboard.costs import markdown as costs_tables
 from benchmark.leaderboard.failures import LEGEND as FAILURES_LEGEND
@@ -210,6 +211,7 @@ def _compare(path: Path, text: str, name: Path) -> list[str]:
 
 def _read(path: Path) -> str:
     try:
+        require_file(Path(path))
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read ({error.strerror}); the leaderboard is written into it.") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.walk import require_file
 from benchmark.metrics.keys import scores_of
 from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.rows import write_csv
@@ -77,6 +78,7 @@ def read_curves(path: str | Path) -> Curves:
         BenchmarkError: not such a file.
     """
     try:
+        require_file(Path(path))
         with gzip.open(path, "rt", newline="") as file:
             header, *points = csv.reader(file)
         if tuple(header) != COLUMNS:

@@ -4,8 +4,8 @@ The threshold of a fold (in StreetHazards a town) is calibrated on the other fol
 the image it belongs to. open-mIoU is the mean IoU over the known classes, where a known pixel that is rejected is a
 false negative and an anomalous pixel that is not rejected a false positive of the class it is given.
 
-Source: DenseHybrid (Grcic et al., ECCV 2022), evaluate_osr.py. There, pixels at the threshold are not rejected, although
-they count as found where it is calibrated, so that scores with ties miss the rate that was asked for; here they are.
+Source: DenseHybrid (Grcic et al., ECCV 2022), evaluate_osr.py. There, pixels at the threshold are not rejected,
+although they count as found where it is calibrated, so that scores with ties miss the rate asked for; here they are.
 """
 
 from __future__ import annotations

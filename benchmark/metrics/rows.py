@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
+from benchmark.io.walk import require_file
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def read_rows(path: str | Path) -> DataFrame:
 
     try:
         # Not pandas' own reader: it fills up lines that are too short.
+        require_file(Path(path))
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             header, *lines = csv.reader(file)
         if header != list(COLUMNS):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import build, dumps, loads, write_atomic
+from benchmark.io.walk import require_file
 from benchmark.records.provenance import Provenance
 
 SCHEMA = 1
@@ -142,6 +143,7 @@ def read_costs(results: Path) -> list[Costs]:
     found = []
     for path in sorted((Path(results) / "costs").glob("*.json")):
         try:
+            require_file(path)
             data = loads(path.read_text(encoding="utf-8"))
             if not isinstance(data, dict) or data.get("schema") != SCHEMA:
                 raise ValueError(f"its schema is not {SCHEMA}")

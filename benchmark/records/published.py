@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from benchmark import HOME
 from benchmark.errors import BenchmarkError
+from benchmark.io.walk import require_file
 from benchmark.values import Fraction, Range, typed
 
 RESULTS = HOME / "results"
@@ -92,8 +93,8 @@ def read_published(results: Path, measured: Collection[str] = ()) -> Published:
     rows = {path.stem: _read_csv(path) for path in paths}
     about = folder / "datasets.toml"
     try:
-        datasets = tomllib.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-    except tomllib.TOMLDecodeError as error:
+        datasets = tomllib.loads(about.read_text(encoding="utf-8-sig")) if about.is_file() else {}
+    except ValueError as error:  # no TOML, or no UTF-8
         raise BenchmarkError(f"{about} is not valid TOML: {error}.") from None
     for name, facts in datasets.items():
         try:
@@ -107,12 +108,16 @@ def read_published(results: Path, measured: Collection[str] = ()) -> Published:
 
 
 def _read_csv(path: Path) -> list[PublishedRow]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-        if missing:
-            raise BenchmarkError(f"{path} lacks the column {missing[0]}; it must have {', '.join(_COLUMNS)}.")
-        return [_row(path, reader.line_num, values) for values in reader]
+    try:
+        require_file(path)
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a mark before UTF-8
+            reader = csv.DictReader(file)
+            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
+            if missing:
+                raise BenchmarkError(f"{path} lacks the column {missing[0]}; it must have {', '.join(_COLUMNS)}.")
+            return [_row(path, reader.line_num, values) for values in reader]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise BenchmarkError(f"{path} cannot be read ({error}); write it as CSV in UTF-8.") from None
 
 
 def _row(path: Path, line: int, values: dict[str, Any]) -> PublishedRow:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import build, dumps, loads, write_atomic
 from benchmark.io.names import file_name
+from benchmark.io.walk import require_file
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
@@ -203,6 +204,7 @@ def read(path: Path) -> Record:
     """
     path = Path(path)
     try:
+        require_file(path)
         data = loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read: {error.strerror}.") from error

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
 from benchmark.io.jsonfile import dumps, loads, write_atomic
+from benchmark.io.walk import require_file
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class WeightsStore:
         """
         path = self._sidecar_path(key)
         try:
+            require_file(path)
             content = loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise BenchmarkError(f"{path} is missing; {self._mend(key)}.") from None

@@ -199,3 +199,12 @@ def test_long_titles_are_wrapped_on_a_terminal(results):
     lines = alone.splitlines()
     body = lines[next(i for i, line in enumerate(lines) if line.startswith("---")) + 1 :]
     assert " ".join(line[:40].strip() for line in body) == title
+
+
+def test_the_terminal_shows_pooled_fpr95_where_there_is_room():
+    text = console.print_table([record("msp"), record("dicnet", aupr=0.3)], {})
+    assert max(map(len, text.splitlines())) <= 120
+    head = next(line for line in text.splitlines() if line.startswith("Method")).split()
+    assert head == ["Method", "AUPR", "FPR95", "AUROC", "AUPR", "FPR95", "net", "+", "method"]
+    (row,) = (line.split() for line in text.splitlines() if line.startswith("DICNET"))
+    assert row[:6] == ["DICNET", "30.0", "30.0", "90.0", "15.0", "40.0"]
