@@ -24,11 +24,12 @@ from benchmark.networks import REFERENCE, build_network
 from benchmark.records.costs import Costs, MethodCost
 from benchmark.records.provenance import gather
 from benchmark.registry import DATASETS, METHODS
+from benchmark.run.entry import Entry
 from benchmark.run.options import Options
 from benchmark.run.plan import network_name
 from benchmark.run.scoring import images_per_batch, score
 from benchmark.run.setup import assemble
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.workshop import Workshop
 from benchmark.training import Segmentation, seeded
 
 WARM_UP = {"cuda": 2}

@@ -24,12 +24,12 @@ from benchmark.data import Batch
 from benchmark.machine import Machine, products
 from benchmark.metrics import FirstPass
 from benchmark.registry import DATASETS, METHODS
+from benchmark.run.entry import Entry
 from benchmark.run.evaluate import evaluate
 from benchmark.run.options import Options
 from benchmark.run.plan import Step
 from benchmark.run.scoring import images_per_batch, score, views
 from benchmark.run.setup import assemble
-from benchmark.run.workshop import Entry
 from benchmark.training import native_batches
 
 IMAGES = {"cuda": 200}

@@ -22,9 +22,10 @@ from benchmark.io.names import file_name
 from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_scores
 from benchmark.pictures import colour_limits, overlay, save_image
 from benchmark.progress import Progress
+from benchmark.run.entry import Entry
 from benchmark.run.plan import expected_identity
 from benchmark.run.scoring import drop, images_per_batch, score
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.workshop import Workshop
 from benchmark.training.loader import ahead
 
 SAMPLED = 1 << 24

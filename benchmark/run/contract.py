@@ -18,9 +18,10 @@ from benchmark.network import Network, NetworkSpec
 from benchmark.networks import REHEARSAL, build_network, network_of
 from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.registry import DATASETS, METHODS
+from benchmark.run.entry import Entry
 from benchmark.run.options import Options
 from benchmark.run.setup import Setup, resolve_recipe
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.workshop import Workshop
 from benchmark.values import format_value, parse_call
 
 TOLERANCE = 1e-3

@@ -14,11 +14,12 @@ from benchmark.metrics import FirstPass, SegmentationEvaluator, hints
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
 from benchmark.run.beside import Beside
+from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
 from benchmark.run.scoring import drop, images_per_batch, network_cost, score, views
 from benchmark.run.tally import Tally
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.workshop import Workshop
 from benchmark.training import native_batches
 
 SAVE_EVERY = 30.0

@@ -16,8 +16,9 @@ from benchmark.networks import network_of, pretrained_of
 from benchmark.progress import duration
 from benchmark.records.costs import read_costs
 from benchmark.records.published import RESULTS
+from benchmark.run.entry import Entry
 from benchmark.run.plan import Step, to_fit, to_train
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.workshop import Workshop
 from benchmark.training import estimate_seconds, evaluation_seconds, forward_flops
 
 PIXEL_SECONDS = 1e-7

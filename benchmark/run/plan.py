@@ -22,8 +22,9 @@ from benchmark.records.record import (
     record_path,
 )
 from benchmark.registry import METHODS
+from benchmark.run.entry import Entry
 from benchmark.run.setup import Setup
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.workshop import Workshop
 
 
 @dataclass

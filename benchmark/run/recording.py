@@ -17,10 +17,11 @@ from benchmark.records.record import (
     OtherNetwork,
     Record,
 )
+from benchmark.run.entry import Entry
 from benchmark.run.plan import Step, other_networks
 from benchmark.run.scoring import network_cost
 from benchmark.run.tally import Tally
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.workshop import Workshop
 
 
 def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measurements, results: Path) -> Record:

@@ -14,7 +14,8 @@ from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import arithmetic
 from benchmark.metrics import View
 from benchmark.network import NetworkSpec
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.entry import Entry
+from benchmark.run.workshop import Workshop
 
 BATCH_PIXELS = 1 << 19
 """Pixels of a batch where --batch-size is not given: 8 images of 320x180, 1 of 1280x720."""

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from benchmark.metrics import Measurements, SecondPass, protocol
 from benchmark.progress import Progress
+from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.scoring import drop, score, views
 from benchmark.run.setup import Setup
 from benchmark.run.tally import Tally
-from benchmark.run.workshop import Entry, Workshop
+from benchmark.run.workshop import Workshop
 from benchmark.training import native_batches
 
 

@@ -21,46 +21,16 @@ from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
 from benchmark.networks import begun, network_of
-from benchmark.pool import Need, Networks, Pool
-from benchmark.recipe import LightRecipe, Recipe, digest
+from benchmark.pool import Need, Pool
+from benchmark.recipe import LightRecipe, digest
 from benchmark.records.provenance import gather
 from benchmark.run.command import training_again
 from benchmark.run.declaration import check_declaration, check_needs, check_returned
+from benchmark.run.entry import Entry, made_anew, observed
 from benchmark.run.setup import Setup
 from benchmark.source import source_of
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
-from benchmark.values import format_value
 from benchmark.weights.store import WeightsStore
-
-
-@dataclass
-class Entry:
-    """A method on its way through a run."""
-
-    method: Method
-    base: NetworkSpec  # the shared network as this method tests it
-    needs: Mapping[str, Need]
-    recipes: Mapping[str, Recipe]
-    config: Mapping[str, Any]  # its options as records state them
-    fit_key: str  # stem of the file of its fit; empty for a method without fit
-    source: Mapping[str, str] = field(default_factory=dict)  # file -> digest of the code that it is made of
-    changes: Mapping[str, str] = field(default_factory=dict)  # "task.field" -> value that the command line changes
-    normal: str = ""  # label of the normal images to which it is fitted; empty for training images, or without fit
-    networks: Networks | None = None
-    error: str = ""  # one sentence once it has failed
-    mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
-    memory_mib: float | None = None  # largest of score() on a GPU, shared work excluded
-
-    @property
-    def label(self) -> str:
-        """The method's name with its options and with what is not usual about its trainings."""
-        normal = [f"normal={format_value(self.normal)}"] if self.normal else []
-        return ":".join([self.method.label, *(f"{key}={value}" for key, value in self.changes.items()), *normal])
-
-    @property
-    def specs(self) -> list[NetworkSpec]:
-        """The networks that it runs."""
-        return list(dict.fromkeys(need.network for need in self.needs.values()))
 
 
 @dataclass
@@ -98,14 +68,14 @@ class Workshop:
             for key, value in self.setup.changes(recipe, method.light.get(task, LightRecipe()), method.fitted).items()
         }
         # needs() may put one of them into the spec of a network.
-        method = _made_anew(method, recipes=recipes)
+        method = made_anew(method, recipes=recipes)
         base = self.setup.base
         if self.setup.options.preset == "paper" and method.single_scale:
             base = base.native()
         needs = self._needs(method, base)
         instead = {key: value for key, value in method.elsewhere.items() if key not in method.stated}
         if instead and not self._offered(needs):
-            method = _made_anew(method, config={**method.config, **instead})
+            method = made_anew(method, config={**method.config, **instead})
             needs = self._needs(method, base)
         key = ""
         if method.fitted:
@@ -131,7 +101,7 @@ class Workshop:
     def _begun(self, need: Need) -> Need:
         """A need whose network a method has changed, with the pretrained weights that its options now ask for."""
         base, spec = self.setup.base, need.network
-        if spec.frozen or self.setup.own or (spec.arch, _weights(spec)) == (base.arch, _weights(base)):
+        if spec.frozen or self.setup.own or (spec.arch, _asked_weights(spec)) == (base.arch, _asked_weights(base)):
             return need
         return dataclasses.replace(need, network=begun(spec))
 
@@ -356,7 +326,7 @@ class Workshop:
                 given = Batch(batch.ids, batch.images.clone(), batch.labels.clone())
                 copies = [(given.images, batch.images), (given.labels, batch.labels)]
                 for users in sharing:
-                    self._guard(users, "observe()", lambda e=users[0], b=given: _observed(e, b), copies)
+                    self._guard(users, "observe()", lambda e=users[0], b=given: observed(e, b), copies)
         self.pool.forget()
 
     def _fit(self, entry: Entry) -> None:
@@ -418,16 +388,5 @@ class Workshop:
             self.say(f"{', '.join(e.label for e in entries)}: {sentence}")
 
 
-def _weights(spec: NetworkSpec) -> Any:
+def _asked_weights(spec: NetworkSpec) -> Any:
     return dict(spec.options).get(OPTION, "none")
-
-
-def _made_anew(method: Method, **changes: Any) -> Method:
-    """A method with another spec, which still knows what the user stated."""
-    made = check_declaration(method.made(dataclasses.replace(method.spec, **changes)))
-    made.stated = method.stated
-    return made
-
-
-def _observed(entry: Entry, batch: Batch) -> None:
-    check_returned(entry.method.observe(batch, entry.networks), "observe()")
