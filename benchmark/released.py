@@ -60,7 +60,7 @@ class Release:
         trained_on: dataset on whose classes the network was trained, where that is a published one: then these weights
             stand in for its training wherever such a network is evaluated. Empty where the files are those of whoever
             trained last; they are then imported for one dataset.
-        void: number of outputs beyond those classes, for what the training labels ignore.
+        extra: number of outputs beyond those classes, for what the training labels ignore.
     """
 
     files: tuple[ReleasedFile, ...]
@@ -71,4 +71,4 @@ class Release:
     outputs: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     trained_on: str = ""
-    void: int = 0
+    extra: int = 0

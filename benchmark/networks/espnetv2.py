@@ -45,7 +45,7 @@ def _release(width: str, sha256: str) -> Release:
         license="MIT",
         network=f"espnetv2-{width}",
         trained_on="cityscapes",
-        void=1,
+        extra=1,
     )
 
 

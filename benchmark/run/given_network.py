@@ -33,7 +33,7 @@ class OwnNetwork:
         place: digest of where the files lie, which tells a file that was changed from another one of its name.
         imported: key in the weights store of a release that was imported, whose file `weights` and `sha256` still name;
             empty for a file of the user's.
-        void: number of outputs for void that the weights are known to have beyond the classes.
+        extra: number of outputs that the weights are known to have beyond the classes, for void.
     """
 
     code: str = ""
@@ -41,7 +41,7 @@ class OwnNetwork:
     sha256: str = ""
     place: str = ""
     imported: str = ""
-    void: int = 0
+    extra: int = 0
 
     @property
     def digest(self) -> str:
@@ -93,7 +93,7 @@ def imported(arch: str, classes: str, test: Dataset, store: WeightsStore) -> Own
         return None
     family, _ = split_arch(arch)
     code = NETWORKS.code(family) if family in NETWORKS.names() else ""
-    return OwnNetwork(code, Path(file["name"]), file["sha256"], imported=key, void=origin.get("void", 0))
+    return OwnNetwork(code, Path(file["name"]), file["sha256"], imported=key, extra=origin.get("extra", 0))
 
 
 OUTPUTS = 4096

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,10 @@ from benchmark.images import find_images, natural, read_image
 from benchmark.recipe import digest
 from benchmark.registry import DATASETS, PluginSpec
 from benchmark.weights.store import digest_file
+
+if TYPE_CHECKING:
+    from benchmark.method import Method
+    from benchmark.run.setup import Setup
 
 
 class Normal(Derived):
@@ -102,3 +107,17 @@ def normal_split(call: str, split: str, root: Path, names: tuple[str, ...] | Non
         if split != "train":
             return None
         raise BenchmarkError(f"--normal {call}: {error}") from None
+
+
+def check_labels(setup: Setup, method: Method) -> None:
+    """Refuse to fit what reads classes to images on which nobody has labelled those of the network.
+
+    Raises:
+        BenchmarkError: that is what would be done.
+    """
+    normal = setup.normal
+    if normal is not None and method.needs_classes and not normal.card.class_labels:
+        raise BenchmarkError(
+            f"It is fitted to the classes of pixels, and the images of {normal.label} are not labelled with those of "
+            f"{setup.base.dataset}; name other images by --normal, or leave the method out."
+        )

@@ -50,7 +50,7 @@ class Setup:
             return False
         further = spec.classes - self.base.classes
         same = dataclasses.replace(spec.checkpoint, classes=self.base.classes) == self.base.checkpoint
-        return same and 0 <= further <= self.own.void
+        return same and 0 <= further <= self.own.extra
 
     @property
     def fit_splits(self) -> tuple[Dataset, Dataset | None]:

@@ -27,6 +27,7 @@ from benchmark.records.provenance import gather
 from benchmark.run.command import training_again
 from benchmark.run.declaration import check_declaration, check_needs, check_returned
 from benchmark.run.entry import Entry, made_anew, observed
+from benchmark.run.normal import check_labels
 from benchmark.run.setup import Setup
 from benchmark.source import source_of
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
@@ -166,7 +167,7 @@ class Workshop:
             self._guard([entry], "build()", lambda e=entry: self.connect(e))
         missing = self.to_fit([e for e in entries if not e.error])
         for entry in missing:
-            self._guard([entry], "fit()", lambda e=entry: self._check_labels(e))
+            self._guard([entry], "fit()", lambda e=entry: check_labels(self.setup, e.method))
         missing = [e for e in missing if not e.error]
         self._guard(missing, "reading the training images", self._fit_splits)
         sharing: dict[str, list[Entry]] = {}  # the first of each fits, the others load what it made
@@ -301,19 +302,6 @@ class Workshop:
         if self.setup.normal is not None:
             return self.setup.normal.fingerprint()
         return self.setup.base.data or self.setup.train.fingerprint()
-
-    def _check_labels(self, entry: Entry) -> None:
-        """Refuse to fit what reads classes to images on which nobody has labelled those of the network.
-
-        Raises:
-            BenchmarkError: it would be.
-        """
-        normal = self.setup.normal
-        if normal is not None and entry.method.needs_classes and not normal.card.class_labels:
-            raise BenchmarkError(
-                f"It is fitted to the classes of pixels, and the images of {normal.label} are not labelled with those "
-                f"of {self.setup.base.dataset}; name other images by --normal, or leave the method out."
-            )
 
     def _observe(self, sharing: list[list[Entry]]) -> None:
         """One pass over the training images; of the entries that share a fit, the first observes."""

@@ -101,7 +101,7 @@ def import_release(name: str, release: Release, files: Sequence[Path], store: We
                 f"{path} is not {part.title}: its SHA-256 is {digest_file(path)} and should be {part.sha256}; take "
                 f"weights of your own by `run --network {release.network} --weights {path}`."
             )
-    classes = len(DATASETS.get(release.trained_on).card.classes) + release.void
+    classes = len(DATASETS.get(release.trained_on).card.classes) + release.extra
     with torch.device("meta"):
         wanted = build_network(release.network, classes, initial=False).body.state_dict()
     state: dict[str, Tensor] = {}
@@ -109,7 +109,7 @@ def import_release(name: str, release: Release, files: Sequence[Path], store: We
         state |= _fit(path, _read(path, release), part, wanted)
     origin = _origin(name, files) | {
         "trained_on": release.trained_on,
-        "void": release.void,
+        "extra": release.extra,
         "source": release.source,
         "licence": release.license,
     }

@@ -15,7 +15,7 @@ RELEASE = """
     RELEASED = {{
         "city": Release(
             files=(ReleasedFile("file", "the published city.pth", (("", ""),), sha256="{sha256}"),),
-            source="nowhere", license="none", network="city", trained_on="cityscapes", void=1,
+            source="nowhere", license="none", network="city", trained_on="cityscapes", extra=1,
         )
     }}
 """
