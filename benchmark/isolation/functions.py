@@ -37,7 +37,7 @@ def put_back() -> list[str]:
             continue
         now, before = vars(owner), _held[name]
         for key, value in before.items():
-            if callable(value) and now.get(key) is not value:
+            if callable(value) and now.get(key) is not value and not _its_own(name, key, now.get(key)):
                 found.append(f"{name}.{key}")
                 setattr(owner, key, value)
         bases = owner.__mro__[1:] if isinstance(owner, type) else ()
@@ -46,6 +46,12 @@ def put_back() -> list[str]:
             delattr(owner, key)
         _held[name] = dict(vars(owner))
     return found
+
+
+def _its_own(name: str, key: str, value: Any) -> bool:
+    """Whether the library has wrapped a function of its own, as parts of torch do when they are imported late."""
+    home = (getattr(value, "__module__", None) or "").partition(".")[0]
+    return home == name.partition(".")[0] and getattr(value, "__name__", "") == key
 
 
 def _as_noted(name: str) -> bool:

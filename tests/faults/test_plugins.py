@@ -191,6 +191,15 @@ def test_what_libraries_set_when_they_are_imported_is_put_back_without_a_word(be
     assert (cv2.getNumThreads(), sys.getrecursionlimit(), dict(os.environ)) == (threads, recursion, environment)
 
 
+def test_a_library_may_wrap_a_function_of_its_own(bench, monkeypatch):
+    """Parts of torch that are imported late do so, with ``functools.wraps``."""
+    monkeypatch.setattr(torch, "manual_seed", torch.manual_seed)
+    wrapped = "functools.wraps(torch.manual_seed)(lambda *a: torch.random.manual_seed(*a))"
+    before = f"import functools\ntorch.manual_seed = {wrapped}"
+    plugin(before=before)(bench)
+    assert bench(*RUN) == 0, bench.err
+
+
 def test_a_small_write_behind_torchs_back_is_found_in_its_turn():
     """Of large maps one part in 32 is looked at in every batch but the first, another one each time."""
     values = torch.zeros(3, 1 << 20)
