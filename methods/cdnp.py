@@ -39,6 +39,7 @@ class CDNP(Method):
 
     title = "cDNP"
     paper = "Galesso et al., ICCVW 2023"
+    needs_classes = False
 
     def __init__(self, k: int = 3, bank: int = 20_000, tap: str = PENULTIMATE, encoder: str = "") -> None:
         super().__init__()

@@ -46,6 +46,7 @@ class STPM(Method):
 
     title = "STPM"
     paper = "Wang et al., BMVC 2021"
+    needs_classes = False
     recipes: Mapping[str, Recipe] = {
         "stpm": Recipe(
             task="stpm",
