@@ -233,7 +233,7 @@ def _score(workshop: Workshop, entry: Entry, batch: Batch, digests: Sequence[str
             maps.write(entry, image_id, digest, scores[index])
             maps.written[entry.label] = maps.written.get(entry.label, 0) + 1
     except BaseException as error:  # whatever a plugin raises must not take the others down
-        drop(workshop, entry, batch, error)
+        drop(workshop, entry, batch.ids, error)
 
 
 def _drawn(entries: Sequence[Entry], images: Dataset, maps: Maps) -> Iterator[tuple[Entry, Sample]]:

@@ -93,9 +93,9 @@ def make_setup(options: Options) -> Setup:
     if options.limit:
         test = Subset(test, options.limit)
     resolved = resolve(options.network or test.policy.shared, options.weights)
-    if resolved[2] is None:
+    if resolved[2] is None or resolved[2].weights is None:
         store = WeightsStore(options.out / "weights")
-        resolved = (*resolved[:2], imported(resolved[0], options.classes, test, store))
+        resolved = (*resolved[:2], imported(resolved[0], options.classes, test, store) or resolved[2])
     own, source = resolved[2], test.card.trained_on or call
     _check_own(options, own)
     train: Dataset

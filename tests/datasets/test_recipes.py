@@ -39,8 +39,8 @@ PINNED = {
 PRETRAINED = {
     "camvid-ood": {
         "distillation": "d66823fc82",
-        "pans": "26b2aa6f73",
-        "segmentation": "84cd59ca2f",
+        "pans": "476247e1a4",
+        "segmentation": "ab50e5ab09",
         "stpm": "cf648b65fb",
         "synthesis": "c08a2af335",
     }

@@ -60,7 +60,8 @@ def test_the_void_output_is_scored_beside_the_others_or_counts_for_all(city):
     beside = city.record("void+extra=true", NAME, "road-anomaly")
     assert beside["method"]["auxiliary_data"]
     assert go(city, "--classes", "cityscapes+1", methods="void:index=19") == 0, city.err
-    assert city.record("void+index=19", NAME, "road-anomaly")["metrics"] == beside["metrics"]
+    stated = "city+classes=cityscapes-and-1+weights=city"
+    assert city.record("void+index=19", stated, "road-anomaly")["metrics"] == beside["metrics"]
     assert go(city, methods="deep_ensemble") == 2 and "only one was imported" in city.err
 
 
