@@ -41,7 +41,7 @@ class CostMeter:
 
 
 class MemoryMeter:
-    """Largest device memory of what happens inside ``with MemoryMeter(device) as meter:``, beyond what was there before.
+    """Largest device memory of what happens inside ``with MemoryMeter(device) as meter:``, beyond what was there.
 
     What methods share (:meth:`Clock.shared`) is left out, so that it does not matter whose turn comes first. Of work on
     the CPU nothing is measured: the kernel keeps the peak of the process, which says nothing of one method.

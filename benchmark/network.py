@@ -324,5 +324,5 @@ class Outputs:
 
 
 def are_probabilities(logits: Tensor) -> bool:
-    """Whether what a network gives for logits (B, C, H, W) are probabilities: on every pixel they sum to 1, none < 0."""
+    """Whether what a network gives for logits (B, C, H, W) are probabilities: on every pixel of sum 1, none < 0."""
     return logits.shape[1] > 1 and bool(logits.min() >= 0) and bool(((logits.sum(1) - 1).abs() < 1e-3).all())

@@ -55,8 +55,9 @@ class FPN(Network):
     about as much as the encoder). The last of these has the stride that brings the sum at 4 to the stride of the
     logits. Nothing is dilated: dilated depthwise convolutions are several times slower on CPUs.
 
-    Taps: ``encoder.4`` .. ``encoder.32``, the levels of the encoder that it has (B, D, h/s, w/s); ``features``, what the
-    classifier sees, and the logits (B, D, h/stride, w/stride); with the cosine head ``cosine``, the logits before scaling.
+    Taps: ``encoder.4`` .. ``encoder.32``, the levels of the encoder that it has (B, D, h/s, w/s); ``features``, what
+    the classifier sees, and the logits (B, D, h/stride, w/stride); with the cosine head ``cosine``, the logits before
+    scaling.
 
     Source: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017, with the additions and the single
         classifier of Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019, and SwiftNet (Orsic et al., "In

@@ -46,8 +46,9 @@ class Step:
 def network_name(setup: Setup) -> str:
     """The shared network as paths and tables call it.
 
-    What ``--classes`` makes of the user's own is part of the label. Of two files of one name, the second has a digest of its content in the label, so that its
-    records do not replace those of the first. A file that was changed where it lies keeps its label.
+    What ``--classes`` makes of the user's own is part of the label. Of two files of one name, the second has a digest of
+    its content in the label, so that its records do not replace those of the first. A file that was changed where it
+    lies keeps its label.
     """
     own = setup.own
     if own is None:
