@@ -15,11 +15,6 @@ from benchmark.run.workshop import Workshop
 from benchmark.values import format_call
 
 RECORDS = Path(__file__).resolve().parents[2] / "results/records"
-BEFORE_SHARED_FITS = {
-    "dicnet:align_corners=false", "knn:k=20:variant=mean", "knn:k=200", "knn:k=5", "sml:boundary=false:smoothing=false",
-    "sml:boundary=false", "sml:smoothing=false",
-}  # fmt: skip
-"""Validation records made when an option that only the score reads named a fit of its own: the values are the same."""
 DATASETS = sorted(path.name.replace("+", ":") for path in RECORDS.iterdir())
 
 
@@ -47,8 +42,6 @@ def test_committed_records_are_current(dataset, tmp_path):
         workshop = Workshop(setup)
         entry = workshop.entry(METHODS.create(record.method.label))
         assert record.method.label == entry.label
-        if record.method.label in BEFORE_SHARED_FITS and record.dataset.name.startswith("pasted:"):
-            continue
         if reasons := record.stale(expected_identity(workshop, entry)):
             stale[record.method.label] = reasons
     if missing and not compared:
