@@ -1,7 +1,9 @@
-"""The functions of torch and numpy, which everybody's numbers are made with: who replaces one is found out."""
+"""The functions of torch, numpy and the suite itself, which everybody's numbers are made with: who replaces one is
+found out."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,21 @@ OWNERS: dict[str, Any] = {
     "torch.nn.Module": nn.Module,
     "numpy": np,
 }
-"""What holds them, by name."""
+"""What holds them, by name; :func:`note` adds the modules of the suite that make numbers, and their classes."""
+OURS = ("benchmark.metrics", "benchmark.network", "benchmark.pool", "benchmark.run")
 _held = {name: dict(vars(owner)) for name, owner in OWNERS.items()}
 
 
 def note() -> None:
     """Take what is there now for what must be there; a library may have added to it while it was imported."""
+    for name, module in list(sys.modules.items()):
+        if module is not None and any(name == ours or name.startswith(f"{ours}.") for ours in OURS):
+            OWNERS.setdefault(name, module)
+            for key, value in list(vars(module).items()):
+                if isinstance(value, type) and value.__module__ == name:
+                    OWNERS.setdefault(f"{name}.{key}", value)
     for name, owner in OWNERS.items():
-        if not _as_noted(name):
+        if name not in _held or not _as_noted(name):
             _held[name] = dict(vars(owner))
 
 
@@ -40,7 +49,7 @@ def put_back() -> list[str]:
             if callable(value) and now.get(key) is not value and not _its_own(name, key, now.get(key)):
                 found.append(f"{name}.{key}")
                 setattr(owner, key, value)
-        bases = owner.__mro__[1:] if isinstance(owner, type) else ()
+        bases = owner.__mro__[1:] if isinstance(owner, type) and not name.startswith("benchmark") else ()
         for key in [key for key in now if key not in before and any(key in vars(base) for base in bases)]:
             found.append(f"{name}.{key}")
             delattr(owner, key)

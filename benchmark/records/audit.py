@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelProtocol, bootstrap_interval, per_image_result, read_rows
+from benchmark.metrics import PROTOCOLS, PixelProtocol, bootstrap_interval, per_image_result, read_rows
 from benchmark.metrics.curves import Curves, read_curves
 from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS, TARGET_TPR
+from benchmark.metrics.pooled import BUDGET
 from benchmark.metrics.rows import select_rows
 from benchmark.records.record import METRICS, Measurement, Record, read_all
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-9
 """Rows keep nine significant digits: the mean of values up to 1 is off by half of this at most."""
+WIDEST = 0.05
+"""Bound of the error of a sample beyond which a value counts as unproved."""
 RESAMPLING = 0.05
 """Part of an interval's width by which its ends may differ. The resamples are the same ones, apart from versions of
 NumPy that draw other random numbers; 10,000 other ones move an end by 0.007 of the width (one standard deviation)."""
@@ -62,7 +65,13 @@ def contradictions(record: Record, folder: Path, intervals: bool = True) -> list
 
 def _differences(record: Record, folder: Path, intervals: bool) -> Iterator[str]:
     ranked = {p.name: p for p in PIXEL_PROTOCOLS}
-    # An older version may have computed something else.
+    for name, found in record.metrics.items():
+        if name not in PROTOCOLS:
+            yield f"there is no protocol {name}"
+        elif found.version != PROTOCOLS[name].version:
+            yield f"{name} v{found.version} is not the version that is known here, v{PROTOCOLS[name].version}"
+        elif name in ranked and found.aggregation != ranked[name].aggregation:
+            yield f"{name} is {ranked[name].aggregation}, not {found.aggregation}"
     measured = {n: m for n, m in record.metrics.items() if n in ranked and m.version == ranked[n].version}
     stem = record.path(folder).stem
     for name, kind in ((record.rows, "rows"), (record.curves, "curves")):
@@ -84,11 +93,24 @@ def _differences(record: Record, folder: Path, intervals: bool) -> Iterator[str]
         if chosen.aggregation == "pooled" and curves is None:
             curves = name
             yield from (f"{words} under {name}" for words in _pooled(record, measurement, folder))
+        elif chosen.aggregation == "pooled":
+            first = measured[curves]
+            same = (first.images, first.skipped, first.constant_aupr) == (
+                measurement.images,
+                measurement.skipped,
+                measurement.constant_aupr,
+            )
+            for metric in ("auroc", "aupr") if same and ranked[curves].negatives == chosen.negatives else ():
+                if not _equal(getattr(measurement, metric), getattr(first, metric)):
+                    yield f"{metric} under {name} is not that under {curves}, though both rank the same pixels"
 
 
 def _segmentation(record: Record) -> Iterator[str]:
     found = record.segmentation
-    if found is None or found.miou is None or not found.miou_denominator:
+    if found is None or found.miou is None:
+        return
+    if not 0 < found.miou_denominator <= len(found.per_class_iou):
+        yield f"the mIoU is over {found.miou_denominator} of {len(found.per_class_iou)} classes"
         return
     total = sum(iou for iou in found.per_class_iou.values() if iou is not None)
     values = {
@@ -140,12 +162,15 @@ def _pooled(record: Record, measured: Measurement, folder: Path) -> Iterator[str
         yield f"the points of {record.curves} are no curves of a ranking"
         return
     anomalous, normal = int(curves.tp[-1]), int(curves.fp[-1])
+    sampled = [name for name in measured.extra if name.startswith("sampling_")]
+    if sampled and anomalous <= BUDGET[0] and normal <= BUDGET[1]:
+        yield f"{sampled[0]} is stated, but so few pixels are ranked whole"
     if not _equal(measured.constant_aupr, anomalous / (anomalous + normal)):
         yield f"{record.curves} are curves of {anomalous} anomalous and {normal} normal pixels"
     for metric, (low, high) in bounds.items():
         value = getattr(measured, metric)
         # The curves of a sample are read at its points, whose pixels stand for others nearby.
-        slack = ROUNDING + (measured.extra.get(f"sampling_{metric}") or 0.0)
+        slack = ROUNDING + min(measured.extra.get(f"sampling_{metric}") or 0.0, WIDEST)
         if value is None or not low - slack <= value <= high + slack:
             yield f"{metric} is {value} in the record, {low:.6f} to {high:.6f} by {record.curves}"
 
