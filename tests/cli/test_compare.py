@@ -177,7 +177,7 @@ def test_the_examples_of_the_help_work_on_the_committed_records(capsys):
     assert out.count(" is better on ") % 3 == 0 and "CamVid-OOD, pspnet-small" in out and "MiniHazards" in out
     assert run(capsys, PROJECT / "results", "DiCNet", "MSP")[1] == out
     code, out, _ = run(capsys, PROJECT / "results", "kNN (k=5)", "Max-logit", "--dataset", "camvid-ood")
-    assert code == 0 and "Mean over the repetitions 0, 1, 2." in out and "knn:k=5" in out
+    assert code == 0 and "knn:k=5" in out and "max_logit" in out
 
 
 def test_curves_are_saved_and_adopted_with_the_record(bench):
