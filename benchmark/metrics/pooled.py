@@ -21,6 +21,8 @@ import numpy as np
 from benchmark.metrics.ranking import Ranking, runs_of
 from benchmark.metrics.sampling import LEVELS, blocks, representatives, seed_of, sizes, thinned, weights
 
+SMALL = 1 << 18
+"""Distinct anomalous scores up to which a ranking is kept for the next question, 7 MiB."""
 BUDGET = (9_000_000, 13_000_000)
 """Most numbers of 4 bytes that are kept of the anomalous and of the normal pixels: 84 MiB together."""
 LONG = 64
@@ -92,6 +94,7 @@ class PooledSketch:
         # The anomalous pixels first; by image and stratum, for these -1.
         self._rows: list[dict[tuple[str, int], Part]] = [{} for _ in range(1 + rows)]
         self._costs = np.zeros((2, LEVELS), np.int64)
+        self._latest: tuple[tuple[int, ...], Ranking] | None = None  # of :meth:`ranking`, where it is small
 
     @property
     def exact(self) -> bool:
@@ -133,6 +136,8 @@ class PooledSketch:
 
     def ranking(self, rows: Sequence[int]) -> Ranking:
         """The ranking of the anomalous pixels among the union of some rows."""
+        if self._latest is not None and self._latest[0] == tuple(rows):
+            return self._latest[1]
         anomalous, weight, sampled = self._points([0])
         starts, lengths = runs_of(anomalous)
         keys = anomalous[starts]
@@ -144,7 +149,9 @@ class PooledSketch:
         del weight
         below = total[np.searchsorted(normal, keys)]
         at_or_below = total[np.searchsorted(normal, keys, side="right")]
-        return Ranking(keys, anomalies, below, at_or_below, int(total[-1]), beyond)
+        found = Ranking(keys, anomalies, below, at_or_below, int(total[-1]), beyond)
+        self._latest = (tuple(rows), found) if len(keys) <= SMALL else None
+        return found
 
     def parts(self, rows: Sequence[int]) -> Iterator[tuple[Part, np.ndarray]]:
         """What was kept of every image in some rows (-1: the anomalous pixels), with the weights of its keys."""
@@ -194,6 +201,7 @@ class PooledSketch:
 
     def _fit(self) -> None:
         """Go to the finest level at which everything fits; more images never make it finer."""
+        self._latest = None
         if self.budget is not None:
             fits = self._costs <= np.array(self.budget)[:, None]
             self._coarsen([int(np.argmax(row)) if row.any() else LEVELS - 1 for row in fits])
