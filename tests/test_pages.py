@@ -216,8 +216,7 @@ def test_the_figures_of_the_front_page_are_those_of_its_tables():
     """A number in the running text is one of the leaderboards or of the differences beside them."""
     text = (HOME / "README.md").read_text(encoding="utf-8")
     told = text[text.index("On the photographs") : text.index("StreetHazards itself")]
-    board = (HOME / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")
-    known = re.sub(r"[^\d.]+", " ", board[board.index("## CamVid-OOD") :]).split()
+    known = re.sub(r"[^\d.]+", " ", text[text.index("leaderboard:begin") : text.index("leaderboard:end")]).split()
     rows = table(HOME / "results" / "README.md", "## Which differences are real")
     intervals = [re.findall(r"[\d.]+", row["difference [95 % interval]"]) for row in rows]
     known += [f"{float(number) + 1e-9:.1f}" for numbers in intervals for number in numbers]
@@ -228,7 +227,20 @@ def test_the_figures_of_the_front_page_are_those_of_its_tables():
         max(float(row["AUPR<br>per image"].strip("* ").split()[0]) for name, row in rows.items() if chosen(name))
         for chosen in (lambda name: "encoder=" in name and name.startswith("kNN"), lambda name: name == "kNN (k=5)")
     )
-    assert f"({frozen} against {own}" in told.replace("\n", " ")
+    line = told.replace("\n", " ")
+    assert f"({frozen} against {own}" in line
+    board = HOME / "results" / "LEADERBOARD.md"
+    section = board.read_text(encoding="utf-8").partition("\n## CamVid-OOD")[2]
+    heading = next(each for each in section.splitlines() if each.startswith("False alarms where the network errs"))
+    split = {row["Method"]: row for row in table(board, heading)}
+    wrong, right = (
+        {name: f"{float(row[column].strip('* ')):.0f} %" for name, row in split.items()}
+        for column in ("wrongly classified", "correctly classified")
+    )
+    dicnet = r"DiCNet (teacher\_target=conv)"
+    assert f"{wrong[dicnet]} of the pixels are false alarms" in line and f"against {wrong['MSP']} for MSP" in line
+    assert f"same features: {wrong['kNN (k=5)']}" in line and f"{right[dicnet]} against {right['MSP']} where" in line
+
 
 def test_the_rooms_are_those_of_the_code():
     """Mend a row by what the message says."""

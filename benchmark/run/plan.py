@@ -142,7 +142,7 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
                     step.reasons.append(f"the arithmetic changed from {before} to {now}")
                 if setup.options.exact_pooled and step.record.sampled:
                     step.reasons.append("its pooled values are those of a sample")
-                wrong = contradictions(step.record, path.parent, intervals=False)
+                wrong = [] if step.reasons else contradictions(step.record, path.parent, intervals=False)
                 step.reasons += [f"its record was changed or lost a file ({'; '.join(wrong)})"] if wrong else []
             except BenchmarkError as error:
                 step.reasons = [str(error)]

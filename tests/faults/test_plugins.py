@@ -122,6 +122,8 @@ SETTINGS = [
     ("nn.Module.__call__ = lambda *a, **k: None", r"torch\.nn\.Module\.__call__"),
     ("del torch.amax", r"torch\.amax"),
     ("np.asarray = np.zeros_like", r"numpy\.asarray"),
+    ("import benchmark.metrics.sorted_image as own; own.keys_of = lambda x: x", r"sorted_image\.keys_of"),
+    ("import benchmark.metrics.ranking as own; own.Ranking.auroc = lambda self: 0.99", r"Ranking\.auroc"),
     ('os.chdir("/")', "the working directory"),
     ("signal.signal(signal.SIGINT, signal.SIG_IGN)", "the handler of Ctrl-C"),
     ('sys.stdout = open(os.devnull, "w")', "standard output"),

@@ -57,7 +57,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def unpack(tmp_path):
-    """Unpack into tmp_path/root/data/set; afterwards nothing else may lie beneath root."""
+    """Unpack into the folder of a set; afterwards nothing else may lie below the root."""
     root = tmp_path / "root"
     target = root / "data" / "set"
 

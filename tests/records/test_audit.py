@@ -71,6 +71,9 @@ def files(results) -> tuple[Path, Path]:
         (("metrics", "pooled", "fpr95"), 0.001, "fpr95 is 0."),
         (("metrics", "pooled", "constant_aupr"), 1e-3, "constant_aupr is"),
         (("metrics", "pooled", "images"), -1, "14 images and 0 skipped in the record, 15 in the rows"),
+        (("metrics", "per-image", "version"), 1, "per-image v2 is not the version that is known here, v1"),
+        (("metrics", "pooled", "version"), -1, "pooled v1 is not the version that is known here, v2"),
+        (("segmentation", "miou_denominator"), 1000, "the mIoU is over 10"),
         (("segmentation", "miou"), 1e-3, "by the IoUs of its classes"),
         (("segmentation", "miou_all"), 1e-3, "by the IoUs of its classes"),
         (("segmentation", "per_class_iou", "class 3"), 1e-3, "by the IoUs of its classes"),
@@ -93,6 +96,23 @@ def test_a_changed_value_of_a_record_is_named_with_its_file(results, where, chan
     path.write_text(json.dumps(content))
     (problem,) = audit(results)
     assert problem.startswith(f"{path.relative_to(results.parent)} and {rows.name} contradict each other: ")
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda metrics: metrics.update(zz=metrics["pooled"]), "there is no protocol zz"),
+        (lambda metrics: metrics["pooled"]["extra"].update(sampling_aupr=1.0), "so few pixels are ranked whole"),
+        (lambda metrics: metrics["pooled"].update(aggregation="per-image"), "pooled is pooled, not per-image"),
+    ],
+)
+def test_what_would_switch_the_check_of_a_value_off_is_named(results, edit, words):
+    path, _ = files(results)
+    content = json.loads(path.read_text())
+    edit(content["metrics"])
+    path.write_text(json.dumps(content))
+    (problem,) = audit(results)
     assert words in problem
 
 
