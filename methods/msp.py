@@ -36,4 +36,4 @@ class MSP(Method):
         log_probabilities = outputs.log_probabilities()
         if self.double_softmax:
             return 1 - torch.softmax(log_probabilities.exp(), dim=1).amax(dim=1)
-        return negative_log_max(log_probabilities.exp(), outputs.prediction())
+        return negative_log_max(log_probabilities.exp())

@@ -18,7 +18,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from benchmark.metrics.ranking import Ranking, runs_of
+from benchmark.metrics.ranking import Ranking, counts_of, runs_of
 from benchmark.metrics.sampling import LEVELS, blocks, representatives, seed_of, sizes, thinned, weights
 
 SMALL = 1 << 18
@@ -144,12 +144,8 @@ class PooledSketch:
         anomalies = np.add.reduceat(weight, starts) if len(starts) else weight
         # Scores that several points share are ties, and found together.
         beyond = np.where((lengths == 1) & sampled[starts], (anomalies - 1) / 2, 0) if self.levels[0] else 0.0
-        normal, weight, _ = self._points([1 + row for row in rows])
-        total = np.concatenate((np.zeros(1, np.int64), weight.cumsum()))
-        del weight
-        below = total[np.searchsorted(normal, keys)]
-        at_or_below = total[np.searchsorted(normal, keys, side="right")]
-        found = Ranking(keys, anomalies, below, at_or_below, int(total[-1]), beyond)
+        below, at_or_below, normal = self._normal(rows, keys)
+        found = Ranking(keys, anomalies, below, at_or_below, normal, beyond)
         self._latest = (tuple(rows), found) if len(keys) <= SMALL else None
         return found
 
@@ -214,15 +210,36 @@ class PooledSketch:
                     parts[place] = _coarser(part, place, not kind, self.levels[kind], wanted[kind])
         self.levels = wanted
 
-    def _points(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ascending keys, weights (int64) and whether they were sampled, of all that was kept in some rows."""
+    def _normal(self, rows: Sequence[int], keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Normal pixels below, and at or below, each of some ascending keys, int64, and of all scores."""
+        kept = [1 + row for row in rows]
+        points, weight, _ = self._points(kept, alone=self.levels[1] > 0)
+        total = np.concatenate((np.zeros(1, np.int64), weight.cumsum()))
+        below, at_or_below = (total[np.searchsorted(points, keys, side)] for side in ("left", "right"))
+        normal = int(total[-1])
+        if not self.levels[1]:  # every key is one pixel: to be sorted in a third of the time, without its weight
+            ordered = np.concatenate([part.keys for row in kept for part in self._rows[row].values()] or [keys[:0]])
+            ordered.sort()
+            for counts, more in zip((below, at_or_below), counts_of(ordered, keys), strict=True):
+                counts += more
+            normal += len(ordered)
+        return below, at_or_below, normal
+
+    def _points(self, rows: Sequence[int], alone: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ascending keys, weights (int64) and whether they were sampled, of what was kept in some rows.
+
+        Args:
+            rows: these.
+            alone: also the pixels outside of runs.
+        """
         points = []
         for row in rows:
             kind = int(row > 0)
             for part in self._rows[row].values():
                 # A weight is below 2^31, so that key, weight and a bit for runs are one integer to be sorted.
-                weight = part.weights(self.levels[kind], not kind).astype(np.uint64)
-                points.append((part.keys.astype(np.uint64) << np.uint64(32)) | weight)
+                if alone:
+                    weight = part.weights(self.levels[kind], not kind).astype(np.uint64)
+                    points.append((part.keys.astype(np.uint64) << np.uint64(32)) | weight)
                 points.append((part.runs.astype(np.uint64) << np.uint64(32)) | part.lengths | RUN)
         both = np.concatenate(points or [np.zeros(0, np.uint64)])
         del points

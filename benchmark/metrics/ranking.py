@@ -134,12 +134,18 @@ def rank(anomalous: np.ndarray, normal: list[np.ndarray]) -> tuple[np.ndarray, n
     below = np.empty((len(normal), len(keys)), np.int64)
     at_or_below = np.empty_like(below)
     for row, ordered in enumerate(normal):
-        below[row] = search(ordered, keys)
-        at_or_below[row] = below[row]
-        if len(ordered):
-            tied = np.flatnonzero(ordered.take(below[row], mode="clip") == keys)
-            at_or_below[row, tied] = search(ordered, keys[tied] + np.uint32(1))
+        below[row], at_or_below[row] = counts_of(ordered, keys)
     return keys, anomalies, below, at_or_below
+
+
+def counts_of(ordered: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many of the ordered values lie below, and at or below, each of some ascending keys, int64."""
+    below = search(ordered, keys)
+    at_or_below = below.copy()
+    if len(ordered):
+        tied = np.flatnonzero(ordered.take(below, mode="clip") == keys)
+        at_or_below[tied] = search(ordered, keys[tied] + np.uint32(1))
+    return below, at_or_below
 
 
 def search(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:

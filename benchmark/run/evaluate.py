@@ -35,7 +35,8 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
 
     A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped;
     the others go on. A kill loses at most the last half minute, or twenty times as long as the state takes to write; a
-    file that cannot be read loses nothing. Delete the tally's journal once the records are written.
+    file that cannot be read loses nothing. The last state is not written: :func:`keep` it before what takes long, and
+    where the records cannot be written. Delete the tally's journal once they are.
 
     Args:
         workshop: with everything trained and fitted.
@@ -62,7 +63,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             if time.monotonic() > due:
                 _settle(workshop, entries, tally, beside)
                 began = time.monotonic()
-                _keep(workshop, tally)
+                keep(workshop, tally)
                 written = time.monotonic()
                 due = written + SAVE_EVERY * max(1.0, (written - began) / SAVED_IN)
         _settle(workshop, entries, tally, beside)
@@ -70,7 +71,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
         # Interrupted within a batch, some methods have its images and others have not: the last saved state counts.
         if whole:
             _settle(workshop, entries, tally, beside)
-            _keep(workshop, tally)
+            keep(workshop, tally)
         if isinstance(error, KeyboardInterrupt):
             raise interrupted(tally.kept, len(images), "images") from None
         raise
@@ -78,7 +79,6 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
         beside.close()
         progress.close()
         workshop.pool.forget()
-    _keep(workshop, tally)
     _complete(workshop, tally)
     for entry in (e for e in entries if not e.error):
         try:
@@ -103,7 +103,7 @@ def _complete(workshop: Workshop, tally: Tally) -> None:
         raise BenchmarkError(f"{min(counts)} of {images} images were evaluated; give the command again.")
 
 
-def _keep(workshop: Workshop, tally: Tally) -> None:
+def keep(workshop: Workshop, tally: Tally) -> None:
     """Write the state of the methods that have not failed; the others start again in a pass of their own."""
     if not tally.methods:
         return

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from benchmark.errors import BenchmarkError
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
-from benchmark.run.evaluate import evaluate
+from benchmark.run.evaluate import evaluate, keep
 from benchmark.run.forecast import Forecast
 from benchmark.run.options import Options, choose_dataset
 from benchmark.run.plan import Step, check_recipes, make_steps, network_name
@@ -15,6 +17,7 @@ from benchmark.run.recording import make_record
 from benchmark.run.resume import check_unchanged, passes, sweep
 from benchmark.run.second_pass import has_second_pass, second_pass
 from benchmark.run.setup import make_setup
+from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
 
 Say = Callable[[str], None]
@@ -49,16 +52,27 @@ def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcom
         ready = [step for step in pending if not step.entry.error]
         for group in passes(workshop, ready):
             tally = evaluate(workshop, group)
-            further = second_pass(workshop, group, tally)
-            check_unchanged(workshop, tally)
-            for step in group:
-                if not step.entry.error:
-                    measured = further.get(step.entry.label, {})
-                    step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
-                    step.reasons = []
+            try:
+                if has_second_pass(workshop.setup):
+                    keep(workshop, tally)
+                _record(workshop, group, tally)
+            except BaseException:
+                with suppress(BenchmarkError):  # a full disk, of which the first error says enough
+                    keep(workshop, tally)
+                raise
             tally.journal.delete()
         sweep(workshop)
     return _outcome(steps, broken)
+
+
+def _record(workshop: Workshop, group: Sequence[Step], tally: Tally) -> None:
+    further = second_pass(workshop, group, tally)
+    check_unchanged(workshop, tally)
+    for step in group:
+        if not step.entry.error:
+            measured = further.get(step.entry.label, {})
+            step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
+            step.reasons = []
 
 
 def train(options: Options, say: Say = print) -> Outcome:

@@ -55,7 +55,7 @@ class Segmentation(Task):
         confusion: Tensor | None = None
         for batch in batches:
             outputs = self.network.segment(batch.images, scale, self.recipe.max_size)
-            predicted = outputs.upsample(outputs.logits, batch.size).argmax(1)
+            predicted = outputs.upsample(outputs.logits, batch.size).max(1).indices
             known = batch.labels < classes
             cells = batch.labels[known].long() * classes + predicted[known]
             counts = torch.bincount(cells, minlength=classes**2)

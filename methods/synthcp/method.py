@@ -128,7 +128,7 @@ class SynthCP(Method):
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
         outputs = networks["base"](batch)
-        doubt = -torch.expm1(-negative_log_max(outputs.log_probabilities().exp(), outputs.prediction()))
+        doubt = -torch.expm1(-negative_log_max(outputs.log_probabilities().exp()))
         sure = doubt < 1 - self.threshold
         if sure.all():
             return doubt

@@ -293,6 +293,7 @@ def test_an_interrupted_training_says_what_was_kept(bench, monkeypatch, every_st
 
 def test_an_interrupted_evaluation_says_what_was_kept(bench, monkeypatch):
     bench.plugin("failing", FAILING)
+    monkeypatch.setattr("benchmark.run.evaluate.SAVE_EVERY", 3600.0)
     assert bench("run", "--methods", "failing:how=interrupt") == 130
     assert "nothing of these 4 images was kept yet, the same command begins them again" in bench.err
     monkeypatch.setattr("benchmark.run.evaluate.SAVE_EVERY", 0.0)
