@@ -22,11 +22,11 @@ from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
 from benchmark.training import native_batches
 
-SAVE_EVERY = 30.0
+SAVE_EVERY = 60.0
 """Seconds between two states of a running evaluation."""
 SHARED = ""
 """Name of the work beside the pass that belongs to no method."""
-SAVED_IN = 1.5
+SAVED_IN = 1.2
 """Seconds that writing one may take; one that takes longer is written less often by as much."""
 
 
@@ -34,7 +34,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """Score every test image with every method that has not failed, and keep the metrics.
 
     A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped;
-    the others go on. A kill loses at most the last half minute, or twenty times as long as the state takes to write; a
+    the others go on. A kill loses at most the last minute, or fifty times as long as the state takes to write; a
     file that cannot be read loses nothing. The last state is not written: :func:`keep` it before what takes long, and
     where the records cannot be written. Delete the tally's journal once they are.
 
