@@ -59,8 +59,8 @@ class ASH(Method):
     def shaped(self, features: Tensor) -> Tensor:
         """f' of features (B, D, h, w)."""
         least = largest(features, self.percentile).amin(dim=1, keepdim=True)
-        survives = (features >= least) & (features > 0)
-        kept = torch.where(survives, features, 0.0)
+        survives = features >= least.clamp(min=torch.finfo(features.dtype).tiny)
+        kept = features * survives
         if self.variant == "p":
             return kept
         total = features.sum(dim=1, keepdim=True)
