@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
-from benchmark.network import NetworkSpec
+from ._per_cell import PerCell
 
 SMALLEST = 1e-30
 """In the place of 0, which has no logarithm."""
 
 
-class PGN(Method):
+class PGN(PerCell):
     r"""Pixel-wise gradient norm: ``s = log ||v||_r + log ||f||_r``, per feature cell, upsampled to the image.
 
     The gradient of the cross-entropy between the softmax p of a cell and a target t with respect to the weights of the
@@ -45,25 +43,13 @@ class PGN(Method):
             raise ValueError("r must be positive.")
         self.target, self.form, self.r = target, form, float(r)
 
-    def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
-        return {"base": Need(base, (PENULTIMATE,))}
-
-    def score(self, batch: Batch, networks: Networks) -> Tensor:
-        outputs = networks["base"](batch)
-        total = 0
-        for scale in outputs.scales:
-            norms = self.log_norm(scale.logits, scale.taps[PENULTIMATE])
-            total = total + scale.upsample(norms[:, None], outputs.size)[:, 0]
-        return total / len(outputs.scales)
-
-    def log_norm(self, logits: Tensor, features: Tensor) -> Tensor:
-        """The score of cells, (B, h, w), of logits (B, C, h, w) and features (B, D, h, w)."""
+    def score_cells(self, features: Tensor, logits: Tensor) -> Tensor:
         powers = (self.r * features.abs().log()).logsumexp(dim=1).clamp(min=math.log(SMALLEST))
         norm = ((self.r * self._log_factor(logits.log_softmax(dim=1))).logsumexp(dim=1) + powers) / self.r
         return -norm if (self.target, self.form) == ("uniform", "exact") else norm
 
     def _log_factor(self, log_p: Tensor) -> Tensor:
-        """``log |v|`` of log-probabilities (B, C, h, w)."""
+        """``log |v|`` of log-probabilities (N, C)."""
         classes = log_p.shape[1]
         if self.target == "uniform":
             if self.form == "released":
