@@ -92,7 +92,9 @@ class Workshop:
             }
             folder = file_name(self.setup.base.dataset, colon=":")
             key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
-        source = source_of(type(method))
+        # A method may be one around another, whose file its own does not import.
+        inside = [part for part in method.modules() if isinstance(part, Method)]
+        source = {file: code for part in inside for file, code in source_of(type(part)).items()}
         normal = self.setup.normal.label if self.setup.normal and method.fitted else ""
         return Entry(method, base, needs, recipes, self._stated(method.config, needs), key, source, changes, normal)
 
