@@ -8,14 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.data import ANOMALY
 from benchmark.errors import BenchmarkError
 from benchmark.method import PENULTIMATE, Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
-from benchmark.recipe import digest
 from benchmark.training import FitData
 
 from ._cells import Cells
+from ._sample import KeyedSample
 
 CHUNK = 1 << 24
 """Distances computed at a time (64 MiB), whatever the sizes of bank and image."""
@@ -25,9 +24,8 @@ class KNN(Method):
     r"""k nearest neighbours: the distance of a feature to a bank of training features, upsampled to the image.
 
     The bank is a uniform sample, without replacement, of all feature cells of the training images that show a known
-    class. Each cell draws a random key from a generator seeded by its image's id, and the smallest keys stay: no image
-    depends on another, nor on the order or the batches in which they come. With several test scales, the bank samples
-    the cells of all of them, and the distances are averaged.
+    class (:class:`~benchmark.methods._sample.KeyedSample`). With several test scales, it samples the cells of all of
+    them, and the distances are averaged.
 
     Args:
         variant: "knth" ``s = ||g - g_(k)||``, the distance to the k-th neighbour of normalised features ``g = f/||f||``
@@ -67,8 +65,7 @@ class KNN(Method):
             raise ValueError("k is at least 1 and at most the size of the bank.")
         self.rows = bank
         self.cells = Cells(tap, encoder)
-        self._sample: list[tuple[Tensor, Tensor]] = []  # while observing: keys and features
-        self._limit = 1.0  # larger keys have no chance any more
+        self._sample = KeyedSample(bank, self.cells)  # while observing
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
         return self.cells.needs(base)
@@ -78,21 +75,11 @@ class KNN(Method):
         self.register_buffer("size", torch.zeros((), dtype=torch.int64))  # rows that are filled, the first ones
 
     def observe(self, batch: Batch, networks: Networks) -> None:
-        generators = [torch.Generator().manual_seed(int(digest(image_id, 15), 16)) for image_id in batch.ids]
-        for scale in self.cells.outputs(batch, networks).scales:
-            labels = self.cells.labels(scale, batch.labels)
-            cells = labels[0].numel()
-            keys = torch.cat([torch.rand(cells, generator=g, dtype=torch.float64) for g in generators])
-            keys = keys.to(labels.device)
-            chosen = (labels.flatten() < ANOMALY) & (keys < self._limit)
-            self._sample.append((keys[chosen], self._form(self.cells.features(scale)[chosen])))
-        if sum(len(keys) for keys, _ in self._sample) > 2 * self.rows:
-            self._prune()
+        self._sample.observe(batch, networks, self._form)
 
     def fit(self, data: FitData, networks: Networks) -> None:
-        self._prune()
-        [(keys, features)], self._sample, self._limit = self._sample, [], 1.0
-        self._check(len(keys))
+        features = self._sample.taken()
+        self._check(len(features))
         self.bank[: len(features)] = features
         self.size.fill_(len(features))
 
@@ -130,11 +117,3 @@ class KNN(Method):
 
     def _form(self, features: Tensor) -> Tensor:
         return features if self.mean else F.normalize(features, dim=1)
-
-    def _prune(self) -> None:
-        keys = torch.cat([torch.zeros(0, dtype=torch.float64, device=self.bank.device), *(k for k, _ in self._sample)])
-        features = torch.cat([self.bank[:0], *(f for _, f in self._sample)])
-        kept = keys.argsort()[: self.rows]
-        self._sample = [(keys[kept], features[kept])]
-        if len(kept) == self.rows:
-            self._limit = float(keys[kept[-1]])
