@@ -52,7 +52,9 @@ class OutlierExposure(Method):
         """For the `pasting` of the method's task."""
         if not self.share:
             return None
-        return Pasting(self.share, Cutouts(data.root / "cutouts" / self.cutouts)) if self.cutouts else Pasting(self.share)
+        if not self.cutouts:
+            return Pasting(self.share)
+        return Pasting(self.share, Cutouts(data.root / "cutouts" / self.cutouts))
 
 
 def copied(networks: Networks) -> Network:

@@ -82,9 +82,7 @@ class DenseHybrid(OutlierExposure):
         ),
     }
 
-    def __init__(
-        self, beta: Amount = 0.03, head_only: bool = False, share: Fraction = 1.0, cutouts: str = ""
-    ) -> None:
+    def __init__(self, beta: Amount = 0.03, head_only: bool = False, share: Fraction = 1.0, cutouts: str = "") -> None:
         super().__init__(share, cutouts)
         self.beta = beta
         self.head_only = head_only
@@ -136,9 +134,8 @@ class Hybrid(Task):
         features, size = maps[network.tap(PENULTIMATE)], self.recipe.label_size
         posterior, labels = on_one_grid(self.posterior(features), batch.labels, size)
         target = torch.where(inlying(labels), 0, torch.where(outlying(labels), 1, IGNORE))
-        told = F.cross_entropy(posterior, target, ignore_index=IGNORE, reduction="sum") / (target != IGNORE).sum().clamp(
-            min=1
-        )
+        told = F.cross_entropy(posterior, target, ignore_index=IGNORE, reduction="none")
+        told = mean_where(told, target != IGNORE)
         if self.network is None:
             return {"loss": told if self.share else 0 * told}
         logits, _ = on_one_grid(maps["logits"], batch.labels, size)
