@@ -34,7 +34,8 @@ class PEBAL(OutlierExposure):
     r"""Pixel-wise energy-biased abstention: ``s = G(-logsumexp_c z_c)``, c the classes, G a Gaussian.
 
     G has 7x7 pixels and deviation 1. The last layers of the network get a further output, abstention (index C), and are
-    trained on, the rest frozen, on images with pasted objects. With p the softmax over C + 1, ``E = -logsumexp_c z_c`` over C, ``a^2 = G(E^2)``:
+    trained on, the rest frozen, on images with pasted objects. With p the softmax over C + 1, ``E = -logsumexp_c z_c``
+    over C and ``a^2 = G(E^2)``, the loss is
 
         mean_known -log(p_y + p_C / a^2)          over the images without and over those with objects
         + 0.1 mean_{pasted, c} -log(p_c + p_C / a^2)

@@ -28,9 +28,9 @@ ANCHORS, TEMPERATURE, EMBEDDING = 512, 0.1, 304
 class RPL(OutlierExposure):
     r"""Residual pattern learning: ``s = G(-logsumexp_c z'_c)``, ``z' = W (f + r) + b``, G a Gaussian.
 
-    G has 7x7 pixels and deviation 1; f are the penultimate features, W and b the last layer, all of them frozen; r is what a block of dilated
-    convolutions gives for an inner feature. The segmentation stays that of z, so that it loses nothing. With p and p'
-    the softmax of z and z', H the entropy, the block is trained on images with pasted objects by
+    G has 7x7 pixels and deviation 1; f are the penultimate features, W and b the last layer, all of them frozen; r is
+    what a block of dilated convolutions gives for an inner feature. The segmentation stays that of z, so that it loses
+    nothing. With p and p' the softmax of z and z', H the entropy, the block is trained on images with pasted objects by
 
         mean_known [ CE(z', argmax z) + (H(p') - H(p))^2 ] + 0.05 mean_pasted relu(logsumexp_c z'_c)
 
