@@ -24,7 +24,9 @@ class Pasted(Dataset):
     The objects have random outlines, materials and light, a soft edge, the image's own brightness, sharpness and
     grain as far as these can be told, and on the ground a contact shadow; they cover 0.2 to 10 % of an image and are
     larger further down. They are a pure function of version and index. Networks are those of NAME; "train" and
-    "val" are NAME's own. Results here choose hyper-parameters; they say little about real anomalies.
+    "val" are NAME's own. Results here choose hyper-parameters; they say little about real anomalies, and nothing should
+    be chosen here of methods that learn from pasted objects: theirs have other outlines and materials, but are laid in
+    the same way.
 
     Args:
         split: "train", "val" or "test".

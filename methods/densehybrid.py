@@ -76,7 +76,7 @@ class DenseHybrid(OutlierExposure):
         ),
     }
     light: Mapping[str, LightRecipe] = {
-        "densehybrid": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "lr": 1e-3, "label_size": "half"}),
+        "densehybrid": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "lr": 2e-4, "label_size": "half"}),
         "densehybrid_head": LightRecipe(
             epochs=0.25, segmentation=True, changes={**FAST, "lr": 3e-3, "label_size": "half"}
         ),
@@ -87,6 +87,8 @@ class DenseHybrid(OutlierExposure):
         self.beta = beta
         self.head_only = head_only
         self.needs_classes = not head_only
+        self.task = "densehybrid_head" if head_only else "densehybrid"
+        self.recipes, self.light = ({self.task: each[self.task]} for each in (type(self).recipes, type(self).light))
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
         return {"base": Need(base, (PENULTIMATE,))}
@@ -100,7 +102,7 @@ class DenseHybrid(OutlierExposure):
 
     def fit(self, data: FitData, networks: Networks) -> None:
         task = Hybrid(self, networks["base"], data)
-        data.train(task, data.recipes["densehybrid_head" if self.head_only else "densehybrid"])
+        data.train(task, data.recipes[self.task])
 
     def score(self, batch: Batch, networks: Networks) -> Tensor:
         base = networks["base"]

@@ -64,7 +64,7 @@ class EntropyMax(OutlierExposure):
         )
     }
     light: Mapping[str, LightRecipe] = {
-        "entropy_max": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "lr": 1e-3, "label_size": "half"})
+        "entropy_max": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "lr": 2e-4, "label_size": "half"})
     }
 
     def __init__(

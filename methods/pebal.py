@@ -102,7 +102,7 @@ class PEBAL(OutlierExposure):
 
     def needs(self, base: NetworkSpec) -> Mapping[str, Need]:
         otherwise = f"tap={PENULTIMATE} takes any network with a penultimate layer"
-        return {"base": Need(base, (self.tap, PENULTIMATE), otherwise)}
+        return {"base": Need(base, (self.tap,), otherwise)}
 
     def build(self, networks: Networks) -> None:
         weight, bias = Head(networks).affine()

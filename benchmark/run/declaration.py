@@ -43,7 +43,7 @@ def check_declaration(method: Method) -> Method:
         value = getattr(method, name)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise PluginError(f"The method '{method.name}': {name} must be {_a(kind)}, not {_shown(value)}.")
-    if method.auxiliary_data not in (False, True, SYNTHETIC):
+    if not isinstance(method.auxiliary_data, bool) and method.auxiliary_data != SYNTHETIC:
         shown = _shown(method.auxiliary_data)
         raise PluginError(f"The method '{method.name}': auxiliary_data must be true, false or SYNTHETIC, not {shown}.")
     for name, kind in ITEMS.items():
