@@ -13,7 +13,7 @@ from benchmark.method import PENULTIMATE, Batch, Handle, Need, Networks
 from benchmark.network import Network, NetworkSpec, Outputs
 from benchmark.recipe import FAST, LightRecipe, Recipe
 from benchmark.training import FitData, Task
-from benchmark.training.segmentation import at, closed_set, cross_entropy, on_one_grid
+from benchmark.training.segmentation import closed_set, cross_entropy, on_one_grid, validation_scale
 from benchmark.values import Amount, Fraction
 
 from ._outliers import OutlierExposure, copied, inlying, mean_where, outlying, run, with_logits
@@ -151,4 +151,6 @@ class Hybrid(Task):
         network = self.network
         if network is None:
             return {}
-        return closed_set(batches, self.classes, lambda batch: network.segment(batch.images, *at(self.recipe)))
+        return closed_set(
+            batches, self.classes, lambda batch: network.segment(batch.images, *validation_scale(self.recipe))
+        )

@@ -16,7 +16,7 @@ from benchmark.network import NetworkSpec, ScaleOutputs
 from benchmark.progress import say
 from benchmark.recipe import FAST, LightRecipe, Recipe
 from benchmark.training import FitData, Task
-from benchmark.training.segmentation import at, closed_set, on_one_grid
+from benchmark.training.segmentation import closed_set, on_one_grid, validation_scale
 from benchmark.values import Fraction
 
 from ._head import Head
@@ -168,7 +168,7 @@ class Abstention(Task):
         network = self._base.module
 
         def segment(batch: Batch) -> ScaleOutputs:
-            scale = network.segment(batch.images, *at(self.recipe), (self._tap,))
+            scale = network.segment(batch.images, *validation_scale(self.recipe), (self._tap,))
             logits = self.final(scale.taps[self._tap])[:, :-1].float()
             return ScaleOutputs(logits, {}, scale.padded, scale.covers)
 

@@ -50,13 +50,15 @@ class Segmentation(Task):
         A recipe with one scale is validated at that scale, as the network has seen no other; any other recipe at the
         native size.
         """
-        return closed_set(batches, self.classes, lambda batch: self.network.segment(batch.images, *at(self.recipe)))
+        return closed_set(
+            batches, self.classes, lambda batch: self.network.segment(batch.images, *validation_scale(self.recipe))
+        )
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(*on_one_grid(logits, labels, self.recipe.label_size), len(self.classes))
 
 
-def at(recipe: Recipe) -> tuple[int, int]:
+def validation_scale(recipe: Recipe) -> tuple[int, int]:
     """Scale and largest side at which what is trained by a recipe is validated."""
     return recipe.scales[0] if len(recipe.scales) == 1 else 0, recipe.max_size
 
