@@ -6,6 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import Tensor, nn
@@ -16,11 +17,12 @@ from benchmark.pool import Handle, Need, Networks
 from benchmark.recipe import LightRecipe, Recipe
 from benchmark.registry import METHODS, Plugin, PluginSpec
 from benchmark.released import Release
+from benchmark.values import SYNTHETIC, OutlierData
 
 if TYPE_CHECKING:
     from benchmark.training import FitData
 
-__all__ = ["DROPOUT", "PENULTIMATE", "Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
+__all__ = ["DROPOUT", "PENULTIMATE", "SYNTHETIC", "Batch", "Handle", "Method", "MethodSpec", "Need", "Networks"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ class Method(Plugin, nn.Module, ABC):
     """As printed in tables; the name where empty."""
     paper: ClassVar[str] = ""
     """Authors, venue and year of the source."""
-    auxiliary_data: ClassVar[bool] = False
-    """Whether outlier images were seen in training; such methods stand apart in tables."""
+    auxiliary_data: OutlierData = False
+    """What outliers were seen in training: none, invented ones (SYNTHETIC), or images of real ones (true). Tables keep
+    the three apart."""
     single_scale: ClassVar[bool] = False
     """Whether the authors test at the native size only; ``--preset paper`` then leaves out the test scales."""
     paper_variants: ClassVar[tuple[str, ...]] = ()
@@ -130,6 +133,15 @@ class Method(Plugin, nn.Module, ABC):
             float32 (B, H, W), higher = more anomalous, raw: not normalised per image or batch, and for each image
             independent of what else is in the batch.
         """
+
+    def reads(self, root: Path) -> str:
+        """Digest of what :meth:`fit` reads or makes beside the training images (pasted objects); a part of the name of
+        the fit, so that other objects are another fit. Empty where there is nothing.
+
+        Args:
+            root: the data root, as ``FitData.root``.
+        """
+        return ""
 
     @property
     def forwards(self) -> float:

@@ -65,6 +65,11 @@ Pixels = Annotated[int, Range(8, 1 << 14)]
 """A side of an image; networks halve it three times."""
 
 
+SYNTHETIC: Literal["synthetic"] = "synthetic"
+OutlierData = bool | Literal["synthetic"]
+"""What outliers a method saw in training: none (false), invented ones ("synthetic"), or images of real ones (true)."""
+
+
 def typed(value: Any, hint: Any) -> Any:
     """A value as its hint wants it.
 

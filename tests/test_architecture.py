@@ -116,6 +116,8 @@ EXCEPTIONS = {
     ("benchmark.metrics.bootstrap", "streethazards"): "that protocol as a default",
     ("benchmark.metrics.evaluate", "streethazards"): "that protocol as a default",
     ("benchmark.metrics.pixel_protocols", "dicnet"): "the source of a protocol, that paper's evaluation",
+    ("benchmark.metrics.pixel_protocols", "densehybrid"): "the protocol of that paper's evaluation, and its source",
+    ("benchmark.metrics.openset", "densehybrid"): "the source of open-set IoU, that paper's evaluation",
     ("benchmark.encoders", "frozen"): "the family of which that file makes specs, for every method",
     ("benchmark.derived", "void"): "the class that VoidAsClass adds: the field's word for pixels without a label",
 }

@@ -9,7 +9,7 @@ import re
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from benchmark.io.atomic import replacing
 from benchmark.values import Length, Range
@@ -92,7 +92,12 @@ def build(kind: Any, data: Any, where: str = "") -> Any:
     if origin in (Union, types.UnionType):
         if data is None and type(None) in arguments:
             return None
-        return build(next(a for a in arguments if a is not type(None)), data, where)
+        kinds = [a for a in arguments if a is not type(None)]
+        # A word in the place of a value of another type: only texts are compared with it.
+        words = {word for a in kinds if get_origin(a) is Literal for word in get_args(a)}
+        if isinstance(data, str) and data in words:
+            return data
+        return build(kinds[0], data, where)
     if origin is dict:
         _expect(isinstance(data, dict), where, "an object")
         return {k: build(arguments[1], v, f"{where}.{k}") for k, v in data.items()}

@@ -12,6 +12,7 @@ from benchmark.leaderboard.failures import failures
 from benchmark.leaderboard.wording import distinct, method_title, percent, primary, remarks, setting, timing_marks
 from benchmark.records.published import Published, PublishedRow
 from benchmark.records.record import METRICS, Record
+from benchmark.values import SYNTHETIC
 
 ABSENT_DATASET = "not measured here: needs the dataset"
 ABSENT = "not measured here"
@@ -19,11 +20,13 @@ ABSENT = "not measured here"
 GROUPS = ("published", "measured", "difference", "pooled")
 PERCENTAGES = [*(f"{group}.{metric}" for group in GROUPS for metric in METRICS), "miou"]
 MILLISECONDS = ["network_ms", "method_ms"]
+SAW = (False, SYNTHETIC, True)
+"""What outliers a method may have seen in training, in the order of printing."""
 VALUES = [*PERCENTAGES, *MILLISECONDS]
 COLUMNS = [
     "method",  # plugin name with the options that are not default; empty where no plugin of that name exists
     "title",  # as printed
-    "auxiliary_data",  # whether outlier images were seen in training
+    "auxiliary_data",  # whether outlier images were seen in training, or "synthetic" ones
     "timed",  # marks of its times: on which of several machines, and whether beside other work
     "seeds",  # number of records behind the row
     *(value + part for value in VALUES for part in ("", "_std", "_low", "_high")),
@@ -140,9 +143,9 @@ def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bo
     numbers = COLUMNS[COLUMNS.index("seeds") + 1 :]
     marks = timing_marks(records)
     table["timed"] = [marks.get(label, "") for label in table["method"]]
-    table = table.astype({"auxiliary_data": bool, "seeds": int} | dict.fromkeys(numbers, float))
+    table = table.astype({"auxiliary_data": object, "seeds": int} | dict.fromkeys(numbers, float))
     table[[n for n in numbers if not n.startswith(tuple(MILLISECONDS))]] *= 100
-    return table.sort_values("auxiliary_data", kind="stable", ignore_index=True)
+    return table.sort_values("auxiliary_data", key=lambda c: c.map(SAW.index), kind="stable", ignore_index=True)
 
 
 def _published(rows: Sequence[PublishedRow]) -> DataFrame:

@@ -8,11 +8,12 @@ from itertools import groupby
 from pandas import DataFrame, concat
 
 from benchmark.leaderboard.board import Block, block
-from benchmark.leaderboard.formats import TERMINAL, sections, terminal_table
+from benchmark.leaderboard.formats import STARS, TERMINAL, sections, terminal_table
 from benchmark.leaderboard.wording import mean_percent, method_title
 from benchmark.metrics import PROTOCOLS, hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
+from benchmark.values import SYNTHETIC
 
 
 def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]]) -> str:
@@ -49,13 +50,14 @@ def terminal(block: Block, width: int = 120) -> str:
     title, *numbers = texts.columns
     texts[numbers] = texts[numbers].replace(" ± ", "±", regex=True)
     seeds, auxiliary = block.table["seeds"], block.table["auxiliary_data"]
-    texts[title] += auxiliary.map({True: " *", False: ""}) + seeds.map(lambda n: f" ×{n}" if n > 1 else "")
+    texts[title] += auxiliary.map(STARS) + seeds.map(lambda n: f" ×{n}" if n > 1 else "")
     longest = min(40, texts[title].map(len).max())
     text = terminal_table(texts, longest)
     too_wide = max(map(len, text.splitlines())) - width
     if too_wide > 0:
         text = terminal_table(texts, max(8, longest - too_wide))
-    text += "\n* saw outlier images in training" * bool(auxiliary.any())
+    text += "\n* saw outlier images in training" * bool(auxiliary.isin([True]).any())
+    text += "\n° saw invented outliers in training" * bool(auxiliary.isin([SYNTHETIC]).any())
     return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
 
 

@@ -16,15 +16,17 @@ from typing import NamedTuple
 from pandas import DataFrame, concat
 from tabulate import tabulate
 
-from benchmark.leaderboard.board import Block, Board
+from benchmark.leaderboard.board import SAW, Block, Board
 from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent
+from benchmark.values import SYNTHETIC
 
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
 BETTER = {"aupr": max, "fpr95": min, "auroc": max}
 WORDS = ("Method", "Images", "Protocol", "Source", "Training step", "image sizes", "Metric", "verdict")
 """Columns that are aligned to the left; all others hold numbers."""
-OUTLIERS = "With outlier images in training"
-FURTHER_TITLE = "Published elsewhere (* saw outlier images in training)"
+HEADINGS = {False: "", SYNTHETIC: "With invented outliers in training", True: "With outlier images in training"}
+"""Of the rows of methods, by what outliers they saw."""
+STARS = {False: "", SYNTHETIC: " °", True: " *"}
 
 
 class Column(NamedTuple):
@@ -152,7 +154,8 @@ def sections(
     """
     titles, apart = columns(block, compact, pooled), block.table["auxiliary_data"]
     found = []
-    for heading, rows in (("", block.table[~apart]), (OUTLIERS, block.table[apart])):
+    for saw in SAW:
+        heading, rows = HEADINGS[saw], block.table[apart.isin([saw])]
         cells = DataFrame({(c.group, c.title): _cells(rows, c, block.absent) for c in titles})
         if shown is not None:
             cells = cells[rows["method"].isin(shown).to_numpy()]
@@ -245,11 +248,17 @@ def failure_texts(table: DataFrame, form: Format) -> DataFrame:
     return DataFrame(texts).map(form.escape)
 
 
+def further_title(board: Board) -> str:
+    """Heading of that table, with what its marks mean."""
+    invented = any(row.auxiliary_data == SYNTHETIC for row in board.further)
+    return f"Published elsewhere (* saw outlier images in training{', ° invented ones' * invented})"
+
+
 def further_texts(board: Board, form: Format) -> DataFrame:
-    """What was published on other images or by methods that are not here; a star marks outlier images in training."""
+    """What was published on other images or by methods that are not here; a mark says what outliers training saw."""
     rows = [
         {
-            "Method": (f"{row.title} ({row.backbone})" if row.backbone else row.title) + " *" * row.auxiliary_data,
+            "Method": (f"{row.title} ({row.backbone})" if row.backbone else row.title) + STARS[row.auxiliary_data],
             "Images": row.dataset.partition("(")[2].rstrip(")") or NOTHING,
             **{title: NOTHING if (v := getattr(row, m)) is None else percent(v) for m, title in METRIC_TITLES.items()},
             "Protocol": row.protocol,
@@ -289,7 +298,7 @@ def csv(board: Board) -> str:
         table = table.drop(columns="timed")
     words = ["dataset", "network", "method", "title"]
     table[words] = table[words].map(CSV.escape)
-    table["auxiliary_data"] = table["auxiliary_data"].map({True: "yes", False: "no"})
+    table["auxiliary_data"] = table["auxiliary_data"].map({True: "yes", False: "no", SYNTHETIC: SYNTHETIC})
     first = [*words, "auxiliary_data", "seeds"]
     table = table[[*first, *(name for name in table if name not in first)]]
     return table.to_csv(index=False, float_format="%.4f", lineterminator="\n")

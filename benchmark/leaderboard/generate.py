@@ -16,12 +16,12 @@ from benchmark.leaderboard.costs import markdown as costs_tables
 from benchmark.leaderboard.failures import LEGEND as FAILURES_LEGEND
 from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
 from benchmark.leaderboard.formats import (
-    FURTHER_TITLE,
     MARKDOWN,
     block_texts,
     csv,
     failure_texts,
     further_texts,
+    further_title,
     latex,
     pipe_table,
 )
@@ -157,7 +157,7 @@ def _section(board: Board) -> str:
             table = pipe_table(failure_texts(block.failures, MARKDOWN))
             parts += [f"{FAILURES_TITLE}. {FAILURES_LEGEND}", table]
     if board.further:
-        parts += [f"{FURTHER_TITLE}:", pipe_table(further_texts(board, MARKDOWN))]
+        parts += [f"{further_title(board)}:", pipe_table(further_texts(board, MARKDOWN))]
     parts += _sources(board)
     parts += [_list(board.remarks)] if board.remarks else []
     return "\n\n".join(parts)

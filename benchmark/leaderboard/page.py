@@ -6,7 +6,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from benchmark.leaderboard.board import Board
-from benchmark.leaderboard.formats import FURTHER_TITLE, HTML, block_texts, further_texts, html_table, plain
+from benchmark.leaderboard.formats import HTML, block_texts, further_texts, further_title, html_table, plain
 
 _PAGE = """\
 {% macro bullets(remarks) %}
@@ -96,6 +96,6 @@ def html(board: Board, legend: str) -> str:
         board=board,
         blocks=[(block, html_table(block_texts(block, HTML)) if len(block.table) else "") for block in board.blocks],
         further=html_table(further_texts(board, HTML), 'class="further"') if board.further else "",
-        further_title=FURTHER_TITLE,
+        further_title=further_title(board),
         legend=legend,
     )

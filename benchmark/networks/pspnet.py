@@ -81,9 +81,10 @@ class PSPNet(Network):
     With a ResNet-50: 23,631,808 parameters in the encoder and 27,806,746 in the decoder of 13 classes. With
     narrower encoders than its 2048 channels, the pyramid's branches and the features get narrower, too.
 
-    Taps, all (B, D, h/8, w/8): ``ppm_cat`` the concatenated pyramid, ``conv_last.0`` the 3x3 convolution,
-    ``conv_last.1`` its BN, ``conv_last.1.whitened`` the BN without weight and bias, ``conv_last.2`` the activation,
-    ``conv_last.4`` the logits, and with the cosine head ``cosine``, the logits before scaling.
+    Taps, all (B, D, h/8, w/8): ``layer4`` the end of the encoder, ``ppm_cat`` the concatenated pyramid,
+    ``conv_last.0`` the 3x3 convolution, ``conv_last.1`` its BN, ``conv_last.1.whitened`` the BN without weight and
+    bias, ``conv_last.2`` the activation, ``conv_last.4`` the logits, and with the cosine head ``cosine``, the logits
+    before scaling.
 
     Source: Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017; layout and initial values of
         CSAILVision/semantic-segmentation-pytorch (resnet50dilated, ppm_deepsup). Cosine head: Fontanel et al.,
@@ -124,7 +125,7 @@ class PSPNet(Network):
         self.conv_last_deepsup = classifier()
         for part in (self.ppm, self.conv_last, self.cbr_deepsup, self.conv_last_deepsup):
             initialise_decoder(part)
-        self.channels = {"ppm_cat": self.ppm.channels}
+        self.channels = {"layer4": deep, "ppm_cat": self.ppm.channels}
         self.channels.update({f"conv_last.{i}": width for i in ("0", "1", "1.whitened", "2")})
         self.channels["conv_last.4"] = classes
         if head == "cosine":
@@ -136,7 +137,7 @@ class PSPNet(Network):
 
     def forward(self, inputs: Tensor, taps: Collection[str] = ()) -> dict[str, Tensor]:
         middle, deep = self.encoder(inputs)
-        values = {"ppm_cat": self.ppm(deep)}
+        values = {"layer4": deep, "ppm_cat": self.ppm(deep)}
         # None of these modules works in place, so that every tap keeps what it held.
         values["conv_last.0"] = self.conv_last[0](values["ppm_cat"])
         values["conv_last.1"] = self.conv_last[1](values["conv_last.0"])

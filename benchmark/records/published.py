@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from benchmark import HOME
 from benchmark.errors import BenchmarkError
 from benchmark.io.walk import require_file
-from benchmark.values import Fraction, Range, typed
+from benchmark.values import SYNTHETIC, Fraction, OutlierData, Range, typed
 
 RESULTS = HOME / "results"
 """The results folder that comes with this code, whose ``published/`` is installed, too."""
@@ -30,7 +30,7 @@ _COLUMNS = (
     "source",
     "note",
     "second_hand",  # yes: the source quotes the number from somebody else
-    "auxiliary_data",  # yes: outlier images were seen in training
+    "auxiliary_data",  # yes: outlier images were seen in training; synthetic: invented ones only
 )
 _METRICS = ("auroc", "aupr", "fpr95", "miou")
 
@@ -54,7 +54,7 @@ class PublishedRow:
     source: str = ""
     note: str = ""
     second_hand: bool = False
-    auxiliary_data: bool = False
+    auxiliary_data: OutlierData = False
 
     @property
     def aggregation(self) -> str:
@@ -132,9 +132,10 @@ def _row(path: Path, line: int, values: dict[str, Any]) -> PublishedRow:
                 f"{path} line {line}: {name} '{fields[name]}' is no percentage; write a number from 0 to 100."
             ) from None
     for name in ("second_hand", "auxiliary_data"):
-        if fields[name] not in ("yes", "no"):
-            raise BenchmarkError(f"{path} line {line}: {name} must be yes or no, not '{fields[name]}'.")
-        fields[name] = fields[name] == "yes"
+        words = {"yes": True, "no": False} | ({SYNTHETIC: SYNTHETIC} if name == "auxiliary_data" else {})
+        if fields[name] not in words:
+            raise BenchmarkError(f"{path} line {line}: {name} must be {' or '.join(words)}, not '{fields[name]}'.")
+        fields[name] = words[fields[name]]
     if not fields["source"]:
         raise BenchmarkError(f"{path} line {line}: a published number needs its source.")
     return PublishedRow(**fields)

@@ -18,7 +18,7 @@ from benchmark.io.walk import require_file
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
-from benchmark.values import Amount, Count, Fraction, Number
+from benchmark.values import Amount, Count, Fraction, Number, OutlierData
 
 SCHEMA = 1
 
@@ -90,7 +90,7 @@ class MethodPart:
     paper: str  # authors, venue, year
     config: dict[str, Any]  # every constructor keyword
     version: int  # of the plugin's computation
-    auxiliary_data: bool = False  # whether outlier images were seen in training
+    auxiliary_data: OutlierData = False  # whether outlier images were seen in training, or "synthetic" ones only
     fit_key: str = ""  # stem of the file that fit() made; names networks, data, recipe and config. Empty without fit
     fit_sha256: str | None = None  # of that file; null for a method without fit
     fit: dict[str, Any] | None = None  # brief report of the fit: seconds, reports, device, precision, ...

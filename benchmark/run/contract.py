@@ -26,7 +26,7 @@ from benchmark.values import format_value, parse_call
 
 TOLERANCE = 1e-3
 """How far float32 scores of a device may be from those of the CPU, as a share of the range of the latter."""
-SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}
+SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2, "crop": (), "scale_range": ()}
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from benchmark.pool import Need
 from benchmark.recipe import LightRecipe, Recipe
 from benchmark.registry import NETWORKS
 from benchmark.released import Release
+from benchmark.values import SYNTHETIC
 
 TYPES: Mapping[str, type] = {
     "title": str,
     "paper": str,
-    "auxiliary_data": bool,
     "single_scale": bool,
     "needs_classes": bool,
     "version": int,
@@ -43,6 +43,9 @@ def check_declaration(method: Method) -> Method:
         value = getattr(method, name)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise PluginError(f"The method '{method.name}': {name} must be {_a(kind)}, not {_shown(value)}.")
+    if not isinstance(method.auxiliary_data, bool) and method.auxiliary_data != SYNTHETIC:
+        shown = _shown(method.auxiliary_data)
+        raise PluginError(f"The method '{method.name}': auxiliary_data must be true, false or SYNTHETIC, not {shown}.")
     for name, kind in ITEMS.items():
         value = getattr(method, name)
         if not isinstance(value, Mapping):

@@ -90,6 +90,8 @@ class Workshop:
                 "data": self._fit_fingerprint(),
                 "repetition": self.setup.options.repetition,
             }
+            if beside := method.reads(self.setup.options.root):
+                parts["beside"] = beside
             folder = file_name(self.setup.base.dataset, colon=":")
             key = f"{folder}/{file_name(spec.label)}-{digest(parts)}"
         # A method may be one around another, whose file its own does not import.
@@ -288,7 +290,8 @@ class Workshop:
 
     def _fit_data(self, entry: Entry) -> FitData:
         states = self._states(entry.fit_key, self._weights(entry))
-        return FitData(*self._fit_splits(), self.setup.machine, entry.recipes, states, entry.label)
+        machine, root = self.setup.machine, self.setup.options.root
+        return FitData(*self._fit_splits(), machine, entry.recipes, states, entry.label, root=root)
 
     def _fit_splits(self) -> tuple[Dataset, Dataset | None]:
         """What methods are fitted to and validated on, decoded once for all of them."""

@@ -4,13 +4,16 @@ from benchmark.training.estimate import estimate_seconds, evaluation_seconds, fo
 from benchmark.training.fitdata import FitData
 from benchmark.training.loader import cached, native_batches
 from benchmark.training.loop import Report, train
+from benchmark.training.pasting import Cutouts, Pasting
 from benchmark.training.schedule import learning_rate_factor, run_seed, seeded, steps_per_epoch
 from benchmark.training.segmentation import Segmentation
 from benchmark.training.state import clear_states
 from benchmark.training.task import Task
 
 __all__ = [
+    "Cutouts",
     "FitData",
+    "Pasting",
     "Report",
     "Segmentation",
     "Task",

@@ -27,6 +27,7 @@ class FitData:
         states: prefix of the resume states' paths.
         title: what is fitted, put before the task in progress bars and messages.
         reports: of the trainings that were finished, in order.
+        root: the data root, for what a method reads beside the training images (:meth:`benchmark.method.Method.reads`).
     """
 
     train_set: Dataset
@@ -36,6 +37,7 @@ class FitData:
     states: Path
     title: str = ""
     reports: list[Report] = field(default_factory=list)
+    root: Path = Path()
 
     def batches(self, batch_size: int = 8, limit: int | None = None, title: str = "") -> Iterator[Batch]:
         """The training images in order, native size, not augmented, on the device.

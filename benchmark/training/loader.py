@@ -20,6 +20,7 @@ from benchmark.machine import Machine
 from benchmark.progress import counted
 from benchmark.recipe import Recipe
 from benchmark.training.augment import augment, shuffled
+from benchmark.training.pasting import Pasting
 from benchmark.training.schedule import run_seed
 
 CACHE_BYTES = 2 << 30
@@ -54,9 +55,15 @@ def cached(dataset: Dataset, machine: Machine, budget: int = CACHE_BYTES) -> Dat
 
 
 def training_batches(
-    dataset: Dataset, recipe: Recipe, machine: Machine, start: int, stop: int, stride: int = 8
+    dataset: Dataset,
+    recipe: Recipe,
+    machine: Machine,
+    start: int,
+    stop: int,
+    stride: int = 8,
+    pasting: Pasting | None = None,
 ) -> Iterator[Batch]:
-    """The augmented batches of the steps `start` to `stop`, on the device.
+    """The augmented batches of the steps `start` to `stop`, on the device, with what `pasting` pastes into them.
 
     A batch depends on the recipe's seed, the step and the data only, so that a run can start anywhere. Images come in
     an endless stream of permutations: each is seen equally often however many steps an epoch has.
@@ -67,6 +74,8 @@ def training_batches(
     def build(step: int) -> Batch:
         first = step * recipe.batch_size + first_slot
         samples = [dataset[shuffled(len(dataset), seed, index)] for index in range(first, first + share)]
+        if pasting:
+            samples = [pasting(sample, seed, step, slot) for slot, sample in enumerate(samples, first_slot)]
         return _pinned(augment(samples, recipe, seed, step, first_slot, stride), machine)
 
     for batch in ahead(build, range(start, stop), machine.workers):

@@ -148,7 +148,7 @@ class _Run:
         # Reading a loss waits for a GPU, so there it is read in groups.
         group = 1 if self.machine.device.type == "cpu" else 16
         task.train()
-        batches = training_batches(train_set, recipe, self.machine, journal.step, self.steps, task.stride)
+        batches = training_batches(train_set, recipe, self.machine, journal.step, self.steps, task.stride, task.pasting)
         for step, batch in enumerate(batches, journal.step):
             factor = learning_rate_factor(recipe, step, self.steps)
             for optimiser in self.optimisers:

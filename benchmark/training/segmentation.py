@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.data import IGNORE, Batch
-from benchmark.network import Network
+from benchmark.network import Network, ScaleOutputs
 from benchmark.recipe import Recipe
 from benchmark.training.task import Task, make_optimiser
 
@@ -45,44 +45,79 @@ class Segmentation(Task):
         return losses
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Mean IoU over the classes that occur in the labels, the share of pixels that are right, each class's IoU.
+        """:func:`closed_set` of the network.
 
         A recipe with one scale is validated at that scale, as the network has seen no other; any other recipe at the
-        native size. Logits are upsampled to the labels.
+        native size.
         """
-        classes = len(self.classes)
-        scale = self.recipe.scales[0] if len(self.recipe.scales) == 1 else 0
-        confusion: Tensor | None = None
-        for batch in batches:
-            outputs = self.network.segment(batch.images, scale, self.recipe.max_size)
-            predicted = outputs.upsample(outputs.logits, batch.size).max(1).indices
-            known = batch.labels < classes
-            cells = batch.labels[known].long() * classes + predicted[known]
-            counts = torch.bincount(cells, minlength=classes**2)
-            confusion = counts if confusion is None else confusion + counts
-        if confusion is None:
-            return {}
-        table = confusion.view(classes, classes).double().cpu()
-        hits, present = table.diagonal(), table.sum(1) > 0
-        union = table.sum(0) + table.sum(1) - hits
-        ious = hits / union
-        return {
-            "mIoU": float(ious[present].mean()),
-            "accuracy": float(hits.sum() / table.sum()),
-            **{f"IoU {name}": float(iou) for name, iou, here in zip(self.classes, ious, present, strict=True) if here},
-        }
+        return closed_set(
+            batches, self.classes, lambda batch: self.network.segment(batch.images, *validation_scale(self.recipe))
+        )
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.recipe.label_size == "feature":
-            labels = nearest(labels, logits.shape[-2:])
-        else:
-            if self.recipe.label_size == "half":
-                labels = nearest(labels, tuple(side // 2 for side in labels.shape[-2:]))
-            logits = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
-        # Anomalies (254) are as unknown to the loss as ignored pixels.
-        target = labels.long().masked_fill(labels >= len(self.classes), IGNORE)
-        total = F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="sum")
-        return total / (target != IGNORE).sum().clamp(min=1)
+        return cross_entropy(*on_one_grid(logits, labels, self.recipe.label_size), len(self.classes))
+
+
+def validation_scale(recipe: Recipe) -> tuple[int, int]:
+    """Scale and largest side at which what is trained by a recipe is validated."""
+    return recipe.scales[0] if len(recipe.scales) == 1 else 0, recipe.max_size
+
+
+def closed_set(
+    batches: Iterable[Batch], classes: Sequence[str], segment: Callable[[Batch], ScaleOutputs]
+) -> dict[str, float]:
+    """Mean IoU over the classes that occur in the labels, the share of pixels that are right, each class's IoU.
+
+    Args:
+        batches: with labels, at which the upsampled logits are compared.
+        classes: names of the known classes.
+        segment: gives the logits of a batch.
+    """
+    count = len(classes)
+    confusion: Tensor | None = None
+    for batch in batches:
+        outputs = segment(batch)
+        predicted = outputs.upsample(outputs.logits, batch.size).max(1).indices
+        known = batch.labels < count
+        cells = batch.labels[known].long() * count + predicted[known]
+        counts = torch.bincount(cells, minlength=count**2)
+        confusion = counts if confusion is None else confusion + counts
+    if confusion is None:
+        return {}
+    table = confusion.view(count, count).double().cpu()
+    hits, present = table.diagonal(), table.sum(1) > 0
+    union = table.sum(0) + table.sum(1) - hits
+    ious = hits / union
+    return {
+        "mIoU": float(ious[present].mean()),
+        "accuracy": float(hits.sum() / table.sum()),
+        **{f"IoU {name}": float(iou) for name, iou, here in zip(classes, ious, present, strict=True) if here},
+    }
+
+
+def on_one_grid(maps: Tensor, labels: Tensor, label_size: str) -> tuple[Tensor, Tensor]:
+    """Maps (B, D, h, w) of a network, as float32, and labels (B, H, W) at the resolution at which a loss compares them.
+
+    Args:
+        maps: logits, or what else lies on their grid.
+        labels: uint8.
+        label_size: as in :class:`~benchmark.recipe.Recipe`.
+    """
+    if label_size == "feature":
+        return maps.float(), nearest(labels, maps.shape[-2:])
+    if label_size == "half":
+        labels = nearest(labels, tuple(side // 2 for side in labels.shape[-2:]))
+    return F.interpolate(maps.float(), labels.shape[-2:], mode="bilinear", align_corners=False), labels
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Mean cross-entropy of the pixels of known classes, 0 without any; logits (B, C, H, W), labels (B, H, W).
+
+    Anomalies (254) are as unknown to it as ignored pixels (255).
+    """
+    target = labels.long().masked_fill(labels >= classes, IGNORE)
+    total = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
+    return total / (target != IGNORE).sum().clamp(min=1)
 
 
 def nearest(labels: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

@@ -13,6 +13,7 @@ from benchmark.distributed import average_gradients
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine, autocast
 from benchmark.recipe import Recipe
+from benchmark.training.pasting import Pasting
 
 
 class Task(nn.Module, ABC):
@@ -26,6 +27,8 @@ class Task(nn.Module, ABC):
 
     stride: int = 8
     """Images are padded (replicated, labels ignored) to multiples of this before they get here."""
+    pasting: Pasting | None = None
+    """Pastes outlier objects into the training images before they are augmented; validation images stay as they are."""
     machine: Machine | None = None
     """Set by the loop before the first step, as is `recipe`."""
     recipe: Recipe

@@ -276,6 +276,8 @@ ENDS = [
     Fault("a number as title", method("title = 5"), RUN, "title must be text, not 5", 1, others_are_untouched),
     Fault("a version in words", method('version = "two"'), RUN, "version must be a whole number, not 'two'", 1,
           others_are_untouched),
+    Fault("some outliers", method("auxiliary_data = 1"), RUN,
+          "auxiliary_data must be true, false or SYNTHETIC, not 1", 1, others_are_untouched),
     Fault("a recipe that is none", method('recipes = {"x": {"lr": 1}}'), RUN,
           "recipes must map 'x' to a Recipe, not to a dict", 1, others_are_untouched),
     Fault("score() as a generator", method("def score(self, batch, networks):\n    yield 1"), RUN,

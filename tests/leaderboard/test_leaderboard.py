@@ -14,6 +14,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import generate as leaderboard
 from benchmark.leaderboard.board import COLUMNS, block, boards
 from benchmark.records.published import read_published
+from benchmark.values import SYNTHETIC
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -120,13 +121,29 @@ def test_equal_values_are_bold_together(results):
     assert page(results).count("**20.0**") == 2
 
 
-def test_methods_with_outlier_images_stand_apart(results):
+def test_methods_stand_apart_by_what_outliers_they_saw(results):
     record("void", aupr=0.99, auxiliary=True).write(results)
+    record("rpl", aupr=0.999, auxiliary=SYNTHETIC).write(results)
+    record("pebal", aupr=0.5, auxiliary=SYNTHETIC).write(results)
     record("msp").write(results)
     lines = page(results).splitlines()
-    at = [i for i, line in enumerate(lines) if "With outlier images in training" in line]
-    assert lines[at[0] + 1].startswith("| VOID")
-    assert any(line.startswith("| MSP") for line in lines[: at[0]])
+    begin = next(i for i, line in enumerate(lines) if line.startswith("| MSP"))
+    heads = [line.strip("|").split("|")[0].strip(" *_") for line in lines[begin:]]
+    order = [head for head in heads if head in ("MSP", "RPL", "PEBAL", "VOID") or head.startswith("With")]
+    invented, real = "With invented outliers in training", "With outlier images in training"
+    assert order[:6] == ["MSP", invented, "RPL", "PEBAL", real, "VOID"]
+
+
+def test_a_row_published_elsewhere_is_marked_by_what_outliers_were_seen(results):
+    path = results / "published" / "toyset.csv"
+    for state, mark in (("no", ""), ("yes", " *"), ("synthetic", " °")):
+        path.write_text(f"{HEAD}toyset,,Elsewhere,Net,50,50,50,,pooled,A paper,,no,{state}\n")
+        text = page(results)
+        assert f"| Elsewhere (Net){mark} " in text.replace("\\*", "*")
+        assert ("° invented ones" in text) is (state == "synthetic")
+    path.write_text(f"{HEAD}toyset,,Elsewhere,Net,50,50,50,,pooled,A paper,,no,some\n")
+    with pytest.raises(BenchmarkError, match="line 2: auxiliary_data must be yes or no or synthetic, not 'some'"):
+        read_published(results)
 
 
 def test_partial_records_are_counted_and_kept_out(results):

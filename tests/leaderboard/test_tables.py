@@ -81,9 +81,12 @@ def test_the_web_page_is_well_formed_and_self_contained(results):
 def test_the_csv_holds_every_number(results):
     for seed in (0, 1):
         record("msp", aupr=0.2 + seed / 10, seed=seed).write(results)
+    record("rpl", auxiliary="synthetic").write(results)
+    record("void", auxiliary=True).write(results)
     text = leaderboard.render(results)[results / "tables" / "toyset.csv"]
     found = {r["method"]: r for r in csv.DictReader(io.StringIO(text))}
-    assert list(found) == ["dicnet", "msp", "tradi"]
+    assert list(found) == ["dicnet", "msp", "tradi", "rpl", "void"]
+    assert [row["auxiliary_data"] for row in found.values()] == ["no", "no", "no", "synthetic", "yes"]
     assert float(found["msp"]["measured.aupr"]) == 25
     assert float(found["msp"]["measured.aupr_std"]) == pytest.approx(10 / 2**0.5, abs=1e-4)
     assert float(found["msp"]["measured.aupr_low"]) == 20
@@ -94,12 +97,14 @@ def test_the_csv_holds_every_number(results):
 def test_the_terminal_table_fits_and_says_what_is_partial(results):
     long = record("energy", method_title="A method with a very long name that goes on and on", limit=3)
     made = [record("msp"), record("dicnet", aupr=0.3), long, record("void", auxiliary=True)]
+    made.append(record("rpl", auxiliary="synthetic"))
     text = console.print_table(made, read_published(results).rows)
     assert max(map(len, text.splitlines())) <= 120
     assert "the first 3 images only: enters no table" in text
     assert "Toy scenes, no benchmark." in text
     assert "16.2" in text and "30.0" in text and "TRADI" not in text
-    assert "* saw outlier images in training" in text
+    assert "* saw outlier images in training" in text and "VOID *" in text
+    assert "° saw invented outliers in training" in text and "RPL °" in text
 
 
 def test_the_terminal_shows_deviations_and_the_number_of_seeds_only_where_there_are_several(results):

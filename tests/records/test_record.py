@@ -26,6 +26,15 @@ def test_round_trip_and_layout(tmp_path):
     assert read(path).write(tmp_path / "again").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("saw", [False, True, "synthetic"])
+def test_what_outliers_a_method_saw_comes_back(saw, tmp_path):
+    path = record(auxiliary=saw).write(tmp_path)
+    assert read(path).method.auxiliary_data is saw or read(path).method.auxiliary_data == saw == "synthetic"
+    path.write_text(path.read_text().replace(f'"auxiliary_data": {json.dumps(saw)}', '"auxiliary_data": "some"'))
+    with pytest.raises(BenchmarkError, match="auxiliary_data"):
+        read(path)
+
+
 @given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40), st.integers(0, 3))
 def test_every_label_has_a_file_of_its_own(one, two, seed):
     paths = [record_path("r", "d", "n", label, seed) for label in (one, two)]
