@@ -34,6 +34,7 @@ class Maskomaly(Method):
 
     title = "Maskomaly"
     paper = "Ackermann et al., BMVC 2023"
+    trial: Mapping[str, str] = {"found": "0+1"}
 
     def __init__(self, found: str = "", ground: str = "") -> None:
         super().__init__()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.blocks import MASKS, QUERIES, Masks, over_windows
-from benchmark.errors import BenchmarkError, in_words
+from benchmark.encoders import brief
+from benchmark.errors import BenchmarkError
 
 LOSS = "criterion."
 """How the tensors of the library's loss are called, which a folder may lack or have: no inference reads them."""
@@ -61,7 +63,7 @@ def from_folder(architecture: str, kind: str, folder: Path | None, classes: int)
             f"'{kind}' is a network of the package transformers; `pip install -e '.[masks]'` brings it ({error})."
         ) from error
     cls = getattr(transformers, architecture)
-    with _quiet(transformers):
+    with _quiet(transformers.utils.logging):
         try:
             config = cls.config_class.from_pretrained(folder, local_files_only=True)
             if config.num_labels != classes:
@@ -71,12 +73,18 @@ def from_folder(architecture: str, kind: str, folder: Path | None, classes: int)
                 )
             if torch.get_default_device().type == "meta":
                 return cls(config)
-            keywords = {"config": config, "local_files_only": True, "use_safetensors": True}
-            made, report = cls.from_pretrained(folder, output_loading_info=True, **keywords)
+            made, report = cls.from_pretrained(
+                folder,
+                config=config,
+                local_files_only=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are reported, and refused below
+                output_loading_info=True,
+            )
         except BenchmarkError:
             raise
         except Exception as error:  # the library raises whatever its parts raise
-            raise BenchmarkError(f"{folder} cannot be read as a {architecture} ({in_words(error)}).") from error
+            raise BenchmarkError(f"{folder} cannot be read as a {architecture} ({brief(error)}).") from error
     _whole(folder, architecture, report)
     return made.float()
 
@@ -111,11 +119,9 @@ def last(value: Any) -> Tensor:
 
 def _whole(folder: Path, architecture: str, report: Mapping[str, Any]) -> None:
     """Refuse what was not loaded tensor by tensor."""
-    found = {
-        kind: [str(name) for name in report.get(f"{kind}_keys", ())] for kind in ("missing", "unexpected", "mismatched")
-    }
     for kind, words in (("missing", "lacks"), ("mismatched", "has of another size"), ("unexpected", "has unexpected")):
-        names = sorted(n for n in found[kind] if not n.startswith(LOSS) and not n.endswith(CONSTANT))
+        found = (key if isinstance(key, str) else key[0] for key in report.get(f"{kind}_keys", ()))
+        names = sorted(name for name in found if not name.startswith(LOSS) and not name.endswith(CONSTANT))
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise BenchmarkError(
@@ -138,16 +144,15 @@ def _stated(file: Path, needed: bool = False) -> dict[str, Any]:
     return found
 
 
-class _quiet:
-    """Inside, the library shows no progress bars of its own."""
-
-    def __init__(self, library: Any) -> None:
-        self.logging = library.utils.logging
-
-    def __enter__(self) -> None:
-        self.shown = self.logging.is_progress_bar_enabled()
-        self.logging.disable_progress_bar()
-
-    def __exit__(self, *error: object) -> None:
-        if self.shown:
-            self.logging.enable_progress_bar()
+@contextmanager
+def _quiet(logging: Any) -> Iterator[None]:
+    """Inside, the library shows no progress bars and no reports of its own."""
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()

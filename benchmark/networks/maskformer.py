@@ -53,7 +53,7 @@ class MaskFormer(Network):
     def forward(self, inputs: Tensor, taps: Collection[str] = ()) -> dict[str, Tensor]:
         features = self.pixels(self.encoder(inputs)[-1])
         cells = features.flatten(2).transpose(1, 2)
-        asked = self.queries.expand(len(inputs), -1, -1)
+        asked = self.queries.repeat(len(inputs), 1, 1)
         queries = self.norm(asked + self.attention(asked, cells, cells, need_weights=False)[0])
         masks = torch.einsum("bqd,bdhw->bqhw", self.embedding(queries), features) / math.sqrt(features.shape[1])
         return outputs(masks, self.classifier(queries)[:, :, None], tuple(inputs.shape[-2:]), taps)

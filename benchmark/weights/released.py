@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.errors import BenchmarkError, in_words
+from benchmark.encoders import brief
+from benchmark.errors import BenchmarkError
 from benchmark.io.names import file_name
 from benchmark.networks import build_network
 from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
@@ -137,7 +138,7 @@ def download_folder(release: Release, folder: Path) -> list[Path]:
     try:
         snapshot_download(release.hub, local_dir=folder, allow_patterns=["*.json", "*.safetensors"])
     except Exception as error:  # the hub raises whatever the transport raises
-        raise BenchmarkError(f"{release.hub} cannot be had ({in_words(error)}).") from error
+        raise BenchmarkError(f"{release.hub} cannot be had ({brief(error)}).") from error
     files = sorted(f for f in folder.iterdir() if f.suffix in (".json", ".safetensors"))
     if not any(f.suffix == ".safetensors" for f in files):
         raise BenchmarkError(f"{release.hub} holds no *.safetensors, and nothing else is read; look for another copy.")
