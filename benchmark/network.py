@@ -102,6 +102,8 @@ class Network(nn.Module, ABC):
     """timm's name of the encoder whose pretrained weights `encoder` begins with; empty where it begins at random."""
     encoder: nn.Module
     """What the pretrained weights go to, where there are any."""
+    class_names: tuple[str, ...] = ()
+    """What its weights say that its outputs are; empty where they say nothing."""
     preparation: Mapping[str, Any] = {}
     """What a record says of the preprocessing, where it is not the suite's own."""
     mean: Tensor

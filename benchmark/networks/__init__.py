@@ -1,7 +1,7 @@
 """Segmentation networks: one module per family, each with a function ``build(variant, classes, **options)``.
 
 A function that does not name `variant` (or `classes`) is not given it, and it may return any ``nn.Module``. One that
-names `weights_folder` gives a network with the weights of that folder, the user's ``--weights``, and is not trained here.
+names `weights_folder` gives a network with the weights of that folder, the user's ``--weights``, and trains none.
 """
 
 from __future__ import annotations

@@ -104,6 +104,12 @@ def normalisation(folder: Path) -> dict[str, Sequence[float]]:
     return {key: stated[f"image_{key}"] for key in ("mean", "std") if f"image_{key}" in stated}
 
 
+def class_names(model: Any) -> tuple[str, ...]:
+    """What the configuration calls the outputs; empty where it only numbers them."""
+    names = tuple(str(model.config.id2label[index]) for index in range(model.config.num_labels))
+    return () if any(name.startswith("LABEL_") for name in names) else names
+
+
 def preparation(network: nn.Module, **more: Any) -> dict[str, Any]:
     """What a record says of the preprocessing and of the library."""
     import transformers

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.blocks import MASKS, QUERIES, window_starts
 from benchmark.errors import BenchmarkError
 from benchmark.network import Network, Prepared
-from benchmark.networks._masks import from_folder, last, normalisation, outputs, preparation
+from benchmark.networks._masks import class_names, from_folder, last, normalisation, outputs, preparation
 from benchmark.released import Release
 
 VARIANTS = {"": "EoMT of any size, from a folder: --weights FOLDER (extra `masks`)"}
@@ -59,7 +59,7 @@ class EoMT(Network):
         super().__init__(classes, **normalisation(folder))
         if not model.attn_mask_probs.is_meta and bool(((model.attn_mask_probs % 1) != 0).any()):
             raise BenchmarkError(f"{folder} is of a training that had not ended: its masks hide features at random.")
-        self.model = model
+        self.model, self.class_names = model, class_names(model)
         self.side = int(model.config.image_size)
         self.channels = dict.fromkeys((MASKS, QUERIES), model.config.num_queries)
         self.preparation = preparation(self, window=self.side)

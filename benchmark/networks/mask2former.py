@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.blocks import MASKS, QUERIES
 from benchmark.network import Network
-from benchmark.networks._masks import from_folder, last, normalisation, outputs, preparation
+from benchmark.networks._masks import class_names, from_folder, last, normalisation, outputs, preparation
 from benchmark.released import Release
 
 VARIANTS = {"": "Mask2Former of any size, from a folder: --weights FOLDER (extra `masks`)"}
@@ -41,9 +41,9 @@ def build(classes: int, weights_folder: Path | None = None) -> Mask2Former:
 class Mask2Former(Network):
     """Mask2Former: queries with a class and a mask each, ``S_k = sum_q P_qk sigmoid(m_q)`` as its logits.
 
-    Images keep their size, padded to a multiple of 32, as the authors test. The processor that comes with the weights
-    is not used: it shrinks images, and masks to 384x384, before it adds them up. Taps: ``masks`` (B, Q, h/4, w/4) and
-    ``queries`` (B, Q, 1, K + 1), the raw logits.
+    Images keep their size, padded to a multiple of 32, as the authors test. The library's own segmentation is not used:
+    it resizes all masks to 384x384 before it adds them up. Taps: ``masks`` (B, Q, h/4, w/4) and ``queries``
+    (B, Q, 1, K + 1), the raw logits.
 
     Source: Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation", CVPR 2022.
     """
@@ -55,7 +55,7 @@ class Mask2Former(Network):
     def __init__(self, classes: int, folder: Path | None) -> None:
         model = from_folder("Mask2FormerForUniversalSegmentation", "mask2former", folder, classes)
         super().__init__(classes, **normalisation(folder))
-        self.model = model
+        self.model, self.class_names = model, class_names(model)
         self.channels = dict.fromkeys((MASKS, QUERIES), model.config.num_queries)
         self.preparation = preparation(self, stride=self.stride)
 

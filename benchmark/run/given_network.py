@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,16 +58,23 @@ class OwnNetwork:
         """What labels call the weights."""
         return "" if self.weights is None else self.weights.resolve().name if self.folder else self.weights.stem
 
-    def load(self, network: Network, store: WeightsStore, say: Callable[[str], None]) -> None:
+    def load(
+        self,
+        network: Network,
+        store: WeightsStore,
+        say: Callable[[str], None],
+        names: tuple[str, ...] | None = None,
+    ) -> None:
         """Load the weights into a network, which has those of a folder already.
 
         Args:
             network: where to.
             store: holds what was imported.
             say: prints what was left out of a file.
+            names: of the classes in the order of the outputs, where they are known.
         Raises:
-            BenchmarkError: as :func:`~benchmark.weights.checkpoint.load_checkpoint`, or the file is not the one any
-                more whose digest the records will state.
+            BenchmarkError: as :func:`~benchmark.weights.checkpoint.load_checkpoint`, the file is not the one any more
+                whose digest the records will state, or it says that the classes are in another order.
         """
         assert self.weights is not None
         if self.imported:
@@ -78,6 +86,18 @@ class OwnNetwork:
             )
         if not self.folder:
             load_checkpoint(self.weights, network.body, say)
+        self._check_names(network.class_names, names or ())
+
+    def _check_names(self, stated: Sequence[str], wanted: Sequence[str]) -> None:
+        """Refuse the same classes in another order: every output would be taken for another class."""
+        theirs, ours = ([re.sub("[-_ ]+", " ", name.lower()) for name in names] for names in (stated, wanted))
+        theirs = theirs[: len(ours)]
+        if theirs != ours and set(theirs) == set(ours):
+            place = next(index for index, name in enumerate(ours) if theirs[index] != name)
+            raise BenchmarkError(
+                f"--weights {self.weights} has the classes in another order: output {place} is {theirs[place]} and not "
+                f"{ours[place]}; say what its outputs are by --classes FILE, one class a line."
+            )
 
 
 def imported(arch: str, classes: str, test: Dataset, store: WeightsStore) -> OwnNetwork | None:

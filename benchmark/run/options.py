@@ -85,10 +85,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
     scales = getattr(arguments, "scales", None)
     if scales is not None:
         scales = parse_scales(scales)
-    methods = tuple(split_calls(arguments.methods, arguments.preset))
     return Options(
-        methods=methods,
-        unnamed=frozenset(methods) - set(split_outside_quotes(arguments.methods, ",")),
+        **asked_methods(arguments.methods, arguments.preset),
         dataset=arguments.dataset,
         data=arguments.data,
         network=arguments.network,
@@ -180,6 +178,12 @@ def split_calls(text: str, preset: str = "common") -> list[str]:
     if not calls:
         raise BenchmarkError("--methods names no method; `python -m benchmark list methods` shows them.")
     return list(dict.fromkeys(calls))
+
+
+def asked_methods(text: str, preset: str) -> dict[str, Any]:
+    """``--methods`` as the fields `methods` and `unnamed` of :class:`Options`."""
+    calls = split_calls(text, preset)
+    return {"methods": tuple(calls), "unnamed": frozenset(calls) - set(split_outside_quotes(text, ","))}
 
 
 def parse_repetitions(text: str | int) -> tuple[int, ...]:

@@ -124,7 +124,7 @@ class Workshop:
                 return network_of(spec)
         network = network_of(spec, initial=False, folder=self._folder(spec))
         if self.setup.given(spec):
-            self.setup.own.load(network, self.store, self.say)
+            self.setup.own.load(network, self.store, self.say, self.setup.class_names)
         else:
             self.store.load_into(spec.key, network, spec.recipe.as_dict())
         return network

@@ -138,7 +138,7 @@ def test_scores_keep_their_order_and_range():
     assert (scores <= 0).all() and (scores >= -s.sum(1) - 1e-6).all()
     for method in (Maskomaly(), Maskomaly(found="1")):
         scores = answer(method, masks, classes)
-        assert 0 <= scores.min() and scores.max() <= 1
+        assert scores.min() >= 0 and scores.max() <= 1
 
 
 def test_refinement_only_takes_away_and_only_under_confident_masks_of_stuff():
@@ -202,5 +202,8 @@ def test_who_chooses_queries_by_anomalies_stands_apart():
 @pytest.mark.parametrize("name", ["rba", "eam", "uno", "mask2anomaly", "maskomaly"])
 def test_a_network_without_masks_is_refused_in_one_sentence(name):
     method = METHODS.create(name)
-    with pytest.raises(BenchmarkError, match="needs the features masks, queries .* take a mask-classification network"):
-        networks_for(method, build_network("pspnet-small", 4))
+    network = build_network("pspnet-small", 4)
+    with pytest.raises(
+        BenchmarkError, match=r"needs the features masks, queries .* take a mask-classification network"
+    ):
+        networks_for(method, network)

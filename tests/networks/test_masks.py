@@ -145,7 +145,7 @@ def test_the_processors_normalisation_counts(mask2former, tmp_path):
     assert torch.allclose(network.normalise(torch.full((1, 3, 1, 1), 255.0)), torch.tensor(2.0))
     assert network.preparation["mean"] == [0.5] * 3 and network.preparation["transformers"]
     (folder / "preprocessor_config.json").write_text(json.dumps({"do_rescale": False}))
-    with pytest.raises(BenchmarkError, match="does not scale pixels to 0..1"):
+    with pytest.raises(BenchmarkError, match="does not scale pixels to"):
         build_network("mask2former", 5, folder=folder)
 
 

@@ -3,12 +3,15 @@
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 from mask_folders import write_folder
-from own_networks import record
+from own_networks import SETS, record
+
+from benchmark.registry import DATASETS
 
 HOME = Path(__file__).resolve().parents[2]
 POST_HOC = ["msp", "max_logit", "max_entropy", "energy", "rba", "eam", "mask2anomaly", "maskomaly"]
@@ -58,6 +61,17 @@ def test_other_weights_in_the_folder_are_measured_again(roads, folder, tmp_path)
     assert run(roads, place) == 0
     second = record(roads, "rba", network=f"{place.name}+weights={place.name}")
     assert first["network"]["key"] == second["network"]["key"] and first["metrics"] != second["metrics"]
+
+
+def test_the_same_classes_in_another_order_are_refused(roads, folder, tmp_path):
+    place = shutil.copytree(folder, tmp_path / folder.name)
+    config = json.loads((place / "config.json").read_text())
+    names = list(DATASETS.get("cityscapes").card.classes)
+    for order, code in ((names, 0), (names[::-1], 2)):
+        labels = {str(index): name.replace(" ", "-").upper() for index, name in enumerate(order)}
+        (place / "config.json").write_text(json.dumps(config | {"id2label": labels}))
+        assert run(roads, place) == code, roads.err
+    assert f"the classes in another order: output 0 is {names[-1]} and not {names[0]}" in roads.err + roads.out
 
 
 def test_an_output_for_objects_of_no_class(roads, tmp_path):
@@ -122,6 +136,19 @@ def test_weights_are_downloaded_by_import_alone_after_its_licence_was_printed(be
     assert seen["repository"] == "tue-mps/cityscapes_semantic_eomt_large_1024" and "Licence: MIT" in seen["said"]
     assert seen["patterns"] == ["*.json", "*.safetensors"]
     assert digest(Path("mine")) in bench.out and "`run --network eomt --weights mine`" in bench.out
+
+
+def test_the_page_does_what_it_says(roads, monkeypatch, tmp_path):
+    source = write_folder("mask2former", tmp_path / "source")
+    monkeypatch.setattr(HUB, lambda *_, local_dir, **__: shutil.copytree(source, local_dir))
+    page = (HOME / "benchmark" / "networks" / "README.md").read_text()
+    block = re.search(r"^## Mask-classification networks$.*?^```sh\n(.*?)^```", page, re.S | re.M)[1]
+    _, *lines = block.replace("\\\n", " ").splitlines()
+    for line in lines:
+        _, _, _, verb, *rest = shlex.split(line)
+        assert roads(verb, *rest) == 0, roads.err
+    label = "mask2former+weights=m2f-swin-large"
+    assert {record(roads, m, d, label)["method"]["name"] for m in POST_HOC for d in SETS} == set(POST_HOC)
 
 
 def test_a_download_that_fails_is_one_sentence(bench, monkeypatch):
