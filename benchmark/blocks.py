@@ -1,8 +1,10 @@
-"""Building blocks that the built-in networks share with the networks of methods: dilated encoders, pyramid pooling."""
+"""Building blocks that networks share with methods: dilated encoders, pyramid pooling, masks with a class each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +17,15 @@ POOL_SIZES = (1, 2, 3, 6)
 """Cells per side of PSPNet's four pooling branches (Zhao et al., CVPR 2017)."""
 SYNC_BN = ("._tmp_running_mean", "._tmp_running_var", "._running_iter")
 """Sums of CSAIL's early synchronised BN: divided by the iterations they are its running_mean and running_var."""
+
+MASKS = "masks"
+"""Tap of a mask-classification network: the mask logits of its Q queries, (B, Q, N * h, w), with the grids (h, w) of N
+windows of the input one below the other. All but networks that take squares have one window, the input."""
+QUERIES = "queries"
+"""Tap beside it: the class logits of the same queries, (B, Q, N, K + 1), "no object" last."""
+
+BLOCK = 10
+"""So many masks are looked at together."""
 
 # Name -> timm model and its keywords; any other name is timm's own.
 _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -119,6 +130,79 @@ class CosineClassifier(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.scale * F.conv2d(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """What the queries of a mask-classification network say of one window of its input.
+
+    Attributes:
+        logits: of the masks, (B, Q, h, w) float32.
+        classes: softmax over the K classes and, last, "no object", (B, Q, K + 1) float32.
+        size: of the window in pixels.
+    """
+
+    logits: Tensor
+    classes: Tensor
+    size: tuple[int, int]
+
+    def blocks(self, *beside: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Masks ``G_q = sigmoid(m_q)`` at every pixel, (B, q, *size), for a few queries at a time.
+
+        Logits are upsampled, not masks. All at once, 100 masks of 1024x2048 pixels are 839 MB.
+
+        Args:
+            beside: tensors (B, Q, ...) of which each block gets its part, too.
+        """
+        for logits, *others in zip(*(each.split(BLOCK, dim=1) for each in (self.logits, *beside)), strict=True):
+            yield F.interpolate(logits, self.size, mode="bilinear", align_corners=False).sigmoid(), *others
+
+    def weighted(self, weights: Tensor) -> Tensor:
+        """``sum_q w_q G_q`` at every pixel, (B, D, *size), for weights (B, Q, D)."""
+        # In bfloat16, sums of 100 masks would keep two digits.
+        exact = nullcontext() if weights.is_meta else torch.autocast(weights.device.type, enabled=False)
+        total: Any = 0
+        with exact:
+            for shown, part in self.blocks(weights):
+                total = total + torch.einsum("bqd,bqhw->bdhw", part, shown)
+        return total
+
+    def marginal(self) -> Tensor:
+        """The class map ``S_k = sum_q P_qk G_q`` of the K classes, (B, K, *size); its sum over classes may pass 1."""
+        return self.weighted(self.classes[..., :-1])
+
+
+def window_starts(size: tuple[int, int]) -> list[int]:
+    """Where the squares begin that cover an input of (H, W) pixels along its long side, as few as suffice."""
+    short, long = sorted(size)
+    count = -(-long // short)
+    overlap = (count * short - long) / (count - 1) if count > 1 else 0
+    return [int(i * (short - overlap)) for i in range(count)]
+
+
+def over_windows(masks: Tensor, queries: Tensor, size: tuple[int, int], reduce: Callable[[Masks], Tensor]) -> Tensor:
+    """What a function makes of the masks of each window, (B, D, *size); where windows overlap, the mean of theirs.
+
+    Queries of different windows are different things: what can be averaged is what all of them say of a pixel.
+
+    Args:
+        masks: the tap :data:`MASKS`.
+        queries: the tap :data:`QUERIES`.
+        size: of the network's input.
+        reduce: makes a map (B, D, H, W) of the masks of a window of (H, W) pixels.
+    """
+    classes = queries.float().softmax(dim=-1).unbind(dim=2)
+    if len(classes) == 1:
+        return reduce(Masks(masks.float(), classes[0], size))
+    side, axis = min(size), 2 if size[0] > size[1] else 3
+    total, shown = None, torch.zeros(size, device=masks.device)
+    for start, part, known in zip(window_starts(size), masks.chunk(len(classes), 2), classes, strict=True):
+        made = reduce(Masks(part.float(), known, (side, side)))
+        total = made.new_zeros(*made.shape[:2], *size) if total is None else total
+        total.narrow(axis, start, side).add_(made)
+        shown.narrow(axis - 2, start, side).add_(1)
+    assert total is not None
+    return total / shown
 
 
 def averages_slowly(features: Tensor) -> bool:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.blocks import MASKS, QUERIES, Masks, over_windows
 from benchmark.cost_meter import Clock
 from benchmark.io.names import file_name
 from benchmark.isolation.seals import TensorSeals
@@ -101,6 +102,8 @@ class Network(nn.Module, ABC):
     """timm's name of the encoder whose pretrained weights `encoder` begins with; empty where it begins at random."""
     encoder: nn.Module
     """What the pretrained weights go to, where there are any."""
+    class_names: tuple[str, ...] = ()
+    """What its weights say that its outputs are; empty where they say nothing."""
     preparation: Mapping[str, Any] = {}
     """What a record says of the preprocessing, where it is not the suite's own."""
     mean: Tensor
@@ -299,6 +302,21 @@ class Outputs:
         """Largest mean logit and its class, both (B, H, W)."""
         values = self._cached("max_logits", lambda: self.logits().max(dim=1))
         return values.values, values.indices
+
+    def over_masks(self, reduce: Callable[[Masks], Tensor]) -> Tensor:
+        """A map (B, D, H, W) of what the queries of a mask-classification network say, averaged over the test scales.
+
+        For a method whose needs name the taps MASKS and QUERIES of :mod:`benchmark.blocks`.
+
+        Args:
+            reduce: makes (B, D, h, w) of the :class:`~benchmark.blocks.Masks` of a window of (h, w) pixels, of which
+                most networks have one, their whole input.
+        """
+        total: Any = 0
+        for scale in self.scales:
+            made = over_windows(scale.taps[MASKS], scale.taps[QUERIES], scale.padded, reduce)
+            total = total + scale.upsample(made, self.size)
+        return total / len(self.scales)
 
     def prediction(self, known: int | None = None) -> Tensor:
         """Segmentation (B, H, W), int64: the class of largest mean probability.

@@ -61,6 +61,8 @@ class Release:
             stand in for its training wherever such a network is evaluated. Empty where the files are those of whoever
             trained last; they are then imported for one dataset.
         extra: number of outputs beyond those classes, for what the training labels ignore.
+        hub: repository on the Hugging Face hub that holds them, where a network is read from a folder; `files` are then
+            empty, and ``weights import NAME FOLDER`` downloads the folder.
     """
 
     files: tuple[ReleasedFile, ...]
@@ -72,3 +74,4 @@ class Release:
     dropped: tuple[str, ...] = ()
     trained_on: str = ""
     extra: int = 0
+    hub: str = ""

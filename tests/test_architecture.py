@@ -252,7 +252,7 @@ def test_pickles_are_never_trusted():
                 assert safe, f"{path}:{node.lineno}: torch.load without weights_only=True"
 
 
-HEAVY = {"torch", "torchvision", "timm", "cv2", "sklearn", "scipy", "pandas", "matplotlib", "numpy"}
+HEAVY = {"torch", "torchvision", "timm", "cv2", "sklearn", "scipy", "pandas", "matplotlib", "numpy", "transformers"}
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ HEAVY = {"torch", "torchvision", "timm", "cv2", "sklearn", "scipy", "pandas", "m
         (["run", "--help"], HEAVY),
         (["table", "--help"], HEAVY),
         (["--version"], HEAVY),
-        (["list", "methods"], {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib"}),
+        (["list", "methods"], {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib", "transformers"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -155,7 +155,7 @@ def test_the_examples_of_a_page_run(room, bench, monkeypatch):
         if verb == "check" or (verb == "run" and "--plugin" in rest):
             assert bench(verb, *rest) == 0, bench.out + bench.err
             ran += 1
-    assert ran == {"methods": 6, "datasets": 3}[room]
+    assert ran == {"methods": 7, "datasets": 3}[room]
 
 
 def test_the_notebook_example_prints_what_it_says(capsys):

@@ -107,7 +107,10 @@ class _Bench:
         self.batches = splits[0].batches(count, self.warm + self.steps, self.device)
 
     def run(self) -> Costs:
-        entries = [self.workshop.entry(METHODS.create(call)) for call in self.setup.options.methods]
+        asked = self.setup.options
+        entries = [self.workshop.entry(METHODS.create(call)) for call in asked.methods]
+        brought = [call in asked.unnamed for call in asked.methods]
+        entries = [e for e, by_all in zip(entries, brought) if not by_all or self.workshop.offers(e.needs)]
         for entry in entries:
             self.found[entry.method.label] = {"title": _title(entry), "trainings": _trainings(entry)}
         for spec in dict.fromkeys(spec.checkpoint.member(0) for entry in entries for spec in entry.specs):

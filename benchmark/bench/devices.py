@@ -14,7 +14,16 @@ from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import PRECISIONS, Machine
 from benchmark.registry import METHODS
-from benchmark.run.contract import TOLERANCE, check_method, prepared, scores_of, toy_batch, toy_workshop, trial_call
+from benchmark.run.contract import (
+    TOLERANCE,
+    check_method,
+    prepared,
+    rehearsal,
+    scores_of,
+    toy_batch,
+    toy_workshop,
+    trial_call,
+)
 
 HEADS = ("Method", "contract", "precision", "largest difference", "of the range", "rank correlation", "AUROC")
 
@@ -86,8 +95,9 @@ def require(device: str) -> str:
 
 def _compare(row: DeviceRow, device: str, precisions: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        tasks = tuple(METHODS.create(row.call).recipes)
-        workshop = toy_workshop(Path(folder), tasks)
+        method = METHODS.create(row.call)
+        tasks, arch = tuple(method.recipes), rehearsal(method)
+        workshop = toy_workshop(Path(folder), tasks, arch=arch)
         entry = prepared(workshop, METHODS.create(row.call), untrained=True)
         if entry.error:
             row.errors["cpu"] = entry.error
@@ -96,7 +106,7 @@ def _compare(row: DeviceRow, device: str, precisions: Sequence[str]) -> None:
         expected = scores_of(workshop, entry, batch)
         for precision in precisions:
             try:
-                other = toy_workshop(Path(folder), tasks, device, precision)
+                other = toy_workshop(Path(folder), tasks, device, precision, arch)
                 entry = prepared(other, METHODS.create(row.call))
                 if entry.error:
                     raise BenchmarkError(entry.error)

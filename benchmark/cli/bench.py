@@ -124,10 +124,10 @@ def _pooled(arguments: argparse.Namespace) -> int:
 def _pipeline(arguments: argparse.Namespace) -> int:
     """Print what limits a pass over test images."""
     from benchmark.bench.pipeline import bench_pipeline
-    from benchmark.run.options import Options, ranked_datasets, split_calls
+    from benchmark.run.options import Options, asked_methods, ranked_datasets
 
     options = Options(
-        methods=tuple(split_calls(arguments.methods, "paper")),
+        **asked_methods(arguments.methods, "paper"),
         dataset=arguments.dataset or ranked_datasets()[0],
         network=arguments.network,
         device=arguments.device,
@@ -145,10 +145,10 @@ def _costs(arguments: argparse.Namespace) -> int:
     from benchmark.bench.costs import bench_costs, reduced
     from benchmark.leaderboard.costs import terminal
     from benchmark.records.costs import refuse_reduced
-    from benchmark.run.options import Options, parse_recipe, ranked_datasets, split_calls
+    from benchmark.run.options import Options, asked_methods, parse_recipe, ranked_datasets
 
     options = Options(
-        methods=tuple(split_calls(arguments.methods, "paper")),
+        **asked_methods(arguments.methods, "paper"),
         dataset=arguments.dataset or ranked_datasets()[0],
         network=arguments.network,
         recipe=parse_recipe(arguments.recipe),

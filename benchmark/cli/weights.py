@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.cli.arguments import data, family, out, verb
 from benchmark.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from benchmark.released import Release
 
 
 def add(verbs) -> None:
@@ -30,20 +34,22 @@ weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streeth
 weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streethazards
 weights import espnetv2-2.0 espnetv2_s_2.0_city_1024x512.pth
 weights import dicnet encoder.pth decoder.pth student_epoch_115.pth --dataset streethazards
+weights import mask2former-swin-large m2f-swin-large
 weights import imagenet mobilenetv3_large_100""",
     )
     parser.add_argument(
         "files",
         nargs="*",
         metavar="RELEASE FILES",
-        help="the name of a release, then its files; or imagenet and timm's name of an encoder",
+        help="the name of a release, then its files, or the folder to which it is downloaded; or imagenet and timm's "
+        "name of an encoder",
     )
     data(parser)
     out(parser)
 
 
 IMAGENET = "imagenet"
-"""In the place of a release: timm's own weights of an encoder, the only ones that this program downloads."""
+"""In the place of a release: timm's own weights of an encoder, which are downloaded."""
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -104,10 +110,12 @@ def _import(arguments: argparse.Namespace) -> int:
     if name == IMAGENET:
         return _import_encoders(given)
     known, files = importables(), [Path(file) for file in given]
-    if name not in known or len(files) != len(known[name].files):
+    if name not in known or len(files) != known[name].count:
         usage = " or ".join(f"`{release.usage}`" for key, release in known.items() if name not in known or key == name)
         raise BenchmarkError(f"Say whose files these are and name all of them: {usage}.")
     (shared, network), method = known[name].network, known[name].method
+    if network.hub:
+        return _import_folder(network, files[0])
     if network.trained_on:
         print(import_release(name, network, files, WeightsStore(arguments.out / "weights")))
         print(f"Source: {network.source}; licence: {network.license}.")
@@ -132,6 +140,21 @@ def _import(arguments: argparse.Namespace) -> int:
     for part in (network, *(method or ())[1:]):
         print(f"Source: {part.source}; licence: {part.license}.")
     print(f"`run --network {network.network} --dataset {arguments.dataset}` now uses them.")
+    return 0
+
+
+def _import_folder(release: Release, folder: Path) -> int:
+    from benchmark.weights.released import download_folder
+    from benchmark.weights.store import digest_weights
+
+    print(f"{release.hub}: {release.source}. Licence: {release.license}.")
+    for file in download_folder(release, folder):
+        print(file)
+    print(f"SHA-256 of all of it, as records state it: {digest_weights(folder)}.")
+    print(
+        f"`run --network {release.network} --weights {folder}` evaluates it wherever networks of {release.trained_on} "
+        f"are evaluated."
+    )
     return 0
 
 

@@ -1,6 +1,7 @@
 """Segmentation networks: one module per family, each with a function ``build(variant, classes, **options)``.
 
-A function that does not name `variant` (or `classes`) is not given it, and it may return any ``nn.Module``.
+A function that does not name `variant` (or `classes`) is not given it, and it may return any ``nn.Module``. One that
+names `weights_folder` gives a network with the weights of that folder, the user's ``--weights``, and trains none.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "REFERENCE",
     "REHEARSAL",
+    "REHEARSAL_MASKS",
     "External",
     "as_network",
     "begun",
@@ -31,16 +34,25 @@ __all__ = [
     "network_of",
     "pretrained_of",
     "split_arch",
+    "takes_folder",
 ]
 
 REFERENCE = "pspnet-resnet50"
 """The network of the papers, for datasets that name none."""
 REHEARSAL = "pspnet-small"
-"""The smallest one that offers everything a method may ask for; plugins are tried on it."""
+"""The smallest one that offers everything a method may ask for but masks; plugins are tried on it."""
+REHEARSAL_MASKS = "maskformer-small"
+"""The smallest one that offers masks, for methods that ask for these."""
 
 
-def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = None, initial: bool = True) -> Network:
-    """An untrained network.
+def build_network(
+    arch: str,
+    classes: int,
+    options: Mapping[str, Any] | None = None,
+    initial: bool = True,
+    folder: Path | None = None,
+) -> Network:
+    """An untrained network, or one that is read from a folder.
 
     Args:
         arch: "family-variant"; the family is the longest registered name that it begins with.
@@ -48,6 +60,7 @@ def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = N
         options: further keywords of the family's ``build``.
         initial: whether the initial values matter. Where weights are loaded next they do not, and no pretrained ones
             are looked for.
+        folder: the user's, for a family whose networks are read from one.
     Raises:
         BenchmarkError: no such family or variant, an option that the family does not know, or pretrained weights that
             are not on this machine.
@@ -56,9 +69,8 @@ def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = N
     build = NETWORKS.get(family)
     keywords = dict(options or {})
     signature = inspect.signature(build)
-    fixed = {
-        name: value for name, value in (("variant", variant), ("classes", classes)) if name in signature.parameters
-    }
+    given = {"variant": variant, "classes": classes, "weights_folder": folder}
+    fixed = {name: value for name, value in given.items() if name in signature.parameters}
     try:
         signature.bind(**fixed, **keywords)
     except TypeError as error:
@@ -70,16 +82,17 @@ def build_network(arch: str, classes: int, options: Mapping[str, Any] | None = N
     return network
 
 
-def network_of(spec: NetworkSpec, initial: bool = True) -> Network:
-    """The untrained network of a spec; a frozen encoder is then finished.
+def network_of(spec: NetworkSpec, initial: bool = True, folder: Path | None = None) -> Network:
+    """The untrained network of a spec; a frozen encoder is then finished, and one that is read from a folder.
 
     Args:
         spec: which.
         initial: as of :func:`build_network`.
+        folder: as of :func:`build_network`.
     Raises:
         BenchmarkError: as of :func:`build_network`, or the pretrained weights are others than those of the spec.
     """
-    network = build_network(spec.arch, spec.classes, dict(spec.options), initial)
+    network = build_network(spec.arch, spec.classes, dict(spec.options), initial, folder)
     if initial and network.pretrained and find(network.pretrained).sha256 != spec.pretrained:
         raise BenchmarkError(
             f"The pretrained weights of '{network.pretrained}' were changed while this command ran; give it again."
@@ -117,6 +130,11 @@ def _encoder_of(arch: str, options: tuple[tuple[str, Any], ...]) -> str:
     with torch.random.fork_rng([]), torch.device("meta"):
         # A frozen encoder has no classes, any other network has as many as one likes.
         return build_network(arch, 0 if split_arch(arch)[0] == FAMILY else 1, dict(options), initial=False).pretrained
+
+
+def takes_folder(family: str) -> bool:
+    """Whether the networks of a family are read from a folder of the user's."""
+    return "weights_folder" in inspect.signature(NETWORKS.get(family)).parameters
 
 
 def split_arch(arch: str) -> tuple[str, str]:

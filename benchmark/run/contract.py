@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmark.blocks import MASKS
 from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, DatasetCard, Policy, Sample, collate
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import Machine, arithmetic, check_precision, products
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
-from benchmark.networks import REHEARSAL, build_network, network_of
+from benchmark.networks import REHEARSAL, REHEARSAL_MASKS, build_network, network_of
 from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.registry import DATASETS, METHODS
 from benchmark.run.entry import Entry
@@ -88,7 +89,8 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
         yield Finding("is constructed without required arguments")
         unknown = ", ".join(sorted(set(method.light) - set(method.recipes)))
         yield Finding("declares light versions of its own recipes only", unknown and f"it trains no {unknown}")
-        workshop = toy_workshop(Path(folder), tuple(method.recipes), device)
+        arch = rehearsal(method)
+        workshop = toy_workshop(Path(folder), tuple(method.recipes), device, arch=arch)
         entry = prepared(workshop, method, untrained=True)
         yield Finding("needs, builds and fits", entry.error)
         if entry.error:
@@ -129,7 +131,7 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
                 entry = again
                 yield _same(clause, scores, score(collate_again(batch)))
         if workshop.setup.machine.device.type != "cpu":
-            beside = toy_workshop(Path(folder), tuple(method.recipes))
+            beside = toy_workshop(Path(folder), tuple(method.recipes), arch=arch)
             entry = prepared(beside, METHODS.create(call))
             if entry.error:
                 yield Finding("scores on the CPU, too", entry.error)
@@ -207,7 +209,15 @@ def _run_network(network: Network, images: torch.Tensor) -> Iterator[Finding]:
     yield Finding("trains", _unless(has_gradient, "no parameter has a gradient"))
 
 
-def toy_workshop(folder: Path, tasks: tuple[str, ...], device: str = "cpu", precision: str = "fp32") -> Workshop:
+def rehearsal(method: Method) -> str:
+    """The small network on which a method is tried."""
+    needs = method.needs(NetworkSpec(REHEARSAL, "toy", len(Toy.card.classes), Recipe()))
+    return REHEARSAL_MASKS if any(MASKS in need.taps for need in needs.values()) else REHEARSAL
+
+
+def toy_workshop(
+    folder: Path, tasks: tuple[str, ...], device: str = "cpu", precision: str = "fp32", arch: str = REHEARSAL
+) -> Workshop:
     """A workshop on the toy images in which every training lasts one step."""
     machine = Machine.choose(device, progress=False)
     recipe = {task: SHORT for task in ("segmentation", *tasks)}
@@ -215,8 +225,9 @@ def toy_workshop(folder: Path, tasks: tuple[str, ...], device: str = "cpu", prec
     check_precision(machine.device, precision)
     train, val, test = (Toy(name, folder) for name in ("train", "val", "test"))
     recipe = resolve_recipe(Recipe(), LIGHT_SEGMENTATION, train.policy, options)
-    base = NetworkSpec(train.policy.network, train.label, len(train.classes), recipe, data=train.fingerprint())
-    return Workshop(Setup(options, test.label, test, train, val, base, machine), say=lambda text: None)
+    base = NetworkSpec(arch, train.label, len(train.classes), recipe, data=train.fingerprint())
+    setup = Setup(options, test.label, test, train, val, base, machine, class_names=tuple(train.classes))
+    return Workshop(setup, say=lambda text: None)
 
 
 def prepared(workshop: Workshop, method: Method, untrained: bool = False) -> Entry:

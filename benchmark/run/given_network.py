@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from benchmark.data import Dataset
 from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
-from benchmark.networks import REFERENCE, split_arch
+from benchmark.network import Network
+from benchmark.networks import REFERENCE, split_arch, takes_folder
 from benchmark.recipe import digest
 from benchmark.registry import DATASETS, NETWORKS, import_file
 from benchmark.values import checked, parse_call
 from benchmark.weights.checkpoint import load_checkpoint
 from benchmark.weights.released import released_key
-from benchmark.weights.store import WeightsStore, digest_file
+from benchmark.weights.store import WeightsStore, digest_weights
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class OwnNetwork:
 
     Attributes:
         code: SHA-256 of the file that builds the network; empty for one that is built in or installed.
-        weights: the file of its weights; None where our training makes them.
-        sha256: of that file.
+        weights: the file of its weights, or the folder; None where our training makes them.
+        sha256: of that file, or of what is read in that folder.
         place: digest of where the files lie, which tells a file that was changed from another one of its name.
         imported: key in the weights store of a release that was imported, whose file `weights` and `sha256` still name;
             empty for a file of the user's.
@@ -48,26 +48,56 @@ class OwnNetwork:
         """The digests as :attr:`NetworkSpec.weights` states them."""
         return self.sha256 + (f"+{self.code}" if self.code else "")
 
-    def load(self, module: nn.Module, store: WeightsStore, say: Callable[[str], None]) -> None:
-        """Load the weights into a module.
+    @property
+    def folder(self) -> Path | None:
+        """Where the network itself is read from, with its weights."""
+        return self.weights if self.weights and self.weights.is_dir() else None
+
+    @property
+    def name(self) -> str:
+        """What labels call the weights."""
+        return "" if self.weights is None else self.weights.resolve().name if self.folder else self.weights.stem
+
+    def load(
+        self,
+        network: Network,
+        store: WeightsStore,
+        say: Callable[[str], None],
+        names: tuple[str, ...] | None = None,
+    ) -> None:
+        """Load the weights into a network, which has those of a folder already.
 
         Args:
-            module: the network's body.
+            network: where to.
             store: holds what was imported.
             say: prints what was left out of a file.
+            names: of the classes in the order of the outputs, where they are known.
         Raises:
-            BenchmarkError: as :func:`~benchmark.weights.checkpoint.load_checkpoint`, or the file is not the one any
-                more whose digest the records will state.
+            BenchmarkError: as :func:`~benchmark.weights.checkpoint.load_checkpoint`, the file is not the one any more
+                whose digest the records will state, or it says that the classes are in another order.
         """
         assert self.weights is not None
         if self.imported:
-            store.load_into(self.imported, module)
+            store.load_into(self.imported, network.body)
             return
-        if not self.weights.is_file() or digest_file(self.weights) != self.sha256:
+        if not self.weights.exists() or digest_weights(self.weights) != self.sha256:
             raise BenchmarkError(
                 f"--weights {self.weights} was changed while this command ran; give the command again."
             )
-        load_checkpoint(self.weights, module, say)
+        if not self.folder:
+            load_checkpoint(self.weights, network.body, say)
+        self._check_names(network.class_names, names or ())
+
+    def _check_names(self, stated: Sequence[str], wanted: Sequence[str]) -> None:
+        """Refuse the same classes in another order: every output would be taken for another class."""
+        theirs, ours = ([re.sub("[-_ ]+", " ", name.lower()) for name in names] for names in (stated, wanted))
+        theirs = theirs[: len(ours)]
+        if theirs != ours and set(theirs) == set(ours):
+            place = next(index for index, name in enumerate(ours) if theirs[index] != name)
+            raise BenchmarkError(
+                f"--weights {self.weights} has the classes in another order: output {place} is {theirs[place]} and not "
+                f"{ours[place]}; say what its outputs are by --classes FILE, one class a line."
+            )
 
 
 def imported(arch: str, classes: str, test: Dataset, store: WeightsStore) -> OwnNetwork | None:
@@ -123,7 +153,7 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     Args:
         call: "name[:key=value...]", empty for the network of the papers, or "file.py[:function][:key=value...]", whose
             function, ``build`` unless said otherwise, is registered under the file's name.
-        weights: the file of its weights.
+        weights: the file of its weights, or the folder.
     Returns:
         the name in the registry, the options, and what is the user's own of it: None where the code is ours or
         installed and our training makes the weights.
@@ -141,12 +171,23 @@ def resolve(call: str, weights: Path | None = None) -> tuple[str, dict[str, Any]
     code = NETWORKS.code(family) if family in NETWORKS.names() else ""
     if weights is None and not code:
         return arch, options, None
-    if weights is not None and not Path(weights).is_file():
-        raise BenchmarkError(f"--weights {weights}: there is no such file.")
+    if weights is not None:
+        _check_weights(weights, arch)
     source = NETWORKS.source(family) if code else ""
     file = Path(source.removeprefix("file ")) if source.startswith("file ") else None
     place = digest([str(each.resolve()) for each in (file, weights) if each])
-    return arch, options, OwnNetwork(code, weights, digest_file(weights) if weights else "", place)
+    return arch, options, OwnNetwork(code, weights, digest_weights(weights) if weights else "", place)
+
+
+def _check_weights(weights: Path, arch: str) -> None:
+    """Refuse a file where a folder is wanted, and the other way round."""
+    folder = takes_folder(split_arch(arch)[0])
+    if not weights.exists():
+        raise BenchmarkError(f"--weights {weights}: there is no such {'folder of weights' if folder else 'file'}.")
+    if folder and not weights.is_dir():
+        raise BenchmarkError(f"--weights {weights}: '{arch}' is read from a folder; give {weights.parent}.")
+    if not folder and not weights.is_file():
+        raise BenchmarkError(f"--weights {weights}: that is a folder, and '{arch}' takes a file.")
 
 
 def _options(arch: str, stated: dict[str, str]) -> dict[str, Any]:
@@ -156,7 +197,7 @@ def _options(arch: str, stated: dict[str, str]) -> dict[str, Any]:
     build = NETWORKS.get(family) if stated or family not in NETWORKS.names() else None
     if build is None:
         return {}
-    given = {"variant", "classes"} & set(inspect.signature(build).parameters)
+    given = {"variant", "classes", "weights_folder"} & set(inspect.signature(build).parameters)
     return checked(build, stated, f"The network '{arch}'", given)
 
 

@@ -28,6 +28,7 @@ class Options:
     """The command line of `run` and `train`, still as text where a plugin decides what it means."""
 
     methods: tuple[str, ...] = ()
+    unnamed: frozenset[str] = frozenset()  # those of them that nobody named, "all" brought them
     dataset: str = "auto"
     data: Path | None = None
     network: str = ""
@@ -85,7 +86,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
     if scales is not None:
         scales = parse_scales(scales)
     return Options(
-        methods=tuple(split_calls(arguments.methods, arguments.preset)),
+        **asked_methods(arguments.methods, arguments.preset),
         dataset=arguments.dataset,
         data=arguments.data,
         network=arguments.network,
@@ -177,6 +178,12 @@ def split_calls(text: str, preset: str = "common") -> list[str]:
     if not calls:
         raise BenchmarkError("--methods names no method; `python -m benchmark list methods` shows them.")
     return list(dict.fromkeys(calls))
+
+
+def asked_methods(text: str, preset: str) -> dict[str, Any]:
+    """``--methods`` as the fields `methods` and `unnamed` of :class:`Options`."""
+    calls = split_calls(text, preset)
+    return {"methods": tuple(calls), "unnamed": frozenset(calls) - set(split_outside_quotes(text, ","))}
 
 
 def parse_repetitions(text: str | int) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ def network_name(setup: Setup) -> str:
     own = setup.own
     if own is None:
         return _network_label(setup, {})
-    name = own.weights.stem if own.weights else ""
+    name = own.name
     plain, weights = ({"weights": text} if name else {} for text in (name, f"{name}-{own.sha256[:8]}"))
     code = {"code": own.code[:8]} if own.code else {}
     others = _others(setup, _network_label(setup, plain))
@@ -107,6 +107,8 @@ def _others(setup: Setup, label: str) -> list[NetworkPart]:
 def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], dict[str, str]]:
     """Resolve the methods and compare each with its record.
 
+    Those of "all" that ask for features which the shared network does not have are left out, and named.
+
     Returns:
         The steps, and why a plugin that is broken has none: what was asked for -> a sentence.
     Raises:
@@ -116,6 +118,7 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
     steps: dict[str, Step] = {}
     broken: dict[str, str] = {}
     network = network_name(setup)
+    without: list[str] = []
     for call in calls:
         try:
             entry = _entry(workshop, call)
@@ -124,6 +127,9 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
             continue
         if entry.label in steps:
             continue  # the same method, spelt in another way
+        if call in setup.options.unnamed and not workshop.offers(entry.needs):
+            without.append(call)
+            continue
         path = record_path(
             setup.options.out,
             setup.dataset,
@@ -148,6 +154,10 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
                 step.reasons = [str(error)]
         if step.current and (setup.options.force or setup.options.retrain):
             step.reasons = ["--force" if setup.options.force else "--retrain"]
+    if without:
+        workshop.say(
+            f"{setup.base.arch} lacks features that these methods read, left out of all: {', '.join(without)}."
+        )
     return list(steps.values()), broken
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.blocks import MASKS
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
 from benchmark.encoders import OPTION, find
@@ -125,9 +126,9 @@ class Workshop:
         if spec.frozen:
             with seeded(spec.recipe):
                 return network_of(spec)
-        network = network_of(spec, initial=False)
+        network = network_of(spec, initial=False, folder=self._folder(spec))
         if self.setup.given(spec):
-            self.setup.own.load(network.body, self.store, self.say)
+            self.setup.own.load(network, self.store, self.say, self.setup.class_names)
         else:
             self.store.load_into(spec.key, network, spec.recipe.as_dict())
         return network
@@ -225,6 +226,15 @@ class Workshop:
     def _needs(self, method: Method, base: NetworkSpec) -> dict[str, Need]:
         return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
 
+    def offers(self, needs: Mapping[str, Need]) -> bool:
+        """Whether the shared network may have the features that a method asks it for.
+
+        The user's own code, which is not run for that, may have any but masks, of which it would be made.
+        """
+        if self.setup.own and self.setup.own.code:
+            return all(MASKS not in need.taps for need in needs.values())
+        return self._offered(needs)
+
     def _offered(self, needs: Mapping[str, Need]) -> bool:
         """Whether the shared network has the features that a method asks it for.
 
@@ -241,8 +251,12 @@ class Workshop:
         spec = self.setup.base.checkpoint
         if spec not in self._outlines:
             with torch.random.fork_rng([]), torch.device("meta"):
-                self._outlines[spec] = network_of(spec, initial=False)
+                self._outlines[spec] = network_of(spec, initial=False, folder=self._folder(spec))
         return self._outlines[spec]
+
+    def _folder(self, spec: NetworkSpec) -> Path | None:
+        """The folder from which a network is read; None where it is built here."""
+        return self.setup.own.folder if self.setup.given(spec) else None
 
     def _fitted(self, entry: Entry) -> bool:
         if not self.store.has(entry.fit_key):

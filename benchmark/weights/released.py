@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.encoders import brief
 from benchmark.errors import BenchmarkError
 from benchmark.io.names import file_name
 from benchmark.networks import build_network
@@ -44,9 +45,15 @@ class Importable:
         return self.network[1].files + (self.method[1].files if self.method else ())
 
     @property
+    def count(self) -> int:
+        """How many paths the command names: the files, or one folder."""
+        return 1 if self.network[1].hub else len(self.files)
+
+    @property
     def usage(self) -> str:
         """The command with placeholders."""
-        return f"weights import {self.name} {' '.join(file.name.upper() for file in self.files)}"
+        names = ["FOLDER"] if self.network[1].hub else [file.name.upper() for file in self.files]
+        return f"weights import {self.name} {' '.join(names)}"
 
 
 def importables() -> dict[str, Importable]:
@@ -116,6 +123,26 @@ def import_release(name: str, release: Release, files: Sequence[Path], store: We
     key = released_key(release.network)
     store.save(key, state, {"network": release.network, "classes": classes, "imported": origin})
     return store.path(key)
+
+
+def download_folder(release: Release, folder: Path) -> list[Path]:
+    """Download configuration and tensors of a release on the hub; what is there already is not fetched again.
+
+    Returns:
+        the files in the folder.
+    Raises:
+        BenchmarkError: they cannot be had, or hold no tensors in a format that runs no code.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(release.hub, local_dir=folder, allow_patterns=["*.json", "*.safetensors"])
+    except Exception as error:  # the hub raises whatever the transport raises
+        raise BenchmarkError(f"{release.hub} cannot be had ({brief(error)}).") from error
+    files = sorted(f for f in folder.iterdir() if f.suffix in (".json", ".safetensors"))
+    if not any(f.suffix == ".safetensors" for f in files):
+        raise BenchmarkError(f"{release.hub} holds no *.safetensors, and nothing else is read; look for another copy.")
+    return files
 
 
 def read_network(release: Release, files: Sequence[Path]) -> tuple[dict[str, Tensor], int]:

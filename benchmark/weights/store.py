@@ -250,6 +250,17 @@ def digest_file(path: Path) -> str:
     return found
 
 
+def digest_weights(path: Path) -> str:
+    """SHA-256 of weights from elsewhere: of a file, or of a folder's ``*.json`` and ``*.safetensors``.
+
+    That of a folder is the SHA-256 of what ``LC_ALL=C sha256sum *.json *.safetensors | sort -k 2`` prints there.
+    """
+    if not path.is_dir():
+        return digest_file(path)
+    files = sorted((f for f in path.iterdir() if f.suffix in (".json", ".safetensors")), key=lambda f: f.name.encode())
+    return hashlib.sha256("".join(f"{digest_file(f)}  {f.name}\n" for f in files).encode()).hexdigest()
+
+
 _SIDECAR: Mapping[str, Any] = {
     "sha256": str,
     "key": str,

@@ -12,7 +12,7 @@ from benchmark.networks import build_network
 from benchmark.pool import Pool
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
-from benchmark.run.contract import Toy, toy_workshop
+from benchmark.run.contract import Toy, rehearsal, toy_workshop
 
 SPEC = NetworkSpec("net", "toy", 3, Recipe())
 TAP = "conv_last.2"
@@ -104,7 +104,8 @@ class Odd(Toy):
 
 def prepared(call: str, folder: Path, scales=(), data=Toy):
     """A workshop on toy images and a method in it, fitted for one step on an untrained network."""
-    workshop = toy_workshop(folder, tuple(METHODS.create(call).recipes))
+    method = METHODS.create(call)
+    workshop = toy_workshop(folder, tuple(method.recipes), arch=rehearsal(method))
     train, val, test = (data(split, folder) for split in ("train", "val", "test"))
     base = dataclasses.replace(workshop.setup.base, scales=scales, data=train.fingerprint())
     workshop.setup = dataclasses.replace(workshop.setup, train=train, val=val, test=test, base=base)
