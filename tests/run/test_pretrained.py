@@ -18,7 +18,7 @@ from benchmark.method import Method, Need
 
 class Far(Method):
     def needs(self, base):
-        return {{"base": Need(base), "encoder": Need(frozen("{TINY}", zoom=0.5), ("16",))}}
+        return {{"base": Need(base), "encoder": Need(frozen("{TINY}-64"), ("16",))}}
 
     def score(self, batch, networks):
         outputs = networks["encoder"](batch)
