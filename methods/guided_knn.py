@@ -32,8 +32,8 @@ class GuidedKNN(Method):
     does not change, a = 0, and s is d averaged twice. Nothing is normalised and nothing is learned: the filter knows
     no other image, and s stays a distance, in the units of d.
 
-    The lines are fitted where one pixel stands for 4 x 4 of those that the encoder sees, and applied to the image at its
-    own size (the fast guided filter).
+    The lines are fitted where one pixel stands for 4 x 4 of those that the encoder sees, and applied to the image at
+    its own size (the fast guided filter).
 
     Args:
         k: number of neighbours.
@@ -44,8 +44,8 @@ class GuidedKNN(Method):
         radius: of the windows, which are 2 radius + 1 pixels of the coarse grid wide; 0 filters nothing.
         eps: variance of a colour, of values in 0..1, from which on it counts as an edge.
 
-    Source: the neighbours as kNN; He, Sun, Tang, "Guided Image Filtering", ECCV 2010, and He, Sun, "Fast Guided Filter",
-        arXiv 1505.00996, 2015. The combination is this suite's; how its options were chosen: results/README.md.
+    Source: the neighbours as kNN; He, Sun, Tang, "Guided Image Filtering", ECCV 2010, and He, Sun, "Fast Guided
+        Filter", arXiv 1505.00996, 2015. The combination is this suite's; how its options were chosen: results/README.md.
     """
 
     title = "Guided kNN"

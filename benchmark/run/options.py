@@ -28,6 +28,7 @@ class Options:
     """The command line of `run` and `train`, still as text where a plugin decides what it means."""
 
     methods: tuple[str, ...] = ()
+    unasked: frozenset[str] = frozenset()  # those of them that only "all" named
     dataset: str = "auto"
     data: Path | None = None
     network: str = ""
@@ -84,8 +85,10 @@ def options_of(arguments: argparse.Namespace) -> Options:
     scales = getattr(arguments, "scales", None)
     if scales is not None:
         scales = parse_scales(scales)
+    methods = split_calls(arguments.methods, arguments.preset)
     return Options(
-        methods=tuple(split_calls(arguments.methods, arguments.preset)),
+        methods=tuple(methods),
+        unasked=frozenset(methods) - set(split_outside_quotes(arguments.methods, ",")),
         dataset=arguments.dataset,
         data=arguments.data,
         network=arguments.network,

@@ -123,7 +123,9 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
             broken[call] = str(error)
             continue
         if entry.label in steps:
+            steps[entry.label].entry.unasked &= call in setup.options.unasked
             continue  # the same method, spelt in another way
+        entry.unasked = call in setup.options.unasked
         path = record_path(
             setup.options.out,
             setup.dataset,
