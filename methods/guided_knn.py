@@ -45,7 +45,7 @@ class GuidedKNN(Method):
         eps: variance of a colour, of values in 0..1, from which on it counts as an edge.
 
     Source: the neighbours as kNN; He, Sun, Tang, "Guided Image Filtering", ECCV 2010, and He, Sun, "Fast Guided
-        Filter", arXiv 1505.00996, 2015. The combination is this suite's; how its options were chosen: results/README.md.
+        Filter", arXiv 1505.00996, 2015. The combination is this suite's; results/README.md has its ablation.
     """
 
     title = "Guided kNN"
