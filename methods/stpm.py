@@ -33,7 +33,8 @@ class STPM(Method):
     The loss is the mean of g over cells and layers. No labels are used.
 
     Args:
-        encoder: timm's name of teacher and student, a convolutional encoder.
+        encoder: timm's name of teacher and student, a convolutional encoder; with a size as of kNN's encoder
+            ("tf_efficientnet_lite0-360") both see images of that short side.
         tap: the strides of the compared layers, joined by "+"; the paper compares "4+8+16".
         compare: "cosine" or "mse".
         student: "scratch" begins with random values, as in the paper; "pretrained" with the teacher's, but for the

@@ -109,7 +109,7 @@ class _Bench:
     def run(self) -> Costs:
         asked = self.setup.options
         entries = [self.workshop.entry(METHODS.create(call)) for call in asked.methods]
-        brought = [call in asked.unnamed for call in asked.methods]
+        brought = [call in asked.unasked for call in asked.methods]
         entries = [e for e, by_all in zip(entries, brought) if not by_all or self.workshop.offers(e.needs)]
         for entry in entries:
             self.found[entry.method.label] = {"title": _title(entry), "trainings": _trainings(entry)}

@@ -29,9 +29,11 @@ class Entry:
     source: Mapping[str, str] = field(default_factory=dict)  # file -> digest of the code that it is made of
     changes: Mapping[str, str] = field(default_factory=dict)  # "task.field" -> value that the command line changes
     normal: str = ""  # label of the normal images to which it is fitted; empty for training images, or without fit
+    unasked: bool = False  # only "all" named it
     networks: Networks | None = None
     error: str = ""  # one sentence once it has failed
     mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
+    left_out: bool = False  # whether it was not asked for and lacks what it needs, so that its error is no failure
     memory_mib: float | None = None  # largest of score() on a GPU, shared work excluded
 
     @property

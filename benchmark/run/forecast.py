@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 
@@ -14,12 +14,13 @@ from benchmark.errors import BenchmarkError
 from benchmark.network import NetworkSpec, scaled_size
 from benchmark.networks import network_of, pretrained_of
 from benchmark.progress import duration
+from benchmark.recipe import Recipe
 from benchmark.records.costs import read_costs
 from benchmark.records.published import RESULTS
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step, to_fit, to_train
 from benchmark.run.workshop import Workshop
-from benchmark.training import estimate_seconds, evaluation_seconds, forward_flops
+from benchmark.training import estimate_seconds, forward_flops, measured_speed
 
 PIXEL_SECONDS = 1e-7
 """Seconds per pixel of a method's own arithmetic and its metrics: a middling value on one core."""
@@ -56,9 +57,10 @@ class Hours:
 class Forecast:
     """What a plan still lacks, and how long that takes.
 
-    Operations are counted without computing anything, the device's speed is measured in a fraction of a second. A
-    method's own training is assumed to train a network as large as the shared one while the shared one runs beside it.
-    Not included: decoding images, and what a fit does after its training (less than a hundredth of it for TRADI).
+    Operations are counted without computing anything; the speed of every kind of network is measured on this device in
+    a fraction of a second. A method's own training is assumed to train a network as large as the shared one while the
+    shared one runs beside it. Not included: decoding images, and what a fit does after its training (less than a
+    hundredth of it for TRADI).
 
     Args:
         workshop: datasets, device, and what is stored.
@@ -69,31 +71,33 @@ class Forecast:
     workshop: Workshop
     steps: Sequence[Step]
     evaluates: bool = True
+    _known: dict[Hashable, float] = field(default_factory=dict)  # operations, and operations per second
 
     @cached_property
     def networks(self) -> dict[NetworkSpec, float]:
         """The networks that are not in the store, with the seconds of their training."""
         setup = self.workshop.setup
         return {
-            spec: estimate_seconds(self._flops[spec.arch], self._size, spec.recipe, len(setup.train), setup.machine)
+            spec: estimate_seconds(
+                self._flops(spec), self._size, spec.recipe, len(setup.train), self._speed(spec, setup.machine.precision)
+            )
             for spec in to_train(self.workshop, self.steps)
         }
 
     @cached_property
     def fits(self) -> dict[str, tuple[Entry, float]]:
         """The methods that are not fitted, by the key of the fit, with the seconds of their own training."""
-        setup = self.workshop.setup
-        own = self._flops[setup.base.arch]
-        return {
-            entry.fit_key: (
-                entry,
-                sum(
-                    estimate_seconds(own, self._size, recipe, len(setup.train), setup.machine, frozen_flops=own)
-                    for recipe in entry.recipes.values()
-                ),
-            )
-            for entry in to_fit(self.workshop, self.steps)
-        }
+        return {entry.fit_key: (entry, self._own(entry)) for entry in to_fit(self.workshop, self.steps)}
+
+    def _own(self, entry: Entry) -> float:
+        """Seconds of the trainings of a method's own, each of a network like the shared one."""
+        setup, base = self.workshop.setup, self.workshop.setup.base
+
+        def seconds(recipe: Recipe) -> float:
+            own, speed = self._flops(base), self._speed(base, setup.machine.precision)
+            return estimate_seconds(own, self._size, recipe, len(setup.train), speed, frozen_flops=own)
+
+        return sum(map(seconds, entry.recipes.values()))
 
     def row(self, entry: Entry) -> Hours:
         """What a row of the table takes alone."""
@@ -212,22 +216,36 @@ class Forecast:
 
     def _pass(self, spec: NetworkSpec, images: int) -> float:
         """Seconds of a network's forwards of so many images at its test scales."""
-        setup = self.workshop.setup
         sizes = [scaled_size(self._size, scale, spec.max_size) for scale in spec.scales] or [self._size]
-        flops = self._flops[spec.arch] * sum(map(prod, sizes)) / prod(self._size)
-        return evaluation_seconds(flops, images, setup.machine.device, setup.options.precision)
+        flops = self._flops(spec) * sum(map(prod, sizes)) / prod(self._size)
+        return images * flops / self._speed(spec, self.workshop.setup.options.precision, trains=False)
 
     @cached_property
     def _size(self) -> tuple[int, int]:
         return tuple(self.workshop.setup.train[0].labels.shape)
 
-    @cached_property
-    def _flops(self) -> dict[str, float]:
-        """Operations of a forward of one image of native size, by architecture."""
-        flops: dict[str, float] = {}
-        for spec in [self.workshop.setup.base, *(spec for step in self.steps for spec in step.entry.specs)]:
-            if spec.arch not in flops:
-                with torch.device("meta"):
-                    network = network_of(spec, initial=False)
-                flops[spec.arch] = forward_flops(network, self._size)
-        return flops
+    def _flops(self, spec: NetworkSpec) -> float:
+        """Operations of a forward of one image of native size."""
+
+        def count() -> float:
+            with torch.device("meta"):
+                network = network_of(spec, initial=False)
+                seen = network.prepare(torch.empty(1, 3, *self._size)).padded
+            return forward_flops(network, seen, network.stride)
+
+        return self._once((spec.arch, spec.options), count)
+
+    def _speed(self, spec: NetworkSpec, precision: str, trains: bool = True) -> float:
+        """Operations per second of such a network, in training or in a forward alone."""
+
+        def measure() -> float:
+            with torch.random.fork_rng([]):
+                network = network_of(spec, initial=False)
+            return measured_speed(network, self.workshop.setup.machine.device, precision, trains)
+
+        return self._once((spec.arch, spec.options, precision, trains), measure)
+
+    def _once(self, key: Hashable, make: Callable[[], float]) -> float:
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]

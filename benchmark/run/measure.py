@@ -129,7 +129,8 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
 
 
 def _outcome(steps: Sequence[Step], broken: Mapping[str, str]) -> Outcome:
-    failed = [step.entry for step in steps if step.entry.error]
+    some = any(not step.entry.error for step in steps)  # where nothing is left, to leave out is to fail
+    failed = [step.entry for step in steps if step.entry.error and not (step.entry.left_out and some)]
     # Why a file cannot be imported was said when that was tried.
     said = {call: "it cannot be imported" if why in BROKEN.values() else why for call, why in broken.items()}
     return Outcome(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.data import ANOMALY, IGNORE, Dataset, DatasetCard, Policy, Sample
 from benchmark.derived import Derived
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, UnmetNeed
 from benchmark.images import find_images, natural, read_image
 from benchmark.recipe import digest
 from benchmark.registry import DATASETS, PluginSpec
@@ -113,11 +113,11 @@ def check_labels(setup: Setup, method: Method) -> None:
     """Refuse to fit what reads classes to images on which nobody has labelled those of the network.
 
     Raises:
-        BenchmarkError: that is what would be done.
+        UnmetNeed: that is what would be done.
     """
     normal = setup.normal
     if normal is not None and method.needs_classes and not normal.card.class_labels:
-        raise BenchmarkError(
+        raise UnmetNeed(
             f"It is fitted to the classes of pixels, and the images of {normal.label} are not labelled with those of "
             f"{setup.base.dataset}; name other images by --normal, or leave the method out."
         )

@@ -28,7 +28,7 @@ class Options:
     """The command line of `run` and `train`, still as text where a plugin decides what it means."""
 
     methods: tuple[str, ...] = ()
-    unnamed: frozenset[str] = frozenset()  # those of them that nobody named, "all" brought them
+    unasked: frozenset[str] = frozenset()  # those of them that only "all" named
     dataset: str = "auto"
     data: Path | None = None
     network: str = ""
@@ -181,9 +181,9 @@ def split_calls(text: str, preset: str = "common") -> list[str]:
 
 
 def asked_methods(text: str, preset: str) -> dict[str, Any]:
-    """``--methods`` as the fields `methods` and `unnamed` of :class:`Options`."""
+    """``--methods`` as the fields `methods` and `unasked` of :class:`Options`."""
     calls = split_calls(text, preset)
-    return {"methods": tuple(calls), "unnamed": frozenset(calls) - set(split_outside_quotes(text, ","))}
+    return {"methods": tuple(calls), "unasked": frozenset(calls) - set(split_outside_quotes(text, ","))}
 
 
 def parse_repetitions(text: str | int) -> tuple[int, ...]:

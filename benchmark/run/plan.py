@@ -126,8 +126,10 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
             broken[call] = str(error)
             continue
         if entry.label in steps:
+            steps[entry.label].entry.unasked &= call in setup.options.unasked
             continue  # the same method, spelt in another way
-        if call in setup.options.unnamed and not workshop.offers(entry.needs):
+        entry.unasked = call in setup.options.unasked
+        if call in setup.options.unasked and not workshop.offers(entry.needs):
             without.append(call)
             continue
         path = record_path(

@@ -16,7 +16,7 @@ from benchmark.blocks import MASKS
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
 from benchmark.encoders import OPTION, find
-from benchmark.errors import BenchmarkError, PluginError, in_words
+from benchmark.errors import BenchmarkError, PluginError, UnmetNeed, in_words
 from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
@@ -194,8 +194,8 @@ class Workshop:
             options = "".join(f":{key}={value}" for key, value in spec.options)
             further = f"It needs a further network ({spec.arch}{options}, member {spec.recipe.member})"
             if setup.own.imported:
-                raise BenchmarkError(f"{further}, and only one was imported; take another --out to train all.")
-            raise BenchmarkError(f"{further}, and --weights gives one; leave it out to have all of them trained.")
+                raise UnmetNeed(f"{further}, and only one was imported; take another --out to train all.")
+            raise UnmetNeed(f"{further}, and --weights gives one; leave it out to have all of them trained.")
         data = self._data()
         if spec.classes == len(setup.train.classes) + 1:
             data = tuple(VoidAsClass(split) for split in data)
@@ -392,7 +392,9 @@ class Workshop:
                 if not entry.error:
                     entry.error = sentence
                     entry.mendable = isinstance(error, BenchmarkError) and not isinstance(error, PluginError)
-            self.say(f"{', '.join(e.label for e in entries)}: {sentence}")
+                    entry.left_out = entry.unasked and isinstance(error, UnmetNeed)
+            left_out = "left out: " if all(e.left_out for e in entries) else ""
+            self.say(f"{', '.join(e.label for e in entries)}: {left_out}{sentence}")
 
 
 def _asked_weights(spec: NetworkSpec) -> Any:

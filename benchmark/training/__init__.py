@@ -1,6 +1,6 @@
 """Training: one loop, into which tasks plug."""
 
-from benchmark.training.estimate import estimate_seconds, evaluation_seconds, forward_flops
+from benchmark.training.estimate import estimate_seconds, forward_flops, measured_speed
 from benchmark.training.fitdata import FitData
 from benchmark.training.loader import cached, native_batches
 from benchmark.training.loop import Report, train
@@ -20,9 +20,9 @@ __all__ = [
     "cached",
     "clear_states",
     "estimate_seconds",
-    "evaluation_seconds",
     "forward_flops",
     "learning_rate_factor",
+    "measured_speed",
     "native_batches",
     "run_seed",
     "seeded",

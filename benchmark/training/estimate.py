@@ -1,18 +1,22 @@
-"""How long a training will take, good to about a factor of two: counted operations over a measured throughput."""
+"""How long a training will take, good to about a factor of two: counted operations over a measured speed."""
 
 from __future__ import annotations
 
 import copy
 import time
-from functools import lru_cache
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from benchmark.machine import Machine, autocast, products
-from benchmark.network import scaled_size
+from benchmark.machine import autocast, products
+from benchmark.network import Network, scaled_size
 from benchmark.recipe import Recipe
 from benchmark.training.schedule import steps_per_epoch
+
+SIDES = (256, 192, 128, 64)
+"""Of the images on which speed is measured: the largest with which a step stays within these operations."""
+OPERATIONS = {"cpu": 2e10, "cuda": 2e12}
 
 
 def forward_flops(network: nn.Module, size: tuple[int, int], stride: int = 8) -> float:
@@ -38,14 +42,9 @@ def training_size(recipe: Recipe, size: tuple[int, int]) -> float:
 
 
 def estimate_seconds(
-    flops: float,
-    size: tuple[int, int],
-    recipe: Recipe,
-    images: int,
-    machine: Machine,
-    frozen_flops: float = 0.0,
+    flops: float, size: tuple[int, int], recipe: Recipe, images: int, speed: float, frozen_flops: float = 0.0
 ) -> float:
-    """Seconds that a training will take on this device.
+    """Seconds that a training will take.
 
     A trained network costs three forwards per image (one forward, two convolutions' worth of gradients), a frozen one
     beside it (a teacher) one.
@@ -55,51 +54,55 @@ def estimate_seconds(
         size: (H, W) of the native image.
         recipe: number of steps, batch size, scales.
         images: of the training split.
-        machine: device and precision.
+        speed: operations per second (:func:`measured_speed`).
         frozen_flops: of a forward of what is only run.
     """
     area = training_size(recipe, size) / (size[0] * size[1])
     steps = steps_per_epoch(recipe, images) * recipe.epochs
-    return (
-        steps * recipe.batch_size * area * (3 * flops + frozen_flops) / _throughput(machine.device, machine.precision)
-    )
+    return steps * recipe.batch_size * area * (3 * flops + frozen_flops) / speed
 
 
-def evaluation_seconds(flops: float, images: int, device: torch.device, precision: str) -> float:
-    """Seconds of the forwards of so many images.
+def measured_speed(network: Network, device: torch.device, precision: str, trains: bool) -> float:
+    """Operations per second of a network on two small images, measured in a fraction of a second.
+
+    It is measured anew for every kind of network, since one of depthwise convolutions waits for memory where one of
+    full convolutions computes: on one CPU core they differ by a factor of ten.
 
     Args:
-        flops: of all forwards of one image.
-        images: their number.
+        network: with any values; its statistics are changed.
         device: where.
         precision: of :data:`benchmark.machine.PRECISIONS`.
+        trains: whether forward and backward are measured, or a forward alone.
     """
-    return images * flops / _throughput(device, precision)
-
-
-@lru_cache(maxsize=4)
-def _throughput(device: torch.device, precision: str) -> float:
-    """Operations per second of a small convolutional network in training, measured in about 0.2 s."""
-    with torch.random.fork_rng([]):
-        width, batch, side = (32, 4, 32) if device.type == "cpu" else (256, 8, 64)
-        block = [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-        model = nn.Sequential(*copy.deepcopy(block), *copy.deepcopy(block))
-        inputs = torch.ones(batch, width, side, side, device=device).contiguous(memory_format=torch.channels_last)
-        model.to(device=device, memory_format=torch.channels_last)
-    flops = 3 * 2 * 2 * batch * side**2 * width**2 * 9
+    passes, images = (3 if trains else 1), 2
+    within = OPERATIONS["cpu" if device.type == "cpu" else "cuda"]
+    for side in SIDES:
+        size = network.size or (side, side)
+        flops = passes * images * forward_flops(network, size, network.stride)
+        if flops <= within:
+            break
+    height, width = (-(-side // network.stride) * network.stride for side in size)
+    network.to(device=device, memory_format=network.memory_format).train(trains)
+    inputs = torch.ones(images, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
-        with products(device, precision):
+        with products(device, precision), torch.set_grad_enabled(trains):
             with autocast(device, precision):
-                loss = model(inputs.requires_grad_()).float().mean()
-            loss.backward()
+                outputs = network(inputs)
+            if trains:
+                torch.stack([output.float().mean() for output in outputs.values()]).sum().backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    for _ in range(3):
-        step()
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < 0.2:
-        step()
-        count += 1
-    return count * flops / (time.perf_counter() - began)
+    with torch.random.fork_rng([]):
+        step()  # the first is slower
+        took = [_seconds(step) for _ in range(2)]
+        while sum(took) < 0.1:
+            took.append(_seconds(step))
+    return flops / min(took)  # the others were beside other work on the machine
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

@@ -58,6 +58,7 @@ def test_needs_the_encoder_and_not_the_shared_network():
     assert set(needs) == {"encoder"} and needs["encoder"].network.frozen
     assert needs["encoder"].taps == tuple(LEVELS.split("+"))
     assert Cells("4+32", TINY).needs(SPEC)["encoder"].taps == ("4", "32")
+    assert dict(Cells("4", f"{TINY}-360").needs(SPEC)["encoder"].network.options)["size"] == 360
     assert Cells("penultimate").needs(SPEC)["base"].network == SPEC
 
 
@@ -117,7 +118,7 @@ def test_pretrained_features_find_pasted_objects_without_any_training():
 
 def test_the_record_names_the_encoder(bench, tmp_path, monkeypatch):
     name = random_encoder(TINY, tmp_path / "weights", monkeypatch)
-    call = f"knn:bank=200:encoder={name}:k=3"
+    call = f"knn:bank=200:encoder={name}-64:k=3"
     assert bench("run", "--methods", f"{call},knn:bank=200:k=3") == 0, bench.err
     (file, beside) = sorted(bench.runs.rglob("records/**/knn*.json"), key=lambda path: "encoder" not in path.name)
     found, shared = read(file), read(beside)

@@ -20,9 +20,9 @@ def tiny(tmp_path, monkeypatch):
     return random_encoder(TINY, tmp_path / "weights", monkeypatch)
 
 
-@pytest.mark.parametrize("options", ["compare=cosine", "compare=mse", "student=pretrained:tap=32+8"])
+@pytest.mark.parametrize("options", [":compare=cosine", ":compare=mse", "-64:student=pretrained:tap=32+8"])
 def test_keeps_the_contract(options, tiny):
-    findings = list(check_method(f"stpm:encoder={tiny}:{options}"))
+    findings = list(check_method(f"stpm:encoder={tiny}{options}"))
     assert [f for f in findings if f.wrong] == [] and len(findings) >= 7
 
 

@@ -138,14 +138,30 @@ def test_a_frozen_encoder_gives_what_timm_gives(weights):
     assert out.logits.shape == (2, 0, 8, 12) and set(network.channels) == {"2", "4", "8", "16", "32"}
 
 
-def test_a_zoom_halves_the_images():
-    network = network_of(frozen(TINY, weights="none", zoom=0.5)).eval()
+def test_a_size_is_the_short_side_that_the_encoder_sees():
+    network = network_of(frozen(f"{TINY}-64", weights="none")).eval()
     pixels = images(128, 192)
     with torch.no_grad():
         out = network.segment(pixels, taps=("16",))
         scaled = network.segment(pixels, scale=64, taps=("16",))
     assert out.padded == (64, 96) and torch.equal(out.taps["16"], scaled.taps["16"])
     assert out.upsample(out.taps["16"], (128, 192)).shape[-2:] == (128, 192)
+
+
+def test_images_of_that_size_are_padded_as_they_are():
+    sized, plain = (network_of(frozen(name, weights="none")).eval() for name in (f"{TINY}-60", TINY))
+    assert torch.equal(sized.prepare(images(60, 100)).inputs, plain.prepare(images(60, 100)).inputs)
+
+
+@pytest.mark.parametrize("encoder", [f"{TINY}-", f"{TINY}-half", f"{TINY}-8", f"{TINY}--64"])
+def test_what_is_no_size_is_refused(encoder):
+    with pytest.raises(BenchmarkError, match=f"names no size; write {TINY}-360"):
+        frozen(encoder)
+
+
+def test_a_network_that_is_trained_has_no_size():
+    with pytest.raises(BenchmarkError, match="no encoder 'tf_efficientnet_lite0-360'"):
+        build_network("fpn-tf_efficientnet_lite0-360", 3)
 
 
 def test_patch_tokens_of_a_transformer_are_a_map():
@@ -163,8 +179,8 @@ def test_patch_tokens_of_a_transformer_are_a_map():
     torch.testing.assert_close(out.taps["blocks.3"], expected)
 
 
-def test_random_frozen_encoders_have_no_digest_and_other_zooms_other_keys():
-    plain, half = frozen(TINY, weights="none"), frozen(TINY, weights="none", zoom=0.5)
+def test_random_frozen_encoders_have_no_digest_and_other_sizes_other_keys():
+    plain, half = frozen(TINY, weights="none"), frozen(f"{TINY}-64", weights="none")
     assert plain.frozen and plain.pretrained == "" and plain.key != half.key
 
 

@@ -19,7 +19,7 @@ IMAGES, PIXELS = 4, 48 * 64
 
 @pytest.fixture
 def workshop(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.training.estimate._throughput", lambda *_: SPEED)
+    monkeypatch.setattr("benchmark.run.forecast.measured_speed", lambda *_: SPEED)
     return toy_workshop(tmp_path, ("distillation",))
 
 
@@ -83,7 +83,7 @@ def test_a_dry_run_says_how_long_every_row_takes(bench):
 @pytest.fixture
 def slow(monkeypatch):
     """A CPU of ten operations per second."""
-    monkeypatch.setattr("benchmark.training.estimate._throughput", lambda *_: 10.0)
+    monkeypatch.setattr("benchmark.run.forecast.measured_speed", lambda *_: 10.0)
 
 
 def costs(network):

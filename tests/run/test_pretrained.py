@@ -8,6 +8,7 @@ from harness import Bench
 from benchmark.encoders import FOLDER, find
 from benchmark.leaderboard.wording import setting
 from benchmark.records.record import read
+from benchmark.registry import METHODS
 
 TINY = "test_efficientnet"
 NETWORK = f"fpn-{TINY}:encoder_weights=imagenet"
@@ -18,7 +19,7 @@ from benchmark.method import Method, Need
 
 class Far(Method):
     def needs(self, base):
-        return {{"base": Need(base), "encoder": Need(frozen("{TINY}", zoom=0.5), ("16",))}}
+        return {{"base": Need(base), "encoder": Need(frozen("{TINY}-64"), ("16",))}}
 
     def score(self, batch, networks):
         outputs = networks["encoder"](batch)
@@ -135,3 +136,19 @@ def test_the_encoders_at_hand_are_listed(bench: Bench, encoders):
     assert TINY in bench.out and find(TINY).sha256[:12] in bench.out
     assert bench("weights", "import", "imagenet") == 2
     assert "Say which encoder" in bench.err
+
+
+def test_all_leaves_out_what_lacks_its_encoder_and_who_names_it_is_told(bench: Bench, monkeypatch, tmp_path):
+    monkeypatch.setattr(METHODS, "_sources", {name: METHODS._find()[name] for name in ("msp", "stpm")})
+    monkeypatch.setattr("benchmark.encoders.PACKAGES", {})
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    sentence = "The pretrained weights of the encoder 'tf_efficientnet_lite0' are not on this machine"
+    assert bench("run", "--methods", "all") == 0
+    (line,) = [line for line in bench.out.splitlines() if line.startswith("stpm: left out: ")]
+    assert sentence in line and not bench.err and bench.records() == {"msp"}
+    for methods in ("stpm", "all,stpm"):
+        assert bench("run", "--methods", methods) == 2
+        assert bench.err.startswith(f"failed: stpm: {sentence}") and bench.err.count("\n") == 1
+    monkeypatch.setattr(METHODS, "_sources", {"stpm": METHODS._find()["stpm"]})
+    assert bench("run", "--methods", "all") == 2 and sentence in bench.err, "nothing is left to be measured"
