@@ -227,10 +227,7 @@ class Workshop:
         return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
 
     def offers(self, needs: Mapping[str, Need]) -> bool:
-        """Whether the shared network may have the features that a method asks it for.
-
-        The user's own code, which is not run for that, may have any but masks, of which it would be made.
-        """
+        """Whether the shared network may have the features that a method asks for; the user's own code any but masks."""
         if self.setup.own and self.setup.own.code:
             return all(MASKS not in need.taps for need in needs.values())
         return self._offered(needs)
@@ -393,8 +390,8 @@ class Workshop:
                     entry.error = sentence
                     entry.mendable = isinstance(error, BenchmarkError) and not isinstance(error, PluginError)
                     entry.left_out = entry.unasked and isinstance(error, UnmetNeed)
-            left_out = "left out: " if all(e.left_out for e in entries) else ""
-            self.say(f"{', '.join(e.label for e in entries)}: {left_out}{sentence}")
+            out = "left out: " if all(e.left_out for e in entries) else ""
+            self.say(f"{', '.join(e.label for e in entries)}: {out}{sentence}")
 
 
 def _asked_weights(spec: NetworkSpec) -> Any:
