@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.data import ANOMALY
 from benchmark.errors import BenchmarkError
 from benchmark.method import PENULTIMATE, Batch, Handle, Need, Networks
 from benchmark.network import NetworkSpec, ScaleOutputs
 
+from ._cells import Cells
+
 TOLERANCE = 1e-3
 """How far the logits of the layer may be from the network's, as a share of the largest, for it to be its last one."""
+NO_CELLS = "no training pixel has a class, so that there are no features to fit to; use labelled images."
+"""What a method says that has seen none."""
 
 
 def needs_head(base: NetworkSpec) -> Mapping[str, Need]:
@@ -33,12 +38,19 @@ class Head:
     Args:
         networks: of the method; "base" is the network.
         positive: refuse features below 0, for formulas that make no sense of them.
+
+    Attributes:
+        cells: the features f as rows, one per cell.
+        channels: D.
+
     Raises:
         BenchmarkError: the network has no such layer, or it does not give the network's logits.
     """
 
     def __init__(self, networks: Networks, positive: bool = False) -> None:
         self._network = networks["base"]
+        self.cells = Cells(PENULTIMATE)
+        self.channels = self.cells.channels(networks)
         self._parts()
         logits, features = _probe(self._network)
         if positive and features.min() < 0:
@@ -83,6 +95,25 @@ class Head:
         for other in others:
             first = first + other
         return -torch.logsumexp(first / len(outputs.scales) if others else first, dim=1)
+
+    def averaged(self, batch: Batch, values: Callable[[Tensor], Tensor]) -> Tensor:
+        """Values of the cells as a map (B, H, W): upsampled, then averaged over the test scales, as of distances.
+
+        Args:
+            batch: the images.
+            values: features (B, D, h, w), which it must not write into, to values (B, h, w).
+        """
+        outputs = self._network(batch)
+        maps = [
+            scale.upsample(values(scale.taps[PENULTIMATE])[:, None], outputs.size)[:, 0] for scale in outputs.scales
+        ]
+        return sum(maps[1:], maps[0]) / len(maps)
+
+    def known(self, batch: Batch) -> Iterator[Tensor]:
+        """Features (N, D) of the cells of a training batch that show a known class, at every test scale."""
+        for scale in self._network(batch).scales:
+            shown = self.cells.labels(scale, batch.labels).flatten() < ANOMALY
+            yield self.cells.features(scale)[shown]
 
     def _whole(self) -> nn.Module:
         head = self._network.module.head
@@ -131,3 +162,9 @@ def _probe(handle: Handle) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         scale = network.segment(noise.to(network.mean.device), taps=(PENULTIMATE,))
     return scale.logits, scale.taps[PENULTIMATE]
+
+
+def largest(features: Tensor, percentile: float) -> Tensor:
+    """The ``k = D - round(percentile D)``, at least 1, largest features of every cell, (B, D, h, w) to (B, k, h, w)."""
+    channels = features.shape[1]
+    return features.topk(max(1, channels - round(percentile * channels)), dim=1, sorted=False).values

@@ -109,7 +109,7 @@ def test_plugins_are_imported_below_benchmark(path):
         assert name.split(".")[0] not in PLUGINS, f"{path} imports {name}, not benchmark.{name}"
 
 
-EVERYDAY = {"folder", "frozen", "pasted", "energy", "void"}
+EVERYDAY = {"folder", "frozen", "pasted", "energy", "void", "scale"}
 """Plugins' names that are words of the language: only a call by one counts, that is the name alone or "name:key="."""
 EXCEPTIONS = {
     ("benchmark.metrics.pixel_protocols", "streethazards"): "the protocol of that dataset's papers bears its name",

@@ -42,8 +42,9 @@ class External(Network):
         exclude: outputs that are dropped before any softmax, for instance a void class.
         taps: name -> path of a submodule ("decoder.layers.4") whose output (B, D, h, w) methods may read. Call that of
             the last features before the classifier "penultimate": methods look for it under this name.
-        head: path of the submodule that maps the "penultimate" tap to the logits. Only methods that sample its dropout
-            need it, and then it is an ``nn.Sequential`` that begins with the dropout.
+        head: path of the submodule that maps the "penultimate" tap to the logits. Two kinds of methods need it: those
+            that put changed features through a last 1x1 convolution, and those that sample its dropout, for which it is
+            an ``nn.Sequential`` that begins with the dropout.
         stride: sides of the input are multiples of this where there is no fixed `size`.
     """
 
