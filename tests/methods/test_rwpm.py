@@ -102,7 +102,19 @@ def scores(call, net=None, scales=(), height=40, width=56):
         return method.score(make_batch(2, height, width, seed=9), networks)
 
 
-INNER = ["energy", "msp", "kl_matching", "pgn", "she", "mahalanobis", "knn:k=3:bank=50", "sml", "mc_dropout:samples=2"]
+INNER = [
+    "energy",
+    "react",
+    "vim",
+    "msp",
+    "kl_matching",
+    "pgn",
+    "she",
+    "mahalanobis",
+    "knn:k=3:bank=50",
+    "sml",
+    "mc_dropout:samples=2",
+]
 
 
 @pytest.mark.parametrize("inner", INNER)
