@@ -31,8 +31,8 @@ class DMLNet(Method):
         CE(-||z - 3 e_c||^2) + 0.01 mean ||z - 3 e_y||^2     over the pixels of known classes
 
     so that the pixels of class c come to lie at its prototype ``3 e_c``, where D is 18 (C - 1), and what belongs to
-    none in the middle, where it is about half of that. z is upsampled, and with several test scales D is averaged over them.
-    No outliers are used. The network's own mIoU on the validation images stands in the record's `fit`.
+    none in the middle, where it is about half of that. z is upsampled, and with several test scales D is averaged over
+    them. No outliers are used. The network's own mIoU on the validation images stands in the record's `fit`.
 
     Args:
         criterion: "eds", the sum of distances above, or "mmsp", -log of the largest softmax of the same network. The
