@@ -81,7 +81,7 @@ def _check(results: Path, readme: Path | None) -> int:
     """Compare records with their rows and tables with the records; 1 where anything differs."""
     from benchmark.leaderboard import generate
     from benchmark.records.adoption import interrupted
-    from benchmark.records.audit import audit
+    from benchmark.records.audit import audit, unproved
 
     wrong, stale = audit(results), generate.check(results, readme)
     stale += [f"{path} is an adoption that was interrupted." for path in interrupted(results)]
@@ -93,7 +93,10 @@ def _check(results: Path, readme: Path | None) -> int:
         print("Run `python -m benchmark table` and commit what it changes.", file=sys.stderr)
     if wrong or stale:
         return 1
-    print("Every record is what its rows say, and every table what the records say.")
+    print("Every record is what its rows and curves say, and every table what the records say.")
+    if left := unproved(results):
+        named = "; ".join(f"{words} (in {count})" for words, count in left.items())
+        print(f"Of the records, nothing that is stored says these again: {named}.")
     return 0
 
 

@@ -3,6 +3,7 @@ found out."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -10,16 +11,25 @@ import numpy as np
 import torch
 from torch import nn
 
+LAYERS = (
+    *(nn.Sequential, nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Upsample, nn.Dropout, nn.Dropout2d),
+    *(nn.ReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Softmax, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MultiheadAttention),
+)
+"""Those that segmentation networks are made of."""
 OWNERS: dict[str, Any] = {
     "torch": torch,
     "torch.nn.functional": torch.nn.functional,
     "torch.Tensor": torch.Tensor,
+    "torch.linalg": torch.linalg,
     "torch.nn.Module": nn.Module,
+    **{f"torch.nn.{layer.__name__}": layer for layer in LAYERS},
     "numpy": np,
 }
 """What holds them, by name; :func:`note` adds the modules of the suite that make numbers, and their classes."""
 OURS = ("benchmark.metrics", "benchmark.network", "benchmark.pool", "benchmark.run")
-_held = {name: dict(vars(owner)) for name, owner in OWNERS.items()}
+_live = {name: vars(owner) for name, owner in OWNERS.items()}  # always what is there now
+_held = {name: dict(live) for name, live in _live.items()}
 
 
 def note() -> None:
@@ -31,8 +41,9 @@ def note() -> None:
                 if isinstance(value, type) and value.__module__ == name:
                     OWNERS.setdefault(f"{name}.{key}", value)
     for name, owner in OWNERS.items():
+        _live[name] = vars(owner)
         if name not in _held or not _as_noted(name):
-            _held[name] = dict(vars(owner))
+            _held[name] = dict(_live[name])
 
 
 def put_back() -> list[str]:
@@ -41,10 +52,14 @@ def put_back() -> list[str]:
     What is new is none of it, unless it hides a method of a base class.
     """
     found = []
-    for name, owner in OWNERS.items():
-        if _as_noted(name):
-            continue
-        now, before = vars(owner), _held[name]
+    for name, now in _live.items():
+        before = _held[name]
+        try:  # as `_as_noted`, of whose many calls half of the time would be spent
+            if now == before:
+                continue
+        except Exception:
+            pass
+        owner = OWNERS[name]
         for key, value in before.items():
             if callable(value) and now.get(key) is not value and not _its_own(name, key, now.get(key)):
                 found.append(f"{name}.{key}")
@@ -53,19 +68,35 @@ def put_back() -> list[str]:
         for key in [key for key in now if key not in before and any(key in vars(base) for base in bases)]:
             found.append(f"{name}.{key}")
             delattr(owner, key)
-        _held[name] = dict(vars(owner))
+        _held[name] = dict(now)
     return found
 
 
 def _its_own(name: str, key: str, value: Any) -> bool:
-    """Whether the library has wrapped a function of its own, as parts of torch do when they are imported late."""
+    """Whether the library has wrapped a function of its own, as parts of torch do when they are imported late.
+
+    The name of a function and of its module can be copied (``functools.wraps``); where it was written counts.
+    """
+    library = name.partition(".")[0]
     home = (getattr(value, "__module__", None) or "").partition(".")[0]
-    return home == name.partition(".")[0] and getattr(value, "__name__", "") == key
+    if home != library or getattr(value, "__name__", "") != key:
+        return False
+    folder, written = os.path.dirname(sys.modules[library].__file__ or ""), []
+    for _ in range(WRAPPED):
+        written.append(value.__code__.co_filename if hasattr(value, "__code__") else None)
+        if (value := getattr(value, "__wrapped__", None)) is None:
+            break
+    # What has no code of Python's, the library has compiled, unless it is somebody's object that was made to look so.
+    return any(written) and all(file is None or file.startswith(folder + os.sep) for file in written)
+
+
+WRAPPED = 8
+"""Most functions within each other that are looked at."""
 
 
 def _as_noted(name: str) -> bool:
     """Dictionaries look at identity first, so that only what was replaced is compared, of which anything may come."""
     try:
-        return bool(vars(OWNERS[name]) == _held[name])
+        return bool(_live[name] == _held[name])
     except Exception:
         return False

@@ -9,7 +9,16 @@ import numpy as np
 from pandas import DataFrame, concat
 
 from benchmark.leaderboard.failures import failures
-from benchmark.leaderboard.wording import distinct, method_title, percent, primary, remarks, setting, timing_marks
+from benchmark.leaderboard.wording import (
+    distinct,
+    method_title,
+    percent,
+    primary,
+    remarks,
+    sampled,
+    setting,
+    timing_marks,
+)
 from benchmark.records.published import Published, PublishedRow
 from benchmark.records.record import METRICS, Record
 from benchmark.values import SYNTHETIC
@@ -28,6 +37,7 @@ COLUMNS = [
     "title",  # as printed
     "auxiliary_data",  # whether outlier images were seen in training, or "synthetic" ones
     "timed",  # marks of its times: on which of several machines, and whether beside other work
+    "sampled",  # pooled metrics that rank a sample of the pixels and may be off by more than the tolerance
     "seeds",  # number of records behind the row
     *(value + part for value in VALUES for part in ("", "_std", "_low", "_high")),
 ]
@@ -143,6 +153,8 @@ def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bo
     numbers = COLUMNS[COLUMNS.index("seeds") + 1 :]
     marks = timing_marks(records)
     table["timed"] = [marks.get(label, "") for label in table["method"]]
+    uncertain = sampled(records)
+    table["sampled"] = [uncertain.get(label, "") for label in table["method"]]
     table = table.astype({"auxiliary_data": object, "seeds": int} | dict.fromkeys(numbers, float))
     table[[n for n in numbers if not n.startswith(tuple(MILLISECONDS))]] *= 100
     return table.sort_values("auxiliary_data", key=lambda c: c.map(SAW.index), kind="stable", ignore_index=True)

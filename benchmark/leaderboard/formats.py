@@ -17,7 +17,7 @@ from pandas import DataFrame, concat
 from tabulate import tabulate
 
 from benchmark.leaderboard.board import SAW, Block, Board
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED, percent
 from benchmark.values import SYNTHETIC
 
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
@@ -83,6 +83,7 @@ _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "]": "{]}",
     "*": "{*}",
     "±": r"$\pm$",
+    "≈": r"$\approx$",
     "†": r"$\dagger$",
     "−": "$-$",
     "–": "--",
@@ -181,6 +182,10 @@ def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
     best = _number(column.best(known)) if column.best and len(known) > 1 else None
     parts = rows[[column.key + part for part in ("", "_std", "_low", "_high")]]
     cells = [_value_cell(*numbers, best=best) for numbers in parts.itertuples(index=False)]
+    if column.group == GROUPS["pooled"]:
+        metric = column.key.rpartition(".")[2]
+        marked = [metric in sampled.split() for sampled in rows["sampled"]]
+        cells = [c._replace(text=f"{SAMPLED} {c.text}") if m else c for c, m in zip(cells, marked, strict=True)]
     if column.key == "measured.aupr" and absent:
         cells = [cell if seeds else Cell(absent) for cell, seeds in zip(cells, rows["seeds"])]
     return cells
@@ -294,8 +299,7 @@ def latex(board: Board) -> str:
 def csv(board: Board) -> str:
     """Every number of a board, one line per row: metrics in percent, ``_std``, ``_low`` and ``_high`` where known."""
     table = concat([block.table.assign(dataset=board.name, network=block.network) for block in board.blocks])
-    if not table["timed"].any():
-        table = table.drop(columns="timed")
+    table = table.drop(columns=[marks for marks in ("timed", "sampled") if not table[marks].any()])
     words = ["dataset", "network", "method", "title"]
     table[words] = table[words].map(CSV.escape)
     table["auxiliary_data"] = table["auxiliary_data"].map({True: "yes", False: "no", SYNTHETIC: SYNTHETIC})

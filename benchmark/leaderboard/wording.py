@@ -18,6 +18,8 @@ BUSY = 1.25
 """Processes per processor above which some of them wait."""
 MARK = "†"
 """Behind times that were taken on a busy machine."""
+SAMPLED = "≈"
+"""Before pooled values of a sample of the pixels whose bound exceeds the tolerance."""
 NOTHING = "–"
 """What stands where there is no value."""
 
@@ -153,8 +155,8 @@ def remarks(records: Sequence[Record]) -> list[str]:
             if measured.uncertain:
                 bounds = ", ".join(f"{METRIC_TITLES[m]} ±{100 * b:.1g}" for m, b in measured.uncertain.items())
                 found.append(
-                    f"{record.method.label}: values under {protocol} rank a sample of the pixels, off by at most "
-                    f"{bounds} points; run --exact-pooled ranks all."
+                    f"{record.method.label}: values under {protocol} with {SAMPLED} rank a sample of the pixels, off by "
+                    f"at most {bounds} points; run --exact-pooled ranks all."
                 )
             if measured.skipped and measured.aggregation == "per-image":
                 found.append(f"{measured.skipped} images hold one kind of pixel only and are skipped by {protocol}.")
@@ -201,6 +203,15 @@ def timing_marks(records: Sequence[Record]) -> dict[str, str]:
         if _busy(record):
             marks[record.method.label].add(MARK)
     return {label: " ".join(sorted(each, key=lambda mark: (mark == MARK, mark))) for label, each in marks.items()}
+
+
+def sampled(records: Sequence[Record]) -> dict[str, str]:
+    """Per label of a method, the pooled metrics before which :data:`SAMPLED` stands."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        measured = primary(record, "pooled")
+        found.setdefault(record.method.label, set()).update(measured.uncertain if measured else ())
+    return {label: " ".join(sorted(metrics)) for label, metrics in found.items()}
 
 
 def _rows(records: Iterable[Record]) -> str:

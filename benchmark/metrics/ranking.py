@@ -85,7 +85,7 @@ class Ranking:
             # Of all thresholds with this recall the lowest: just above the next lower anomalous score.
             return int(self.normal - self.at_or_below[at - 1]) if at else int(self.fp[0])
         if rule != "interpolated":
-            return self._between_samples(at, target) if self.sampled(at) else int(self.fp[at])
+            return self._between_samples(at, target, rule) if self.sampled(at) else int(self.fp[at])
         lower = self.recall[at + 1] if at + 1 < len(self.recall) else 0.0
         fp_lower = int(self.normal - self.at_or_below[at])
         share = (target - lower) / (self.recall[at] - lower)
@@ -95,12 +95,14 @@ class Ranking:
         """Whether the anomalous pixel at an index stands for others."""
         return bool(np.any(self.beyond) and np.asarray(self.beyond)[at])
 
-    def _between_samples(self, at: int, target: float) -> float:
-        """Normal pixels where a recall is reached, by the sample at an index and the next higher one."""
+    def _between_samples(self, at: int, target: float, rule: FprRule) -> float:
+        """Normal pixels where a recall is reached or passed, by the sample at an index and the next higher one."""
         found = self.recall[at : at + 2] * self.anomalous
         if len(found) == 1:
             return float(self.fp[at])
-        share = np.clip((math.ceil(target * self.anomalous) - found[1]) / (found[0] - found[1]), 0, 1)
+        wanted = target * self.anomalous
+        pixels = math.ceil(wanted - 1e-6) if rule == "first_ge" else math.floor(wanted + 1e-6) + 1
+        share = np.clip((pixels - found[1]) / (found[0] - found[1]), 0, 1)
         return float(self.fp[at + 1] + share * (self.fp[at] - self.fp[at + 1]))
 
     def fpr(self, rule: FprRule, target: float = TARGET_TPR) -> float:

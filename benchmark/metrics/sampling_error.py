@@ -1,28 +1,40 @@
 r"""How far pooled metrics of a sample can be from those of all pixels.
 
-Write a metric as a function of which rank stands for each block (``sampling.py``). All blocks, of all images, are drawn
-independently and without bias. To first order the metric is a sum of one term per block, and the term of block b varies
-by at most c_b, so that by Hoeffding's inequality the sum is farther than
+All blocks (``sampling.py``), of all images, are drawn independently and without bias, and where a block ends is known
+from the representatives of its neighbours in the same image: its scores lie between them. If one draw can change a
+metric by at most c_b, whatever the others are, the metric is by McDiarmid's inequality farther than
 
-    sqrt(ln(2 / FAILURE) / 2 * sum_b c_b^2)
+    sqrt(ln(2 EVENTS / FAILURE) / 2 * sum_b c_b^2)
 
-from its mean with probability FAILURE at most. Neither AUROC nor average precision changes unless a normal and an
-anomalous pixel swap places. With P anomalous and N normal pixels, a swap of one pair at the threshold t changes them by
-m(t) = 1 / (P N) and m(t) = tp / (tp + fp)^2 / P. Hence c_b is the block's weight times the sum of m over the pixels of
-the other kind whose scores lie where the block's do: between the representatives of its neighbours in the same image.
-Blocks of one rank, or between two equal scores, add nothing.
+from its mean with probability FAILURE / EVENTS at most; how far its mean can be from its value is added. With P
+anomalous and N normal pixels, T and F of them at or above a threshold, and T / (T + F) the precision there:
 
-The false-positive rate at the threshold t changes with the normal blocks that hold scores on both sides of t, each by
-weight / N; likewise the recall, by r, with anomalous ones; and with the recall the threshold moves to where the curve
-has a recall of .95 - r or .95 + r. Of neighbours in one image, between whose representatives t lies, only one can hold
-scores on both sides. Terms of second order in the number of blocks are left out.
+*Normal blocks*, the anomalous sample being what it is. A block of weight w moves F by w at the sampled anomalous pixels
+within its reach, of which each weighs 1 / (P N) in AUROC and T / (T + F)^2 / P at most in average precision, with the
+least F that any draw gives. AUROC is linear in F, hence without bias; in average precision a variance V of F gives one
+of T / (T + F)^3 V / P for each anomalous pixel.
 
-Source: Hoeffding, "Probability inequalities for sums of bounded random variables", JASA 58, 1963, theorem 2.
+*Anomalous blocks*, F being that of all pixels. In AUROC a block of weight w moves over the normal pixels within its
+reach, of which there are at most as many as were estimated and one block of each image at either end. For average
+precision let T be off by at most r at every threshold. Then the ranks over which precision is averaged are off by r,
+which moves the average by r / P times the total variation of the precision, and each precision moves by r and a block
+times F / (T + F)^2. Both are summed over ranges of ranks T, with F between those at r ranks more and less.
+
+*The false-positive rate* at a threshold t changes with the normal blocks that hold scores on both sides of t. Where the
+anomalous pixels are a sample, too, t lies between the scores where .95 P - r and .95 P + r of them are estimated to be
+found, if their number is off by at most r.
+
+Of blocks at either side of a threshold, in one image, only one can hold scores on both. That each error is at most the
+sum of these blocks is used where it is less, as it is for a few images.
+
+Source: McDiarmid, "On the method of bounded differences", Surveys in Combinatorics, 1989, lemma 1.2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +43,15 @@ from benchmark.metrics.pooled import PooledSketch
 from benchmark.metrics.ranking import Ranking
 
 FAILURE = 1e-6
+EVENTS = 4
+"""Inequalities that must all hold for one metric: of either kind of blocks, at two thresholds."""
 KNOTS = 1 << 14
 """Scores between which sums are rounded up, so that looking them up costs little; for either metric."""
+GRID = 1 << 9
+"""Scores between which the sizes of blocks are rounded up."""
+CELLS = 1 << 12
+"""Ranges of ranks of anomalous pixels between which precision is bounded as a whole."""
+BOTTOM, TOP = np.uint32(0), np.uint32(0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,7 @@ class SamplingError:
     fpr95: float = 0.0
 
 
-def sampling_error(sketch: PooledSketch, rows: list[int], ranking: Ranking, rule: FprRule) -> SamplingError:
+def sampling_error(sketch: PooledSketch, rows: Sequence[int], ranking: Ranking, rule: FprRule) -> SamplingError:
     """The bounds of one protocol.
 
     Args:
@@ -55,57 +74,181 @@ def sampling_error(sketch: PooledSketch, rows: list[int], ranking: Ranking, rule
     """
     if sketch.exact:
         return SamplingError()
-    axis, threshold = _Axis(ranking), ranking.keys[ranking.cut(rule)]
-    squares, crossing = np.zeros(2), np.zeros(2)
-    for kind, chosen in enumerate(([-1], rows)):
-        for part, weights in sketch.parts(chosen):
-            around = np.concatenate(([np.uint32(0xFFFFFFFF)], part.keys, [np.uint32(0)]))
-            drawn = (weights > 1) & (around[2:] < around[:-2])
-            low, high, weight = around[2:][drawn], around[:-2][drawn], weights[drawn].astype(np.float64)
-            for metric in range(2):
-                squares[metric] += ((weight * axis.between(kind, metric, low, high)) ** 2).sum()
-            crossing[kind] += (weight[(low < threshold) & (threshold <= high)] ** 2).max(initial=0)
-    factor = np.sqrt(np.log(2 / FAILURE) / 2)
-    auroc, aupr = factor * np.sqrt(squares)
-    recall, fpr = factor * np.sqrt(crossing) / (ranking.anomalous, ranking.normal)
-    ends = [ranking.fpr("first_ge", float(np.clip(TARGET_TPR + side * recall, 0, 1))) for side in (-1, 1)]
-    moved = max(abs(end - ranking.fpr(rule)) for end in ends)
-    return SamplingError(float(auroc), float(aupr), float(fpr + moved))
+    grid = ranking.keys[np.linspace(0, len(ranking.keys) - 1, GRID).astype(np.int64)]
+    anomalous, normal = _Straddling(sketch, [-1], grid), _Straddling(sketch, rows, grid)
+    sums = _Sums(ranking, normal)
+    auroc, aupr = _of_normal_blocks(sketch, rows, ranking, sums)
+    aupr += _bias(ranking, normal)
+    if sketch.levels[0]:
+        more = _of_anomalous_blocks(sketch, ranking, sums, anomalous, normal)
+        auroc, aupr = auroc + more[0], aupr + more[1]
+    fpr95 = _of_threshold(sketch, rows, ranking, rule, anomalous)
+    return SamplingError(*(float(min(bound, 1)) for bound in (auroc, aupr, fpr95)))
 
 
-class _Axis:
-    """Sums of m over the pixels of either kind between two scores, rounded up to knots."""
+def _deviation(squares: float, whole: float = np.inf, times: int = 1) -> float:
+    """How far a function of independent draws is from its mean.
 
-    def __init__(self, ranking: Ranking) -> None:
-        tied = ranking.at_or_below - ranking.below
-        gap = np.diff(ranking.below, append=ranking.normal)  # normal pixels from a score up to the next one
-        swaps = (
-            np.full(len(gap), 1 / (ranking.anomalous * ranking.normal)),
-            ranking.tp / (ranking.tp + ranking.fp) ** 2.0 / ranking.anomalous,
-        )
-        sums = [[(ranking.anomalies * m).cumsum() for m in swaps], [(gap * m).cumsum() for m in swaps]]
-        wanted = np.concatenate([np.linspace(0, s[-1], KNOTS) for s in sums[0]])
-        halves = [np.searchsorted(s, part) for s, part in zip(sums[0], np.split(wanted, 2), strict=True)]
-        knots = np.unique(np.concatenate([*halves, [0, len(gap) - 1]]).clip(0, len(gap) - 1))
-        self.keys = ranking.keys[knots]
-        # Per kind of the *other* pixels and metric: the sum below each knot, and up to and with it.
-        own = [ranking.anomalies, gap]
-        first = [0.0, float(ranking.below[0]) * swaps[0][0]]
-        self._below, self._upto = [], []
-        for kind in (1, 0):  # an anomalous block sums over normal pixels and the reverse
-            below = [sums[kind][i][knots] - (own[kind] * m)[knots] for i, m in enumerate(swaps)]
-            ties = [(tied if kind else ranking.anomalies)[knots] * m[knots] for m in swaps]
-            self._below.append([np.concatenate(([-first[kind] if not i else 0.0], b)) for i, b in enumerate(below)])
-            whole = [sums[kind][i][-1] for i in range(2)]
-            self._upto.append([np.append(b + t, w) for b, t, w in zip(below, ties, whole, strict=True)])
+    Args:
+        squares: of what each draw changes, summed.
+        whole: sum of what each changes.
+        times: of how many functions this must hold at once.
+    """
+    return float(min(np.sqrt(np.log(2 * times * EVENTS / FAILURE) / 2 * squares), whole))
 
-    def between(self, kind: int, metric: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Sum over the other kind's pixels from a score to another, both included.
 
-        Args:
-            kind: 0 for anomalous blocks, 1 for normal ones.
-            metric: 0 for AUROC, 1 for average precision.
-            low, high: keys.
-        """
-        below = self._below[kind][metric][np.searchsorted(self.keys, low, side="right")]
-        return self._upto[kind][metric][np.searchsorted(self.keys, high)] - below
+class _Straddling:
+    """Sizes of the blocks, one of each image, that can hold scores on both sides of a threshold; rounded up."""
+
+    def __init__(self, sketch: PooledSketch, rows: Sequence[int], grid: np.ndarray) -> None:
+        self._grid = np.unique(np.concatenate(([BOTTOM], grid)))
+        self._sum, self._squares = np.zeros(len(self._grid)), np.zeros(len(self._grid))
+        for part, weights in sketch.parts(rows):
+            if len(weights) and weights.max() > 1:
+                # Blocks grow from the highest rank downwards, apart from the last, which can be cut short.
+                sizes = np.maximum.accumulate(weights).astype(np.float64)
+                sizes[sizes == 1] = 0
+                higher = len(sizes) - np.searchsorted(part.keys[::-1], self._grid)
+                found = sizes[np.minimum(higher, len(sizes) - 1)]
+                self._sum += found
+                self._squares += found**2
+
+    def at(self, keys: Any) -> Any:
+        """Sum of the sizes, at thresholds from these on."""
+        return self._sum[np.searchsorted(self._grid, keys, side="right") - 1]
+
+    def squares(self, keys: Any) -> Any:
+        """Sum of the squared sizes, at thresholds from these on."""
+        return self._squares[np.searchsorted(self._grid, keys, side="right") - 1]
+
+
+class _Sums:
+    """Sums over the sampled pixels between two scores, both included; rounded up to knots."""
+
+    def __init__(self, ranking: Ranking, normal: _Straddling) -> None:
+        found = ranking.tp - ranking.beyond
+        falls = ranking.anomalies * found / (found + _least(ranking.fp, normal, ranking.keys)) ** 2.0
+        falling = falls[::-1].cumsum()[::-1]
+        wanted = [np.searchsorted(-mass, -np.linspace(0, mass[0], KNOTS)) for mass in (ranking.tp, falling)]
+        at = np.unique(np.concatenate((*wanted, [0, len(falls) - 1])).clip(0, len(falls) - 1))
+        self._keys = ranking.keys[at]
+        # Of each: all of it, what is at or above every knot, and what is above it.
+        self._anomalous = ranking.anomalous, ranking.tp[at], (ranking.tp - ranking.anomalies)[at]
+        self._normal = ranking.normal, ranking.fp[at], ranking.normal - ranking.at_or_below[at]
+        self._falls = falling[0], falling[at], (falling - falls)[at]
+
+    def anomalous(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Number of anomalous pixels."""
+        return self._between(self._anomalous, low, high)
+
+    def normal(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Number of normal pixels."""
+        return self._between(self._normal, low, high)
+
+    def falls(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """T / (T + F)^2 of the anomalous pixels."""
+        return self._between(self._falls, low, high)
+
+    def _between(self, which: tuple, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        whole, at_or_above, above = which
+        most = np.concatenate(([whole], at_or_above))[np.searchsorted(self._keys, low, side="right")]
+        return most - np.concatenate((above, [0.0]))[np.searchsorted(self._keys, high)]
+
+
+def _least(counts: np.ndarray, straddling: _Straddling, keys: np.ndarray) -> np.ndarray:
+    return np.maximum(counts - straddling.at(keys), 0)
+
+
+def _reach(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest score that each block can hold: the representatives of its neighbours."""
+    around = np.concatenate(([TOP], keys, [BOTTOM]))
+    return around[2:], around[:-2]
+
+
+def _of_normal_blocks(sketch: PooledSketch, rows: Sequence[int], ranking: Ranking, sums: _Sums) -> tuple[float, float]:
+    """Deviations of AUROC and of average precision."""
+    squares = np.zeros(2)
+    for part, weights in sketch.parts(rows):
+        low, high = _reach(part.keys)
+        drawn = (weights > 1) & (low < high)
+        low, high, weight = low[drawn], high[drawn], weights[drawn]
+        passed = sums.anomalous(low, high)
+        squares[0] += ((weight * passed) ** 2).sum()
+        squares[1] += (np.minimum(weight * sums.falls(low, high), passed) ** 2).sum()
+    return (
+        _deviation(squares[0]) / (ranking.anomalous * ranking.normal),
+        _deviation(squares[1]) / ranking.anomalous,
+    )
+
+
+def _bias(ranking: Ranking, normal: _Straddling) -> float:
+    """Of average precision, from the variance of the normal pixels that are found."""
+    found = ranking.tp - ranking.beyond
+    curved = found / (found + _least(ranking.fp, normal, ranking.keys)) ** 3.0 * normal.squares(ranking.keys) / 4
+    return float((ranking.anomalies * np.minimum(curved, 1)).sum() / ranking.anomalous)
+
+
+def _of_anomalous_blocks(
+    sketch: PooledSketch, ranking: Ranking, sums: _Sums, anomalous: _Straddling, normal: _Straddling
+) -> tuple[float, float]:
+    """Deviation of AUROC, and error of average precision."""
+    squares = 0.0
+    for part, weights in sketch.parts([-1]):
+        low, high = _reach(part.keys)
+        drawn = (weights > 1) & (low < high)
+        low, high, weight = low[drawn], high[drawn], weights[drawn]
+        squares += ((weight * (sums.normal(low, high) + 2 * normal.at(low))) ** 2).sum()
+    count, block = ranking.anomalous, float(1 << sketch.levels[0])
+    off = _deviation(anomalous.squares(BOTTOM), anomalous.at(BOTTOM), 2 * count)
+    ranks = np.unique(np.geomspace(1, count + 1, CELLS).astype(np.int64))
+    first, last = ranks[:-1], ranks[1:]
+    # The scores between which the anomalous pixels of these ranks must lie, and the normal pixels found at them.
+    falling = ranking.tp[::-1]
+    end = len(falling) - 1
+    top, low = (end - np.searchsorted(falling, at).clip(0, end) for at in (first - off - block, last + off + block))
+    least = _least(ranking.normal - ranking.at_or_below[top], normal, ranking.keys[top])
+    most = np.where(last + off + block > count, ranking.normal, ranking.fp[low] + normal.at(ranking.keys[low]))
+    varies = 1 + 2 * ((last - first) * _rise(first, least, most)).sum()
+    rises = (off + block) * _rise(np.maximum(first - off - block, 1), least, most)
+    moved = ((last - first) * np.minimum(rises, 1)).sum()
+    return _deviation(squares) / (count * ranking.normal), float(off * varies + moved) / count
+
+
+def _rise(found: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """F / (T + F)^2 with the F, from the least to the most, where it is largest."""
+    false = np.clip(found, least, most)
+    return false / (found + false) ** 2
+
+
+def _of_threshold(
+    sketch: PooledSketch, rows: Sequence[int], ranking: Ranking, rule: FprRule, anomalous: _Straddling
+) -> float:
+    """Bound of the error of the false-positive rate."""
+    keys = ranking.keys.astype(np.int64)
+    if sketch.levels[0]:
+        off = _deviation(anomalous.squares(BOTTOM), anomalous.at(BOTTOM)) + 1e-6
+        wanted = TARGET_TPR * ranking.anomalous
+        lowest = int(np.count_nonzero(ranking.tp > wanted + off)) - 1
+        highest = max(int(np.count_nonzero(ranking.tp >= wanted - off)) - 1, 0)
+    else:
+        lowest = highest = ranking.cut(rule)
+    strictly = rule == "interpolated" or (rule == "nearest" and bool(sketch.levels[0]))
+    if rule == "nearest":
+        lowest -= 1
+    upper = keys[highest] + strictly
+    most_found = ranking.normal - ranking.at_or_below[highest] if strictly else ranking.fp[highest]
+    if lowest < 0:
+        lower, least_found = 0, ranking.normal
+    elif rule == "nearest":
+        lower, least_found = keys[lowest] + 1, ranking.normal - ranking.at_or_below[lowest]
+    else:
+        lower, least_found = keys[lowest], ranking.fp[lowest]
+    squares = whole = 0.0
+    for part, weights in sketch.parts(rows):
+        low, high = _reach(part.keys)
+        size = float(weights[(weights > 1) & (low < upper) & (lower <= high)].max(initial=0))
+        squares, whole = squares + size**2, whole + size
+    error, value = _deviation(squares, whole), ranking.false_positives(rule)
+    if not sketch.levels[0]:
+        return error / ranking.normal
+    return max(min(least_found + error, ranking.normal) - value, value - max(most_found - error, 0)) / ranking.normal

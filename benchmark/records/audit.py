@@ -3,10 +3,14 @@
 Per-image means and intervals, numbers of images and pixels and the pooled share of anomalous pixels follow from the row
 of every image, the mean IoUs from those of the classes. Pooled metrics rank all pixels of all images at once; the
 points of their curves give FPR95, and enclose AUROC and AUPR within a thousandth.
+
+What else a record says cannot be computed again: values of components and of open-set segmentation, those of a second
+pooled protocol that ranks other pixels, the IoU of each class, times and memory. :func:`unproved` names what it is.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +51,36 @@ def audit(results: Path) -> list[str]:
                 f"restore both files from where they were measured, or measure again with 'run --force'."
             )
     return problems
+
+
+def unproved(results: Path) -> dict[str, int]:
+    """What of the records below the results folder nothing that is stored gives again -> in how many it is."""
+    found = Counter(words for record in read_all(Path(results))[0] for words in _unproved(record))
+    return dict(sorted(found.items()))
+
+
+def _unproved(record: Record) -> Iterator[str]:
+    ranked = {p.name: p for p in PIXEL_PROTOCOLS}
+    pooled = [name for name in record.metrics if name in ranked and ranked[name].aggregation == "pooled"]
+    for name in record.metrics:
+        if name not in ranked:
+            yield name
+        elif name in pooled[1:] and (left := set(METRICS) - _shared(record, pooled[0], name)):
+            yield f"{name} ({', '.join(m for m in METRICS if m in left)})"
+    if record.segmentation is not None and record.segmentation.per_class_iou:
+        yield "the IoU of each class"
+    if record.cost.network_ms is not None or record.cost.method_ms is not None:
+        yield "times and memory"
+
+
+def _shared(record: Record, first: str, second: str) -> set[str]:
+    """The metrics that two pooled protocols must agree in, since they rank the same pixels."""
+    one, other = record.metrics[first], record.metrics[second]
+    rules = [next(p for p in PIXEL_PROTOCOLS if p.name == name) for name in (first, second)]
+    same = all(getattr(one, key) == getattr(other, key) for key in ("images", "skipped", "constant_aupr"))
+    if not same or rules[0].negatives != rules[1].negatives:
+        return set()
+    return {"auroc", "aupr", *(["fpr95"] if rules[0].fpr_rule == rules[1].fpr_rule else [])}
 
 
 def contradictions(record: Record, folder: Path, intervals: bool = True) -> list[str]:
@@ -94,14 +128,8 @@ def _differences(record: Record, folder: Path, intervals: bool) -> Iterator[str]
             curves = name
             yield from (f"{words} under {name}" for words in _pooled(record, measurement, folder))
         elif chosen.aggregation == "pooled":
-            first = measured[curves]
-            same = (first.images, first.skipped, first.constant_aupr) == (
-                measurement.images,
-                measurement.skipped,
-                measurement.constant_aupr,
-            )
-            for metric in ("auroc", "aupr") if same and ranked[curves].negatives == chosen.negatives else ():
-                if not _equal(getattr(measurement, metric), getattr(first, metric)):
+            for metric in sorted(_shared(record, curves, name)):
+                if not _equal(getattr(measurement, metric), getattr(measured[curves], metric)):
                     yield f"{metric} under {name} is not that under {curves}, though both rank the same pixels"
 
 

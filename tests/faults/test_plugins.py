@@ -12,7 +12,7 @@ from harness import measured
 from benchmark.isolation import seals
 
 IMPORTS = """
-import os, random, signal, sys, warnings
+import functools, os, random, signal, sys, warnings
 import cv2
 from dataclasses import replace
 import numpy as np
@@ -120,6 +120,21 @@ SETTINGS = [
     ("torch.nn.functional.log_softmax = lambda *a, **k: a[0] * 0", r"torch\.nn\.functional\.log_softmax"),
     ("torch.Tensor.amax = lambda *a, **k: a[0][:, 0]", r"torch\.Tensor\.amax"),
     ("nn.Module.__call__ = lambda *a, **k: None", r"torch\.nn\.Module\.__call__"),
+    ("nn.Conv2d.forward = lambda self, x: x.new_zeros(len(x), self.out_channels, 1, 1)", r"Conv2d\.forward"),
+    ("nn.BatchNorm2d.forward = lambda self, x: x * 0", r"torch\.nn\.BatchNorm2d\.forward"),
+    ("torch.linalg.vector_norm = lambda x, *a, **k: x[:, 0]", r"torch\.linalg\.vector_norm"),
+    (
+        "nn.functional.softmax = functools.wraps(nn.functional.softmax)(lambda x, *a, **k: x * 0)",
+        r"torch\.nn\.functional\.softmax",
+    ),
+    (
+        "nn.functional.softmax = torch.no_grad()(functools.wraps(nn.functional.softmax)(lambda x, **k: x))",
+        r"functional\.softmax",
+    ),
+    (
+        "nn.functional.softmax = type('C', (), {'__module__': 'torch', '__name__': 'softmax', '__call__': print})()",
+        r"functional\.softmax",
+    ),
     ("del torch.amax", r"torch\.amax"),
     ("np.asarray = np.zeros_like", r"numpy\.asarray"),
     ("import benchmark.metrics.sorted_image as own; own.keys_of = lambda x: x", r"sorted_image\.keys_of"),
@@ -194,10 +209,10 @@ def test_what_libraries_set_when_they_are_imported_is_put_back_without_a_word(be
 
 
 def test_a_library_may_wrap_a_function_of_its_own(bench, monkeypatch):
-    """Parts of torch that are imported late do so, with ``functools.wraps``."""
+    """Parts of torch that are imported late do so, with ``functools.wraps``, in a file of torch's."""
     monkeypatch.setattr(torch, "manual_seed", torch.manual_seed)
     wrapped = "functools.wraps(torch.manual_seed)(lambda *a: torch.random.manual_seed(*a))"
-    before = f"import functools\ntorch.manual_seed = {wrapped}"
+    before = f"exec(compile('torch.manual_seed = {wrapped}', torch.__file__, 'exec'))"
     plugin(before=before)(bench)
     assert bench(*RUN) == 0, bench.err
 

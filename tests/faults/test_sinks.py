@@ -114,8 +114,14 @@ def test_pooled_values_of_a_sample_are_printed_with_their_bound():
     bounds = {"sampling_auroc": 3e-6, "sampling_aupr": 1e-6, "sampling_fpr95": 1e-4}
     sampled = record(metrics={"per-image": measurement(), "pooled": measurement("pooled", extra=bounds)})
     (said,) = [each for each in remarks([sampled]) if "sample of the pixels" in each]
-    assert "msp: values under pooled" in said and "AUROC ±0.0003, FPR95 ±0.01 points" in said
+    assert "msp: values under pooled with ≈" in said and "AUROC ±0.0003, FPR95 ±0.01 points" in said
     assert "AUPR" not in said
+    board = boards([sampled, record("energy")], Published())[0]
+    pooled = block_texts(board.blocks[0], TERMINAL)["pooled"]
+    found = {metric: dict(zip(board.blocks[0].table["method"], pooled[metric], strict=True)) for metric in pooled}
+    assert found["AUROC"] == {"msp": "≈ 90.0", "energy": "80.0"} and found["FPR95"]["msp"] == "≈ 30.0"
+    assert found["AUPR"]["msp"] == "20.0", "its bound is within the tolerance"
+    assert r"$\approx$ 90.0" in latex(board) and ",auroc fpr95," in csv_of(board)
     small = {name: bound / 1000 for name, bound in bounds.items()}
     close = record(metrics={"per-image": measurement(), "pooled": measurement("pooled", extra=small)})
     assert not any("sample of the pixels" in each for each in remarks([close]))

@@ -11,7 +11,9 @@ from oracles import KINDS, RULES, roc_points, score_map
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PixelEvaluator, View, evaluate_scores, read_curves, write_curves
+from benchmark.metrics import PixelEvaluator, PixelProtocol, View, evaluate_scores, read_curves, write_curves
+from benchmark.metrics.pixel_protocols import FPR_RULES
+from benchmark.metrics.ranking import Ranking
 from benchmark.metrics.sampling import LEVELS, blocks, representatives, seed_of, sizes, thinned, weights
 from benchmark.metrics.sampling_error import SamplingError
 from benchmark.records.audit import curve_bounds
@@ -115,6 +117,51 @@ def test_a_sample_stays_within_its_bound_and_is_unbiased(kind, monkeypatch):
     mean, spread = np.mean(errors, axis=0), np.std(errors, axis=0, ddof=1) / np.sqrt(len(errors))
     assert (np.abs(mean) <= 4 * spread + 1e-12).all()
     assert np.abs(errors).max() < 0.02
+
+
+READ = {rule: PixelProtocol(f"pooled-{rule}", 1, "", "pooled", rule) for rule in FPR_RULES}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([*CROWDED, "rounded"]),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 5),
+    st.sampled_from([0.005, 0.1, 0.6]),
+    st.sampled_from([0.02, 0.3, 2]),
+    st.sampled_from([0.003, 0.05, 0.5]),
+)
+def test_no_error_is_larger_than_its_bound_however_small_the_budget(kind, seed, images, share, anomalous, normal):
+    """Few blocks, blocks larger than the images, ties between what was sampled, recalls of exactly .95."""
+    rng, maps = np.random.default_rng(seed), []
+    shape = tuple(rng.integers(3, 40, 2))
+    for _ in range(images):
+        labels = np.where(rng.random(shape) < share * rng.random(), 254, 0).astype(np.uint8)
+        z = rng.normal(rng.normal(0, 0.5), 1, shape) + rng.choice([0, 1, 4]) * (labels == 254)
+        maps.append((CROWDED.get(kind, lambda z: np.round(40 * z))(z).astype(np.float32), labels))
+    maps[0][1][0, :2] = 254, 0
+    y, s = concatenated(maps)
+    limits = [max(1, int(part * pixels)) for part, pixels in ((anomalous, y.sum()), (normal, (~y).sum()))]
+    evaluator = PixelEvaluator([*READ.values()], budget=limits)
+    for index, each in enumerate(maps):
+        evaluator.update(View(f"{index}", *each))
+    exact, points = reference(maps), roc_points(y, s)
+    for rule, protocol in READ.items():
+        result = evaluator.result(protocol)
+        errors = np.abs(values(result) - [*exact[:2], RULES[rule](points)])
+        bound = result.sampling
+        assert (errors <= np.array([bound.auroc, bound.aupr, bound.fpr95]) + 1e-12).all(), (rule, errors, bound)
+
+
+def test_a_sample_passes_a_recall_that_it_reaches_exactly():
+    """19 of 20 are found at the upper of two samples, each of which stands for one and its neighbours."""
+    keys, counts = np.array([5, 7], np.uint32), np.array([3, 18])
+    ranking = Ranking(keys, counts - [0, 1], np.array([0, 100]), np.array([50, 150]), 200, np.array([1.0, 0.0]))
+    assert ranking.anomalous == 20 and ranking.recall.tolist() == [0.95, 0.85]
+    assert ranking.false_positives("first_ge") == 200
+    moved = Ranking(keys, np.array([1, 19]), ranking.below, ranking.at_or_below, 200, np.array([0.5, 0.0]))
+    assert moved.recall.tolist() == [0.975, 0.95]
+    assert moved.false_positives("first_ge") == 100 < moved.false_positives("first_gt") == 200
 
 
 def test_a_sample_of_many_images_is_closer_than_the_tolerances_scaled_to_their_number(monkeypatch):

@@ -11,21 +11,30 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from toy_records import measurement, record
 
 from benchmark.cli import main as cli
-from benchmark.metrics import PixelEvaluator, View, bootstrap_interval, write_curves, write_rows
-from benchmark.records.audit import audit, curve_bounds
+from benchmark.metrics import PROTOCOLS, PixelEvaluator, View, bootstrap_interval, write_curves, write_rows
+from benchmark.records.audit import audit, curve_bounds, unproved
 
 HOME = Path(__file__).resolve().parents[2]
+
+
+NAMES = ("per-image", "failure-split", "pooled")
 
 
 @pytest.fixture
 def results(tmp_path):
     """One record of 15 images, three of which hold no anomaly, under two per-image protocols and the pooled one."""
+    made = made_of(tmp_path / "results", NAMES)
+    assert audit(made) == []
+    return made
+
+
+def made_of(folder: Path, names: tuple[str, ...], pure: bool = True) -> Path:
+    """Results with one record of 15 images under some protocols; `pure` leaves three without an anomaly."""
     rng = np.random.default_rng(0)
-    names = ("per-image", "failure-split", "pooled")
     evaluator = PixelEvaluator(names)
     for index in range(15):
         labels = np.zeros((12, 20), np.uint8)
-        labels[: index % 5] = 254
+        labels[: index % 5 + (not pure)] = 254
         scores, prediction = rng.normal(size=labels.shape) + (labels == 254), rng.integers(0, 2, labels.shape)
         evaluator.update(View(f"{index}", scores, labels, prediction))
     rows, metrics = evaluator.rows(), {}
@@ -33,23 +42,25 @@ def results(tmp_path):
         found = evaluator.result(name)
         values = {m: getattr(found, m) for m in ("auroc", "aupr", "fpr95", "images", "skipped")}
         values["constant_aupr"] = found.prevalence
-        if name != "pooled":
+        if "pooled" not in name:
             ends = {m: bootstrap_interval(rows, m, name) for m in ("auroc", "aupr", "fpr95")}
             values["intervals"] = {m: [each.low, each.high] for m, each in ends.items()}
         extra = {m: getattr(found, m) for m in ("efpr", "cfpr") if getattr(found, m) is not None}
         version = evaluator.protocols[names.index(name)].version
         metrics[name] = dataclasses.replace(
-            measurement("pooled" if name == "pooled" else "per-image", **values), version=version, extra=extra
+            measurement("pooled" if "pooled" in name else "per-image", **values), version=version, extra=extra
         )
     made = record(metrics=metrics)
-    counts = {"anomalous": 600, "normal": 3000, "ignored": 0}
-    part = dataclasses.replace(made.dataset, images=15, published_images=15, pixels=counts, anomaly_fraction=1 / 6)
+    anomalous = 600 if pure else 900
+    counts = {"anomalous": anomalous, "normal": 3600 - anomalous, "ignored": 0}
+    part = dataclasses.replace(
+        made.dataset, images=15, published_images=15, pixels=counts, anomaly_fraction=anomalous / 3600
+    )
     made = dataclasses.replace(made, dataset=part, curves="msp.curves.csv.gz")
-    path = made.write(tmp_path / "results")
+    path = made.write(folder)
     write_rows(path.parent / made.rows, rows)
     write_curves(path.parent / made.curves, evaluator.curves())
-    assert audit(tmp_path / "results") == []
-    return tmp_path / "results"
+    return folder
 
 
 def files(results) -> tuple[Path, Path]:
@@ -97,6 +108,48 @@ def test_a_changed_value_of_a_record_is_named_with_its_file(results, where, chan
     (problem,) = audit(results)
     assert problem.startswith(f"{path.relative_to(results.parent)} and {rows.name} contradict each other: ")
     assert words in problem
+
+
+def test_a_second_pooled_protocol_is_held_to_the_first_where_it_ranks_the_same_pixels(tmp_path):
+    same = made_of(tmp_path / "same", ("per-image", "pooled", "pooled-anomalous"), pure=False)
+    assert audit(same) == [] and not any("pooled" in words for words in unproved(same))
+    (path, _), content = files(same), {}
+    for metric in ("auroc", "aupr", "fpr95"):
+        content = json.loads(path.read_text())
+        whole = path.read_text()
+        content["metrics"]["pooled-anomalous"][metric] += 1e-6
+        path.write_text(json.dumps(content))
+        (problem,) = audit(same)
+        assert f"{metric} under pooled-anomalous is not that under pooled" in problem
+        path.write_text(whole)
+    other = made_of(tmp_path / "other", ("per-image", "pooled", "pooled-anomalous"))
+    assert audit(other) == [] and unproved(other)["pooled-anomalous (auroc, aupr, fpr95)"] == 1
+    path, _ = files(other)
+    path.write_text(path.read_text().replace('"skipped": 3', '"skipped": 2'))
+    assert "under pooled-anomalous" in audit(other)[0], "its numbers of images and pixels are in the rows"
+
+
+def test_the_check_says_what_nothing_stored_gives_again(results, capsys):
+    path, _ = files(results)
+    content = json.loads(path.read_text())
+    for name in ("smiyc-obstacles", "open-set"):
+        extra = {"mean_f1": 0.5, "siou": 0.4}
+        content["metrics"][name] = content["metrics"]["pooled"] | {
+            "version": PROTOCOLS[name].version, "aggregation": "components", "extra": extra, "aupr": None
+        }  # fmt: skip
+    path.write_text(json.dumps(content))
+    assert cli.main(["table", "--no-readme", "--results", str(results)]) == 0
+    capsys.readouterr()
+    assert cli.main(["table", "--check", "--no-readme", "--results", str(results)]) == 0
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "nothing that is stored" in line]
+    for words in (
+        "smiyc-obstacles (in 1)",
+        "open-set (in 1)",
+        "the IoU of each class (in 1)",
+        "times and memory (in 1)",
+    ):
+        assert words in said
+    assert "pooled" not in said and "per-image" not in said and "failure-split" not in said
 
 
 @pytest.mark.parametrize(
