@@ -28,11 +28,12 @@ class VRA(Method):
 
     In between v leaves the features f of the network's last layer as they are. a and h are percentiles of each channel
     over 20,000 training cells that show a known class, in steps of 0.1 %. New logits are upsampled and averaged over
-    the test scales as those of `energy` are. Thresholds that all channels share would make this ReAct: behind a ReLU
-    the 10th percentile of all values is 0.
+    the test scales as those of `energy` are. Thresholds that all channels share would make this ReAct, since behind a
+    ReLU the 10th percentile of all values is 0.
 
     Args:
-        low: percentile of a as a share; 0 has no lower threshold.
+        low: percentile of a as a share; 0 has no lower threshold. It does nothing in a channel that is 0 on more cells
+            than that, which at 0.1 may be every channel.
         high: percentile of h, above `low`.
         below: "zero", or "clip" for ``v = a`` below a, as some released code has it.
 
