@@ -157,7 +157,7 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         default="all",
         metavar="A,B",
         help="methods, with options as name:key=value, where a value with a comma stands in quotation marks; 'all' is "
-        "every one registered (default)",
+        "every one registered that the network has the features for (default)",
     )
     group = parser.add_argument_group("network")
     group.add_argument(
@@ -167,7 +167,10 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         help="network that the methods share, by name or as file.py[:function] (default: the dataset's)",
     )
     group.add_argument(
-        "--weights", type=Path, metavar="FILE", help=".pth or .safetensors file that stands in for its training"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help=".pth or .safetensors file that stands in for its training, or the folder from which the network is read",
     )
     group.add_argument(
         "--classes",

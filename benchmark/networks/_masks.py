@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,13 +57,18 @@ def from_folder(architecture: str, kind: str, folder: Path | None, classes: int)
     stated = _stated(folder / "config.json", needed=True)
     if stated.get("model_type") != kind:
         raise BenchmarkError(f"{folder} holds a network of the type '{stated.get('model_type')}' and not '{kind}'.")
+    environment = dict(os.environ)
     try:
         import transformers
+
+        cls = getattr(transformers, architecture)
     except ImportError as error:
         raise BenchmarkError(
             f"'{kind}' is a network of the package transformers; `pip install -e '.[masks]'` brings it ({error})."
         ) from error
-    cls = getattr(transformers, architecture)
+    finally:  # what it imports sets variables, and a method that happens to come first would be blamed for them
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
     with _quiet(transformers.utils.logging):
         try:
             config = cls.config_class.from_pretrained(folder, local_files_only=True)

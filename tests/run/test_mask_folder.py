@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,18 @@ def test_from_a_folder_to_records(roads, folder, forwards):
     assert part["preparation"]["transformers"] and str(folder.parent) not in json.dumps(found)
     forwards.clear()
     assert run(roads, folder, methods=",".join(POST_HOC)) == 0 and roads.out.count(": current, ") == 8 and not forwards
+
+
+def test_a_new_process_imports_the_library_when_a_method_asks_for_its_network(roads, folder):
+    line = roads.arguments("run", "--network", folder.name, "--weights", folder, "--dataset", "road-anomaly")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", *line, "--methods", "rba,eam"],
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert roads.records() == {"rba", "eam"}
 
 
 def test_other_weights_in_the_folder_are_measured_again(roads, folder, tmp_path):
