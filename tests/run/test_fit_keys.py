@@ -53,6 +53,8 @@ def test_a_default_configuration_is_named_by_all_its_options(name, workshop):
         "data": workshop.setup.base.data,
         "repetition": 0,
     }
+    if beside := entry.method.reads(workshop.setup.options.root):
+        parts["beside"] = beside
     assert entry.fit_key == f"toy/{name}-{digest(parts)}"
 
 
