@@ -22,14 +22,12 @@ class ReleasedFile:
         prefixes: (theirs, ours); the first that a name begins with is replaced. Ours are names in the state of the
             network, or of the method.
         sha256: of the file as published; empty where others trained with the same code, so that any file will do.
-        url: where the file alone can be downloaded; empty where it cannot.
     """
 
     name: str
     title: str
     prefixes: tuple[tuple[str, str], ...]
     sha256: str = ""
-    url: str = ""
 
     def ours(self, name: str) -> str:
         """Our name of a released tensor."""

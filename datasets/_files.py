@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.data import ANOMALY, Dataset, Sample
 from benchmark.errors import BenchmarkError
-from benchmark.images import PHOTOMETRIC, SUFFIXES, decode, find_images, natural, read_image, tiff_tag
+from benchmark.images import ORIENTATION, PHOTOMETRIC, SUFFIXES, decode, find_images, natural, read_image, tiff_tag
 
 _LOSSY = ("JPEG", "MPO")
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
@@ -133,6 +133,9 @@ def read_labels(path: Path) -> np.ndarray:
         # Pillow spreads grey of 2 or 4 bits over 0..255: the file's values are what divides it.
         stored = image.tile[0][3] if image.tile else ""
         step = _SPREAD.get(stored[0] if isinstance(stored, tuple) else stored, 1)
+        # Asked last, since it decodes the pixels, too.
+        if (turned := image.getexif().get(ORIENTATION, 1)) != 1:
+            raise BenchmarkError(f"{path} is stored turned (EXIF orientation {turned}); save it upright.")
         return np.asarray(image).astype(np.uint8) // np.uint8(step)
 
     return decode(path, values)

@@ -315,4 +315,4 @@ def test_the_way_of_one_image(bench):
     text = (HOME / "benchmark" / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\d+\. `(\S+)`:", text[text.index("way:begin") : text.index("way:end")], re.M)
     assert set(seen) == set(listed)
-    assert len(listed) <= 23
+    assert len(listed) <= 22

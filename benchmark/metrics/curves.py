@@ -11,8 +11,7 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.walk import require_file
-from benchmark.metrics.keys import scores_of
-from benchmark.metrics.ranking import Ranking
+from benchmark.metrics.ranking import Ranking, scores_of
 from benchmark.metrics.rows import write_csv
 
 POINTS = 2048

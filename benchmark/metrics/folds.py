@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, Measurements, View
-from benchmark.metrics.keys import scores_of
 from benchmark.metrics.pixel import PixelEvaluator
 from benchmark.metrics.pixel_protocols import TARGET_TPR, PixelProtocol
+from benchmark.metrics.ranking import scores_of
 
 
 class FoldEvaluator(Evaluator[Measurements]):

@@ -14,11 +14,10 @@ from benchmark.metrics.curves import POINTS, Curves, thin_curves
 from benchmark.metrics.evaluator import Evaluator, Measurements, View
 from benchmark.metrics.hints import hints
 from benchmark.metrics.inputs import as_maps, more_digits
-from benchmark.metrics.keys import scores_of
 from benchmark.metrics.measurement import METRICS, Measurement
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
 from benchmark.metrics.pooled import BUDGET, PooledSketch
-from benchmark.metrics.ranking import Ranking
+from benchmark.metrics.ranking import Ranking, scores_of
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
 from benchmark.metrics.rounding import Rounding
 from benchmark.metrics.rows import join_equal

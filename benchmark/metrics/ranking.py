@@ -3,6 +3,9 @@
 A ranking is what all of these need of the scores: for every distinct score v of an anomalous pixel, how many normal
 pixels lie below it and how many at or below it. It is the same for one image and for a sample of the pixels of
 all images, each of which then counts as often as the pixels it stands for, so each metric is written once.
+
+Scores are sorted as integers, with the vector units: k(s) = bits(s) XOR (2^31 if s >= 0 else 2^32 - 1), so that s < t
+iff k(s) < k(t), infinities included. Adding +0 first makes the two zeros equal, as they are for every comparison.
 """
 
 from __future__ import annotations
@@ -176,3 +179,36 @@ def runs_of(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.not_equal(ordered[1:], ordered[:-1], out=changes[1:-1])
     bounds = np.flatnonzero(changes)
     return bounds[:-1], bounds[1:] - bounds[:-1]
+
+
+SIGN = np.uint32(0x80000000)
+INFINITY = 0x7F800000
+"""Bits of plus infinity."""
+LOWEST = 0x007FFFFF
+"""Key of minus infinity."""
+HIGHEST = 0xFF800000
+"""Key of plus infinity."""
+
+
+def keys_of(scores: np.ndarray) -> np.ndarray:
+    """Keys of contiguous float32 scores, uint32, same shape.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    # Without a sign bit anywhere, one pass rules out NaN and both zeros at once.
+    if not scores.size or scores.view(np.uint32).max() <= INFINITY:
+        return scores.view(np.uint32) ^ SIGN
+    if np.isnan(scores.min()):
+        raise ValueError("NaN has no place in an order")
+    bits = (scores + np.float32(0)).view(np.uint32)
+    flip = (bits.view(np.int32) >> np.int32(31)).view(np.uint32)
+    flip |= SIGN
+    bits ^= flip
+    return bits
+
+
+def scores_of(keys: np.ndarray | int) -> np.ndarray:
+    """The float32 scores of keys; keys outside those of numbers are clipped to the infinities."""
+    bits = np.clip(np.asarray(keys, dtype=np.int64), LOWEST, HIGHEST).astype(np.uint32)
+    return np.where(bits >= SIGN, bits ^ SIGN, ~bits).astype(np.uint32).view(np.float32)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.metrics.keys import scores_of
 from benchmark.metrics.pixel_protocols import PixelProtocol
-from benchmark.metrics.ranking import Ranking
+from benchmark.metrics.ranking import Ranking, scores_of
 from benchmark.metrics.rows import select_rows
 from benchmark.metrics.sampling_error import SamplingError
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.keys import keys_of
-from benchmark.metrics.ranking import rank, runs_of, search
+from benchmark.metrics.ranking import keys_of, rank, runs_of, search
 from benchmark.metrics.strata import ANOMALY, Strata
 
 BEYOND = np.uint32(0xFFFFFFFF)

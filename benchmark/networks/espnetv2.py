@@ -22,11 +22,8 @@ SIZE = (512, 1024)
 OUTPUTS = 20
 """Of the released networks: Cityscapes' 19 classes, then one for all that its labels ignore."""
 
+# There in model/segmentation/model_zoo/espnetv2.
 _SOURCE = "github.com/sacmehta/EdgeNets, commit 2b232d3f7fb60658755dad1ebca0ffc895cc795e"
-_FOLDER = (
-    "https://raw.githubusercontent.com/sacmehta/EdgeNets/2b232d3f7fb60658755dad1ebca0ffc895cc795e/"
-    "model/segmentation/model_zoo/espnetv2"
-)
 
 
 def _release(width: str, sha256: str) -> Release:
@@ -38,7 +35,6 @@ def _release(width: str, sha256: str) -> Release:
                 f"the authors' {file}",
                 (("", ""),),
                 sha256=sha256,
-                url=f"{_FOLDER}/{file}",
             ),
         ),
         source=_SOURCE,

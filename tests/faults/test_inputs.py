@@ -76,6 +76,13 @@ def garbage(path):
     path.with_suffix(".npz").write_bytes(b"PK\3\4" + b"x" * 99)
 
 
+def turn(path):
+    """A viewer shows the labels upside down; the pixels are what they were."""
+    image, exif = Image.open(path), Image.Exif()
+    exif[274] = 3
+    image.save(path, exif=exif)
+
+
 def one_a_map(bench):
     """Every map has one score, and these are one part in 1e9 apart."""
     for number in range(3):
@@ -95,6 +102,7 @@ HUGE = str({"descr": "<f8", "fortran_order": False, "shape": (1 << 20, 1 << 20)}
 FAULTS = [
     # images and labels
     Fault("labels as JPEG", at("set/labels/1.png", lambda p: Image.open(p).save(p, "JPEG")), SCORE, "1.png is a JPEG"),
+    Fault("labels stored turned", at("set/labels/1.png", turn), SCORE, r"1\.png is stored turned \(EXIF orientation 3\)"),
     Fault("a header of 60000x60000", content("set/images/1.png", BOMB), SCORE, r"1\.png cannot be decoded"),
     Fault("labels of 60000x60000", content("set/labels/1.png", BOMB), SCORE, r"1\.png cannot be decoded"),
     Fault("an empty image", content("set/images/1.png", b""), SCORE, r"images/1\.png cannot be decoded"),

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.metrics.keys import keys_of
-from benchmark.metrics.ranking import search
+from benchmark.metrics.ranking import keys_of, search
 from benchmark.metrics.sorted_image import SortedImage
 from benchmark.metrics.strata import Strata
 
