@@ -284,13 +284,14 @@ def holds_pixels(value, depth: int = 0) -> bool:
     return isinstance(value, SortedImage)
 
 
-def test_the_way_of_one_image(bench):
+def test_the_way_of_one_image(bench, monkeypatch):
     """Traced: the files of which a function holds the pixels of a test image while ``evaluate`` runs."""
     lay_out(bench)
     (bench.folder / "harbour_folder" / "dataset.toml").write_text(blocks(HOME / "datasets" / "README.md", "toml")[0])
     where = ["--dataset", f"folder:path={bench.folder}/harbour_folder", "--methods", "msp", "--workers", "0"]
     short = ["--recipe", "segmentation.epochs=1", "--recipe", "segmentation.batch_size=2"]
     assert bench("run", *where, *short) == 0, bench.err
+    monkeypatch.setattr("benchmark.run.evaluate.SAVE_EVERY", 0.0)  # the state is kept, as of every longer pass
     seen: dict[str, None] = {}
     inside = 0
 
