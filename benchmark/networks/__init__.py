@@ -31,6 +31,7 @@ __all__ = [
     "as_network",
     "begun",
     "build_network",
+    "buildable",
     "network_of",
     "pretrained_of",
     "split_arch",
@@ -98,6 +99,16 @@ def network_of(spec: NetworkSpec, initial: bool = True, folder: Path | None = No
             f"The pretrained weights of '{network.pretrained}' were changed while this command ran; give it again."
         )
     return network
+
+
+def buildable(spec: NetworkSpec) -> bool:
+    """Whether the network of a spec exists and has the options that are asked of it; its weights are not looked for."""
+    try:
+        with torch.random.fork_rng([]), torch.device("meta"):
+            network_of(spec, initial=False)
+    except BenchmarkError:
+        return False
+    return True
 
 
 def begun(spec: NetworkSpec) -> NetworkSpec:

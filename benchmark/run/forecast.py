@@ -12,7 +12,7 @@ import torch
 from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
 from benchmark.network import NetworkSpec, scaled_size
-from benchmark.networks import network_of, pretrained_of
+from benchmark.networks import buildable, network_of, pretrained_of
 from benchmark.progress import duration
 from benchmark.recipe import Recipe
 from benchmark.records.costs import read_costs
@@ -225,9 +225,11 @@ class Forecast:
         return tuple(self.workshop.setup.train[0].labels.shape)
 
     def _flops(self, spec: NetworkSpec) -> float:
-        """Operations of a forward of one image of native size."""
+        """Operations of a forward of one image of native size; 0 of a network whose training will say what is wrong."""
 
         def count() -> float:
+            if not buildable(spec):
+                return 0.0
             with torch.device("meta"):
                 network = network_of(spec, initial=False)
                 seen = network.prepare(torch.empty(1, 3, *self._size)).padded
@@ -239,6 +241,8 @@ class Forecast:
         """Operations per second of such a network, in training or in a forward alone."""
 
         def measure() -> float:
+            if not self._flops(spec):
+                return 1.0
             with torch.random.fork_rng([]):
                 network = network_of(spec, initial=False)
             return measured_speed(network, self.workshop.setup.machine.device, precision, trains)

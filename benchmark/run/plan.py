@@ -158,7 +158,7 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
             step.reasons = ["--force" if setup.options.force else "--retrain"]
     if without:
         workshop.say(
-            f"{setup.base.arch} lacks features that these methods read, left out of all: {', '.join(without)}."
+            f"{setup.base.arch} lacks features or options that these methods ask for, left out of all: {', '.join(without)}."
         )
     return list(steps.values()), broken
 

@@ -21,7 +21,7 @@ from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
 from benchmark.network import PENULTIMATE, Network, NetworkSpec
-from benchmark.networks import begun, network_of
+from benchmark.networks import begun, buildable, network_of
 from benchmark.pool import Need, Pool
 from benchmark.recipe import LightRecipe, digest
 from benchmark.records.provenance import gather
@@ -227,10 +227,11 @@ class Workshop:
         return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
 
     def offers(self, needs: Mapping[str, Need]) -> bool:
-        """Whether the shared network may have the features that a method asks for; the user's own code any but masks."""
+        """Whether networks may have what a method asks: features, options; the user's own code all but masks."""
         if self.setup.own and self.setup.own.code:
             return all(MASKS not in need.taps for need in needs.values())
-        return self._offered(needs)
+        asked = {need.network.checkpoint for need in needs.values()} - {self.setup.base.checkpoint}
+        return self._offered(needs) and all(map(buildable, asked))
 
     def _offered(self, needs: Mapping[str, Need]) -> bool:
         """Whether the shared network has the features that a method asks it for.

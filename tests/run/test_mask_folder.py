@@ -100,7 +100,7 @@ def test_an_output_for_objects_of_no_class(roads, tmp_path):
 
 def test_all_leaves_out_what_reads_masks_that_are_not_there(bench):
     assert bench("run", "--methods", "all", "--dry-run") == 0
-    (line,) = re.findall(r"pspnet-small lacks features .*left out of all: (.*)\.", bench.out)
+    (line,) = re.findall(r"pspnet-small lacks features or options .*left out of all: (.*)\.", bench.out)
     assert line.split(", ") == ["eam", "mask2anomaly", "maskomaly", "rba", "uno"]
     assert not re.search(r"^  rba:", bench.out, re.M) and re.search(r"^  msp:", bench.out, re.M)
 
