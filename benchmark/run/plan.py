@@ -46,9 +46,9 @@ class Step:
 def network_name(setup: Setup) -> str:
     """The shared network as paths and tables call it.
 
-    What ``--classes`` makes of the user's own is part of the label. Of two files of one name, the second has a digest of
-    its content in the label, so that its records do not replace those of the first. A file that was changed where it
-    lies keeps its label.
+    What ``--classes`` makes of the user's own is part of the label. Of two files of one name, the second has a digest
+    of its content in the label, so that its records do not replace those of the first. A file that was changed where
+    it lies keeps its label.
     """
     own = setup.own
     if own is None:
@@ -158,7 +158,8 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
             step.reasons = ["--force" if setup.options.force else "--retrain"]
     if without:
         workshop.say(
-            f"{setup.base.arch} lacks features or options that these methods ask for, left out of all: {', '.join(without)}."
+            f"{setup.base.arch} lacks features or options that these methods ask for, left out of all: "
+            f"{', '.join(without)}."
         )
     return list(steps.values()), broken
 
