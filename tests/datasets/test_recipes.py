@@ -10,8 +10,15 @@ from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
 
 AUTHORS = {
+    "abnn": "50fbfc851c",
+    "densehybrid": "31163c9e4e",
+    "densehybrid_head": "b5818bbcab",
     "distillation": "485d21e44f",
+    "dmlnet": "f06250bd33",
+    "entropy_max": "6d3a89348e",
     "pans": "700fc66458",
+    "pebal": "0d3480ad89",
+    "rpl": "ebc60fafa8",
     "segmentation": "94b97dbbf6",
     "stpm": "1cbb8c8b15",
     "synthesis": "222f057fc7",
@@ -20,16 +27,30 @@ PAPER_SCALES = AUTHORS | {"segmentation": "b077fa98b5"}
 PINNED = {
     "bdd-anomaly": PAPER_SCALES,
     "camvid-ood": {
+        "abnn": "89cf4c910c",
+        "densehybrid": "0f0229bc35",
+        "densehybrid_head": "4d998b0b81",
         "distillation": "c45ffcfe48",
+        "dmlnet": "1861641ad0",
+        "entropy_max": "ee12a57801",
         "pans": "7dde7032e6",
+        "pebal": "30e762d23a",
+        "rpl": "e6393acee3",
         "segmentation": "d873d87cac",
         "stpm": "768d95b28d",
         "synthesis": "52f9e03f7b",
     },
     "cityscapes": AUTHORS | {"segmentation": "462cd3d99a"},
     "minihazards": {
+        "abnn": "851909e896",
+        "densehybrid": "82c4a038a5",
+        "densehybrid_head": "0ca5f3ad66",
         "distillation": "a64d224bd4",
+        "dmlnet": "fd4a8bc22c",
+        "entropy_max": "319b0089fd",
         "pans": "f1a9f724d0",
+        "pebal": "c241151410",
+        "rpl": "61c95c2214",
         "segmentation": "b66e0bea34",
         "stpm": "0ea7e408da",
         "synthesis": "e3a66cb89e",
@@ -38,11 +59,18 @@ PINNED = {
 }
 PRETRAINED = {
     "camvid-ood": {
-        "distillation": "d66823fc82",
-        "pans": "476247e1a4",
-        "segmentation": "ab50e5ab09",
-        "stpm": "cf648b65fb",
-        "synthesis": "c08a2af335",
+        "abnn": "a89de62ed8",
+        "densehybrid": "680a0b4da4",
+        "densehybrid_head": "b745b4f625",
+        "distillation": "c77bd497b3",
+        "dmlnet": "4cec3822a7",
+        "entropy_max": "be6a5f57a1",
+        "pans": "bc8c148b11",
+        "pebal": "addda7b2b0",
+        "rpl": "209befe9d7",
+        "segmentation": "bc9b32d7de",
+        "stpm": "0e8b992236",
+        "synthesis": "3c8c0ae32d",
     }
 }
 """Where a network's encoder is pretrained."""
