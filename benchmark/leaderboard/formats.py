@@ -17,14 +17,13 @@ from pandas import DataFrame, concat
 from tabulate import tabulate
 
 from benchmark.leaderboard.board import Block, Board
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING
 
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
 BETTER = {"aupr": max, "fpr95": min, "auroc": max}
-WORDS = ("Method", "Images", "Protocol", "Source", "Training step", "image sizes", "Metric", "verdict")
+WORDS = ("Method", "Source", "Note", "Training step", "image sizes", "Metric", "verdict")
 """Columns that are aligned to the left; all others hold numbers."""
 OUTLIERS = "With outlier images in training"
-FURTHER_TITLE = "Published elsewhere (* saw outlier images in training)"
 
 
 class Column(NamedTuple):
@@ -243,21 +242,6 @@ def failure_texts(table: DataFrame, form: Format) -> DataFrame:
         texts[head] = [_value_cell(mean, std, nan, nan, best=None).text for mean, std in pairs]
     texts["Seeds"] = table["seeds"].astype(str)
     return DataFrame(texts).map(form.escape)
-
-
-def further_texts(board: Board, form: Format) -> DataFrame:
-    """What was published on other images or by methods that are not here; a star marks outlier images in training."""
-    rows = [
-        {
-            "Method": (f"{row.title} ({row.backbone})" if row.backbone else row.title) + " *" * row.auxiliary_data,
-            "Images": row.dataset.partition("(")[2].rstrip(")") or NOTHING,
-            **{title: NOTHING if (v := getattr(row, m)) is None else percent(v) for m, title in METRIC_TITLES.items()},
-            "Protocol": row.protocol,
-            "Source": row.source + " (quoted there)" * row.second_hand,
-        }
-        for row in board.further
-    ]
-    return DataFrame(rows).map(form.escape)
 
 
 def latex(board: Board) -> str:

@@ -16,15 +16,16 @@ from benchmark.leaderboard.costs import markdown as costs_tables
 from benchmark.leaderboard.failures import LEGEND as FAILURES_LEGEND
 from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
 from benchmark.leaderboard.formats import (
-    FURTHER_TITLE,
+    HTML,
     MARKDOWN,
     block_texts,
     csv,
     failure_texts,
-    further_texts,
     latex,
     pipe_table,
 )
+from benchmark.leaderboard.further import TITLE as FURTHER_TITLE
+from benchmark.leaderboard.further import Further, further
 from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs, read_costs
 from benchmark.records.published import read_published
@@ -156,11 +157,21 @@ def _section(board: Board) -> str:
         if len(block.failures):
             table = pipe_table(failure_texts(block.failures, MARKDOWN))
             parts += [f"{FAILURES_TITLE}. {FAILURES_LEGEND}", table]
-    if board.further:
-        parts += [f"{FURTHER_TITLE}:", pipe_table(further_texts(board, MARKDOWN))]
+    parts += [f"### {FURTHER_TITLE}"] if board.further else []
+    parts += [_further(each) for each in further(board.further)]
     parts += _sources(board)
     parts += [_list(board.remarks)] if board.remarks else []
     return "\n\n".join(parts)
+
+
+def _further(made: Further) -> str:
+    """A table of published values; a long one is folded, which Markdown leaves to HTML."""
+    title, table = MARKDOWN.escape(made.title), pipe_table(made.texts(MARKDOWN))
+    remark = [MARKDOWN.escape(made.remark)] if made.remark else []
+    if made.folded:
+        head = f"<details>\n<summary>{HTML.escape(made.title)}</summary>"
+        return "\n\n".join([head, *remark, table, "</details>"])
+    return "\n\n".join([f"{title}.", *remark, table])
 
 
 def _short(board: Board, named: Collection[str]) -> str:
