@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def list_plugins(arguments: argparse.Namespace) -> int:
 
     root = data_root(arguments.data)
     tables = {
-        "methods": (METHODS, ["method", "source", "options"], _method),
+        "methods": (METHODS, [], None),
         "datasets": (DATASETS, ["dataset", f"under {root}", "images train/val/test", "title"], _dataset(root)),
         "networks": (NETWORKS, ["network", "description"], None),
     }
@@ -47,19 +48,46 @@ def list_plugins(arguments: argparse.Namespace) -> int:
             continue
         broken = registry.unavailable()
         names = [n for n in registry.names() if n not in broken]
-        rows = [row for n in names for row in (_network(n) if describe is None else [describe(registry, n)])]
-        print(tabulate(rows, headers=headers, tablefmt="simple"))
+        if kind == "methods":
+            print(_methods(registry, names))
+        else:
+            rows = [row for n in names for row in (_network(n) if describe is None else [describe(registry, n)])]
+            print(tabulate(rows, headers=headers, tablefmt="simple"))
         for error in broken.values():
             print(f"unavailable: {error}")
         print()
     return 0
 
 
+def _methods(registry: Registry, names: Sequence[str]) -> str:
+    """A table for each kind of method, with the options that its methods have by default."""
+    from tabulate import tabulate
+
+    from benchmark.run.kinds import KINDS
+
+    kinds: dict[str, list[list[str]]] = {kind: [] for kind in KINDS}
+    for name in names:
+        kind, *row = _method(registry, name)
+        kinds[kind].append(row)
+    widths = [None, None, 34, 34, 40]
+    heads = ["method", "paper", "needs", "cost beside the shared forward", "options"]
+    parts = [
+        f"{kind}: they {KINDS[kind]}\n\n{tabulate(rows, headers=heads, tablefmt='simple', maxcolwidths=widths)}"
+        for kind, rows in kinds.items()
+        if rows
+    ]
+    return "\n\n".join(parts)
+
+
 def _method(registry: Registry, name: str) -> list[str]:
-    cls = registry.get(name)
-    options = [f"{key}={value}" for key, value in cls.defaults().items()]
-    source = registry.source(name)
-    return [name, cls.paper + ("" if source == "built in" else f" ({source})"), " ".join(options)]
+    """The kind of a method, and the cells of its row."""
+    from benchmark.run.kinds import profile
+
+    cls, source = registry.get(name), registry.source(name)
+    found = profile(cls())
+    options = " ".join(f"{key}={value}" for key, value in cls.defaults().items())
+    paper = cls.paper + ("" if source == "built in" else f" ({source})")
+    return [found.kind, name, paper, found.needs, found.cost, options]
 
 
 def _dataset(root: Path):
