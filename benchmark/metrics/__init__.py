@@ -22,7 +22,7 @@ from benchmark.metrics.openset import OpenSetEvaluator, OpenSetProtocol
 from benchmark.metrics.passes import FirstPass, SecondPass
 from benchmark.metrics.pixel import PixelEvaluator
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
-from benchmark.metrics.protocols import PROTOCOLS, protocol
+from benchmark.metrics.protocols import PROTOCOLS, network_evaluators, network_measurements, protocol
 from benchmark.metrics.result import PixelResult, per_image_result
 from benchmark.metrics.rows import read_rows, select_rows, write_rows
 from benchmark.metrics.segmentation import SegmentationEvaluator
@@ -55,6 +55,8 @@ __all__ = [
     "evaluate_scores",
     "hints",
     "hints_of",
+    "network_evaluators",
+    "network_measurements",
     "paired_bootstrap",
     "per_image_result",
     "pixel_protocol",
