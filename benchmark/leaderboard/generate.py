@@ -20,6 +20,7 @@ from benchmark.leaderboard.formats import (
     MARKDOWN,
     block_texts,
     csv,
+    extra_texts,
     failure_texts,
     latex,
     pipe_table,
@@ -157,6 +158,8 @@ def _section(board: Board) -> str:
         if len(block.failures):
             table = pipe_table(failure_texts(block.failures, MARKDOWN))
             parts += [f"{FAILURES_TITLE}. {FAILURES_LEGEND}", table]
+        for extra in block.extras:
+            parts += [f"{extra.title}. {MARKDOWN.escape(extra.legend)}", pipe_table(extra_texts(extra, MARKDOWN))]
     parts += [f"### {FURTHER_TITLE}"] if board.further else []
     parts += [_further(each) for each in further(board.further)]
     parts += _sources(board)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from jinja2 import Environment
 from markupsafe import Markup
 
-from benchmark.leaderboard.board import Board
-from benchmark.leaderboard.formats import HTML, WORDS, block_texts, html_table, plain
+from benchmark.leaderboard.board import Block, Board
+from benchmark.leaderboard.formats import HTML, WORDS, block_texts, extra_texts, html_table, plain
 from benchmark.leaderboard.further import TITLE as FURTHER_TITLE
 from benchmark.leaderboard.further import Further, further
+from benchmark.leaderboard.protocols import Extra
 
 _PAGE = """\
 {% macro bullets(remarks) %}
@@ -60,7 +61,7 @@ summary { cursor: pointer; font-weight: 600; }
 {% if board.note %}
 <p class="note">{{ board.note }}</p>
 {% endif %}
-{% for block, table in blocks %}
+{% for block, table, extras in blocks %}
 {% if block.network %}
 <h2>{{ block.network }}</h2>
 {% endif %}
@@ -70,6 +71,11 @@ summary { cursor: pointer; font-weight: 600; }
 {{ table | safe }}</div>
 {% endif %}
 {{- bullets(block.remarks) }}
+{% for extra, cells in extras %}
+<p class="setting">{{ extra.title }}. {{ extra.legend }}</p>
+<div class="scroll">
+{{ cells | safe }}</div>
+{% endfor %}
 {% endfor %}
 {% if further %}
 <h2>{{ further_title }}</h2>
@@ -98,6 +104,12 @@ summary { cursor: pointer; font-weight: 600; }
 """
 
 
+def _block(block: Block) -> tuple[Block, str, list[tuple[Extra, str]]]:
+    """A block with its tables as HTML."""
+    table = html_table(block_texts(block, HTML)) if len(block.table) else ""
+    return block, table, [(extra, html_table(extra_texts(extra, HTML))) for extra in block.extras]
+
+
 def _further(made: Further) -> str:
     words = sum(title in WORDS for title in made.cells) - 1  # columns behind the numbers
     return html_table(made.texts(HTML), f'class="words{words}"')
@@ -115,7 +127,7 @@ def html(board: Board, legend: str) -> str:
     )
     return page.from_string(_PAGE).render(
         board=board,
-        blocks=[(block, html_table(block_texts(block, HTML)) if len(block.table) else "") for block in board.blocks],
+        blocks=[_block(block) for block in board.blocks],
         further=[(made, _further(made)) for made in further(board.further)],
         further_title=FURTHER_TITLE,
         legend=legend,

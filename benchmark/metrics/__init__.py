@@ -26,6 +26,7 @@ from benchmark.metrics.protocols import PROTOCOLS, network_evaluators, network_m
 from benchmark.metrics.result import PixelResult, per_image_result
 from benchmark.metrics.rows import read_rows, select_rows, write_rows
 from benchmark.metrics.segmentation import SegmentationEvaluator
+from benchmark.metrics.sizes import SizeProtocol
 
 __all__ = [
     "FPR_RULES",
@@ -50,6 +51,7 @@ __all__ = [
     "SecondPass",
     "Segmentation",
     "SegmentationEvaluator",
+    "SizeProtocol",
     "View",
     "bootstrap_interval",
     "evaluate_scores",

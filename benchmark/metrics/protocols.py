@@ -13,8 +13,8 @@ from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol
 from benchmark.metrics.fixed_fpr import FIXED_FPR_PROTOCOLS
 from benchmark.metrics.openset import OPEN_SET_PROTOCOLS
 from benchmark.metrics.operating import OPERATING_PROTOCOLS
-from benchmark.metrics.sizes import SIZE_PROTOCOLS
 from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS
+from benchmark.metrics.sizes import SIZE_PROTOCOLS
 
 _PROTOCOLS: tuple[Protocol, ...] = (
     *PIXEL_PROTOCOLS,

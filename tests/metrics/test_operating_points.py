@@ -133,11 +133,11 @@ def at(threshold, name="open-set-fpr"):
 def test_open_miou_is_that_of_scikit_learn_with_the_anomaly_as_one_more_class(threshold):
     found, counted = at(threshold), LABELS != 255
     true = np.where(LABELS == 254, 3, LABELS)[counted]
-    given_ = np.where(SCORES > threshold, 3, PREDICTIONS)[counted]
+    given_ = np.where(threshold < SCORES, 3, PREDICTIONS)[counted]
     iou = jaccard_score(true, given_, labels=[0, 1, 2, 3], average=None, zero_division=0)
     assert found["open_miou"] == pytest.approx(iou[:3].mean())
     assert found["anomaly_iou"] == pytest.approx(iou[3])
-    assert found["fpr"] == np.mean((SCORES > threshold)[LABELS < 254])
+    assert found["fpr"] == np.mean((threshold < SCORES)[LABELS < 254])
     rates = [np.mean((SCORES[i] > threshold)[LABELS[i] == 254]) for i in range(4)]
     assert found["tpr_per_image"] == pytest.approx(np.mean(rates))
     known = LABELS < 3
