@@ -15,10 +15,12 @@ from benchmark.metrics.components import ComponentEvaluator, ComponentProtocol
 from benchmark.metrics.curves import Curves, read_curves, write_curves
 from benchmark.metrics.evaluate import evaluate_scores
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
+from benchmark.metrics.fixed_fpr import FixedFprProtocol
 from benchmark.metrics.folds import FoldEvaluator
 from benchmark.metrics.hints import hints, hints_of
 from benchmark.metrics.measurement import METRICS, Measurement, Segmentation
 from benchmark.metrics.openset import OpenSetEvaluator, OpenSetProtocol
+from benchmark.metrics.operating import OperatingProtocol
 from benchmark.metrics.passes import FirstPass, SecondPass
 from benchmark.metrics.pixel import PixelEvaluator
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
@@ -38,12 +40,14 @@ __all__ = [
     "Curves",
     "Evaluator",
     "FirstPass",
+    "FixedFprProtocol",
     "FoldEvaluator",
     "Interval",
     "Measurement",
     "Measurements",
     "OpenSetEvaluator",
     "OpenSetProtocol",
+    "OperatingProtocol",
     "PixelEvaluator",
     "PixelProtocol",
     "PixelResult",
