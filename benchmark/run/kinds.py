@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmark.encoders import unseen
 from benchmark.errors import in_words
 from benchmark.network import NetworkSpec
 from benchmark.recipe import Recipe
@@ -49,7 +50,8 @@ def profile(method: Method) -> Profile:
     A method that cannot say what it needs (an optional package is missing) has the reason there.
     """
     try:
-        needs, words = dict(method.needs(_BASE)), ""
+        with unseen():
+            needs, words = dict(method.needs(_BASE)), ""
     except Exception as error:  # a plugin's; the list goes on
         needs, words = {}, in_words(error)
     others = [n.network for n in needs.values() if n.network.checkpoint != _BASE.checkpoint]

@@ -78,3 +78,13 @@ def test_options_decide_as_they_do_in_a_run():
     from benchmark.methods.void import Void
 
     assert profile(Void()).kind == "Post-hoc" and profile(Void(extra=True)).kind == "Outlier exposure"
+
+
+def test_an_encoder_is_described_without_looking_for_its_weights(monkeypatch):
+    from benchmark import encoders
+    from benchmark.methods.stpm import STPM
+
+    monkeypatch.setattr(encoders, "_check", lambda encoder: pytest.fail("timm was asked"))
+    assert "frozen encoder tf_efficientnet_lite0" in profile(STPM()).needs
+    with pytest.raises(pytest.fail.Exception, match="timm was asked"):
+        encoders.find("tf_efficientnet_lite0")
