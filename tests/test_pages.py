@@ -15,7 +15,7 @@ from test_architecture import RANKS, graph
 from benchmark.cli.main import make_parser
 from benchmark.data import Batch, Sample
 from benchmark.leaderboard.compare import compare
-from benchmark.metrics import View
+from benchmark.metrics import PROTOCOLS, View
 from benchmark.metrics.sorted_image import SortedImage
 from benchmark.network import NetworkSpec, Outputs
 from benchmark.recipe import Recipe
@@ -184,6 +184,11 @@ def test_the_table_of_methods_is_the_registrys():
         assert ("trains" in row["needs"]) == trains or "extra=true" in row["needs"], method.name
         taps = {tap for need in needs.values() for tap in need.taps}
         assert set(re.findall(r"tap `(\S+)`", row["needs"])) == taps, method.name
+
+
+def test_the_table_of_protocols_is_the_registrys():
+    rows = table(HOME / "results" / "README.md", "## The protocol is part of a number")
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row["protocol"])} == set(PROTOCOLS)
 
 
 def test_the_table_of_data_sets_is_the_registrys():

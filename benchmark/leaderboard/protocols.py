@@ -17,9 +17,9 @@ TITLE = "Further protocols"
 LEGEND = "In percent; what each protocol is stands in results/README.md."
 SIZES_TITLE = "By the size of the anomaly"
 SIZES_LEGEND = (
-    "In percent, pooled: the anomalies of a class among all normal pixels, others ignored; F1 is that of components. Above "
-    "each class its sizes in pixels or in percent of the image, the number of its components, and the AUPR of a constant "
-    "score. The best value of a column is bold."
+    "In percent, pooled: the anomalies of a class among all normal pixels, others ignored; F1 is that of components. "
+    "Above each class stand its sizes in pixels or in percent of the image, the number of its components, and the AUPR "
+    "of a constant score. The best value of a column is bold."
 )
 _BEST: Mapping[str, Callable] = {
     **dict.fromkeys(("siou", "ppv", "mean_f1", "open_miou", "mean_aupr", "aupr", "f1"), max),

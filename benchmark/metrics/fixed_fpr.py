@@ -5,8 +5,8 @@ Its threshold depends on normal pixels only. Two readings of the ROC curve diffe
     last_le:   the largest TPR of any threshold with FPR <= a, what can be had without more false alarms;
     first_ge:  the TPR at the first point of the curve, by falling threshold, with FPR >= a.
 
-The first is reported as ``tpr``, the second, which is that of the source, as ``tpr_first_ge``. A constant score has 0 and
-1, a perfect one 1 and 1.
+The first is reported as ``tpr``, the second, which is that of the source, as ``tpr_first_ge``. A constant score has 0
+and 1, a perfect one 1 and 1.
 
 Source: Vojir et al., benchmark_issu, pixel_classification_curves.py (first_ge, pooled).
 """

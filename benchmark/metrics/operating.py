@@ -1,9 +1,9 @@
 """What a threshold from normal validation images is worth on test images: false and true positives, and open-mIoU.
 
-No test label enters the threshold (``thresholds.py``), so these are numbers that somebody who deploys a method would see.
-A conformal threshold promises its false-positive rate on images like the validation ones; the realised rate says how far
-the test images are from that. open-mIoU is the mean IoU over the known classes where pixels above the threshold are
-assigned to the anomaly (``openset.py``).
+No test label enters the threshold (``thresholds.py``), so these are numbers that somebody who deploys a method would
+see. A conformal threshold promises its false-positive rate on images like the validation ones; the realised rate says
+how far the test images are from that. open-mIoU is the mean IoU over the known classes where pixels above the threshold
+are assigned to the anomaly (``openset.py``).
 
 Source: Vojir et al., benchmark_issu, pixel_recognition.py (there the threshold is read off the test images).
 """

@@ -40,8 +40,8 @@ class FirstPass(Evaluator[Measurements]):
         exact_pooled: keep every score of sets of any size, 4 bytes a pixel.
 
     Attributes:
-        validation: to be given normal validation images before the second pass; None where no protocol takes a threshold
-            from them. They are no images of this pass.
+        validation: to be given normal validation images before the second pass; None where no protocol takes a
+            threshold from them. They are no images of this pass.
     """
 
     def __init__(

@@ -159,8 +159,8 @@ class PixelEvaluator(Evaluator[Measurements]):
         return [row for kind, row in self._row_of_kind.items() if kind[at]]
 
     def parts(self, protocol: str | PixelProtocol) -> tuple[list[Kept], list[Kept]]:
-        """What the sketch keeps of every image's anomalous and normal pixels under a pooled protocol, with the weights of
-        its keys."""
+        """What the sketch keeps of every image's anomalous and normal pixels under a pooled protocol, with the weights
+        of its keys."""
         rows = self._rows_of(self._own(protocol))
         return list(self._pooled.parts([-1])), list(self._pooled.parts(rows))
 

@@ -1,8 +1,8 @@
 """Metrics by the size of the anomaly, so that a few large objects do not hide that small ones are missed.
 
-The 8-connected components of the anomalous pixels are divided by their number of pixels. For a class of sizes all normal
-pixels are negative, the pixels of its components positive, and those of other components are ignored: one pooled ranking
-per class, with AUROC, AUPR and FPR95 as under ``pooled``, and beside them what a constant score gets.
+The 8-connected components of the anomalous pixels are divided by their number of pixels. For a class of sizes all
+normal pixels are negative, the pixels of its components positive, and those of other components are ignored: one pooled
+ranking per class, with AUROC, AUPR and FPR95 as under ``pooled``, and beside them what a constant score gets.
 
 Component metrics are those of SegmentMeIfYouCan (``components.py``) at the threshold of the best pooled pixel F1 of all
 anomalies. Components of other classes are void, and of the predicted ones those count that have from half the class's
@@ -140,9 +140,9 @@ class SizeEvaluator(Evaluator[Measurements]):
         """For every class of sizes, ``METRIC_CLASS``, and means over the classes that occur, ``mean_METRIC``.
 
         The metrics are ``auroc``, ``aupr`` and ``fpr95``, pooled; ``siou``, ``ppv`` and ``f1`` (over the thresholds of
-        sIoU) of components; ``constant_aupr``, the AUPR of a constant score; ``components``, the number of true ones; and
-        where the pixels are a sample ``sampling_METRIC_CLASS``, the bound of its error. ``threshold`` is the score from
-        which a pixel belongs to a predicted component.
+        sIoU) of components; ``constant_aupr``, the AUPR of a constant score; ``components``, the number of true ones;
+        and where the pixels are a sample ``sampling_METRIC_CLASS``, the bound of its error. ``threshold`` is the score
+        from which a pixel belongs to a predicted component.
         """
         protocol = self.protocol
         found: dict[str, dict[str, float]] = {}

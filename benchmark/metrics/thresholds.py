@@ -6,8 +6,8 @@ A pixel is called anomalous where its score lies *above* the threshold. For a fa
     conformal:  t = min { s : mean over images of the share of their normal pixels above s <= (a (n + 1) - 1) / n }
 
 over the scores s that occur. The second is conformal risk control: where the n images and a new one are exchangeable,
-the expected false-positive rate of the new image is at most a. With n < 1/a - 1 images no threshold can promise that; it
-is then infinite, and nothing is called anomalous.
+the expected false-positive rate of the new image is at most a. With n < 1/a - 1 images no threshold can promise that;
+it is then infinite, and nothing is called anomalous.
 
 Source: Angelopoulos et al., Conformal Risk Control (ICLR 2024), with the false-positive rate of an image as its loss.
 """
@@ -38,7 +38,7 @@ _KNOWN = Strata.of([(IGNORE,)])
 class NormalEvaluator(Evaluator[Measurements]):
     """Scores of the normal pixels of validation images; it only serves thresholds and measures nothing.
 
-    Anomalous and ignored pixels take no part. Memory: 52 MiB at most; beyond 13 million pixels a sample stands for them.
+    Anomalous and ignored pixels take no part. Memory: 52 MiB at most; of more than 13 million pixels, a sample.
 
     Args:
         method: named in messages.
@@ -101,7 +101,7 @@ def threshold_at(parts: Iterable[Kept], target: float, rule: Rule = "pooled") ->
     chosen = list(parts)
     if not chosen:
         return float("nan")
-    # Whole numbers of pixels are added exactly; shares in the order of the images, so that no other order moves a digit.
+    # Whole numbers of pixels are added exactly; shares in the order of the images, lest another order move a digit.
     shares = [weights if rule == "pooled" else weights / pixels_of(part) for part, weights in chosen]
     runs = [part.lengths.astype(np.int64) for part, _ in chosen]
     if rule == "conformal":

@@ -1,7 +1,7 @@
 """Whether rates at a threshold are those of the curves beside a record.
 
-The curves of the pooled protocol say how many anomalous and normal pixels lie at or above each of their thresholds. What
-lies above another threshold lies between the numbers of the two points around it.
+The curves of the pooled protocol say how many anomalous and normal pixels lie at or above each of their thresholds.
+What lies above another threshold lies between the numbers of the two points around it.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Setup:
 
     @property
     def validation(self) -> Dataset | None:
-        """Normal images that protocols take thresholds from: what methods are validated on, as many as ``--limit`` says.
+        """Normal images that protocols take thresholds from: what methods are validated on, ``--limit`` of them.
 
         Raises:
             BenchmarkError: with ``--limit``, where they are missing.
