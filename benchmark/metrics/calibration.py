@@ -82,27 +82,36 @@ class CalibrationEvaluator(Evaluator[Measurements]):
     def _add(self, view: View, where: str) -> None:
         if view.log_probabilities is None:
             raise BenchmarkError(f"{where}: there are no log-probabilities, which calibration needs.")
-        labels = to_array(view.labels, "labels", where)
-        log_p = to_array(view.log_probabilities, "log-probabilities", where)
+        import torch
+
+        labels, log_p = to_array(view.labels, "labels", where), torch.as_tensor(view.log_probabilities)
         if log_p.ndim != 3 or log_p.shape[1:] != labels.shape or len(log_p) < len(self.classes):
             raise BenchmarkError(
                 f"{where}: log-probabilities are {tuple(log_p.shape)}, labels {tuple(labels.shape)}; they must be "
                 f"(C, H, W) with {len(self.classes)} classes or more."
             )
-        known = labels < len(self.classes)
-        log_p, true = log_p[:, known].astype(np.float64), labels[known].astype(np.int64)
-        if np.isnan(log_p).any():
+        if bool(log_p.isnan().any()):
             raise BenchmarkError(f"{where}: a log-probability is NaN.")
-        top, right = log_p.max(0), log_p.argmax(0) == true
-        of_true = log_p[true, np.arange(len(true))]
-        confidence, p = np.exp(top), np.exp(log_p)
+        known = labels < len(self.classes)
+        true = torch.as_tensor(np.where(known, labels, 0), device=log_p.device).long()
+        # Reduced where the network's outputs are, so that no stack of classes leaves a GPU.
+        highest = log_p.max(dim=0)
+        reduced = (
+            highest.values,
+            highest.indices == true,
+            log_p.gather(0, true[None])[0],
+            (2 * log_p).exp().sum(dim=0),
+        )
+        top, right, of_true, squares = (each.cpu().numpy()[known] for each in reduced)
+        top, of_true = top.astype(np.float64), of_true.astype(np.float64)
+        confidence = np.exp(top)
         # Bins are open to the left, as those of the sources: .2 belongs to (.1333, .2].
         bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
         sums = np.zeros((4, BINS))
         for row, weights in enumerate((None, right.astype(np.float64), confidence)):
             sums[row] = np.bincount(bins, weights, BINS)
         sums[3, 0] = -of_true.sum()
-        sums[3, 1] = ((p**2).sum(0) - 2 * np.exp(of_true) + 1).sum()
+        sums[3, 1] = (squares - 2 * np.exp(of_true) + 1).sum()
         self._sums[view.image] = sums
         doubt = -np.expm1(np.minimum(top, 0.0)).astype(np.float32)
         kinds = np.where(right, np.uint8(0), np.uint8(ANOMALY))
