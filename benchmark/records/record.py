@@ -181,6 +181,12 @@ class Record:
         return path
 
 
+def validation_part(images: Any) -> dict[str, Any]:
+    """What a record states of the normal images, a dataset, that a protocol took its threshold from."""
+    fingerprint = images.fingerprint()
+    return {"name": images.label, "split": images.split, "fingerprint": fingerprint, "images": len(images)}
+
+
 def network_label(arch: str, options: dict[str, Any], scales: tuple[int, ...], max_size: int, default=()) -> str:
     """Name of a network in paths and tables: ``arch[:key=value...]``, scales only where they are not the `default`."""
     parts = [f"{k}={v}" for k, v in sorted(options.items())]

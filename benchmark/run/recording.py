@@ -17,6 +17,7 @@ from benchmark.records.record import (
     NetworkPart,
     OtherNetwork,
     Record,
+    validation_part,
 )
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step, other_networks
@@ -129,16 +130,9 @@ def _validation(setup: Setup) -> dict[str, Any]:
     """The images from which protocols took thresholds; empty where they are missing."""
     try:
         images = setup.validation
-        if images is None or not len(images):
-            return {}
+        return validation_part(images) if images is not None and len(images) else {}
     except BenchmarkError:
         return {}
-    return {
-        "name": images.label,
-        "split": images.split,
-        "fingerprint": images.fingerprint(),
-        "images": len(images),
-    }
 
 
 def _normal(workshop: Workshop) -> dict[str, Any]:
