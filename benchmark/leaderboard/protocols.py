@@ -142,7 +142,14 @@ def _values(column: _Column, records: Sequence[Record]) -> list[float]:
 
 def calibration(records: Sequence[Record]) -> list[str]:
     """A phrase on the calibration of the network that the rows share; none where it was not measured."""
-    found = [m for r in records for name, m in r.metrics.items() if name in PROTOCOLS and PROTOCOLS[name].of_network]
+    phrases = []
+    for name, words in (("calibration", "calibration of the network"), ("calibration-val", "on its validation images")):
+        if texts := _calibration([r.metrics[name] for r in records if name in r.metrics]):
+            phrases.append(f"{words}: {texts}")
+    return phrases
+
+
+def _calibration(found: Sequence[Measurement]) -> str:
     phrases = []
     for key, title, scale in (
         ("ece", "ECE", 100),
@@ -152,4 +159,4 @@ def calibration(records: Sequence[Record]) -> list[str]:
     ):
         texts = distinct(f"{scale * v:.2f}" for m in found if (v := m.extra.get(key)) is not None)
         phrases += [f"{title} {' or '.join(texts)}"] if texts else []
-    return [f"calibration of the network: {', '.join(phrases)}"] if phrases else []
+    return ", ".join(phrases)

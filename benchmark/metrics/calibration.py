@@ -15,7 +15,7 @@ Learning (CVPRW 2019) for adaptive ECE.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -41,7 +41,7 @@ _ALL = Strata.of([(IGNORE,)])
 class CalibrationProtocol(Protocol):
     """Calibration of the shared network on the known pixels of the test images."""
 
-    headlines: ClassVar = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier"}
+    headlines: ClassVar[Mapping[str, str]] = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier"}
     of_network: ClassVar = True
 
     @property
@@ -58,7 +58,17 @@ class CalibrationProtocol(Protocol):
         return CalibrationEvaluator(self, classes, method=label)
 
 
-CALIBRATION_PROTOCOLS = (CalibrationProtocol("calibration", 1, "Guo et al., ICML 2017; torchmetrics' default bins"),)
+@dataclass(frozen=True)
+class ValidationCalibration(CalibrationProtocol):
+    """The same on the validation images, which are like those that the network was trained on."""
+
+    validates: ClassVar = True
+
+
+CALIBRATION_PROTOCOLS = (
+    CalibrationProtocol("calibration", 1, "Guo et al., ICML 2017; torchmetrics' default bins"),
+    ValidationCalibration("calibration-val", 1, "as calibration, on the validation images"),
+)
 
 
 class CalibrationEvaluator(Evaluator[Measurements]):

@@ -183,7 +183,8 @@ class Protocol(ABC):
     passes: ClassVar[int] = 1
     """Two where it reads thresholds from the rankings of a first pass and so sees all images once more."""
     validates: ClassVar[bool] = False
-    """Whether it takes a threshold from normal validation images, ``FirstPass.validation``."""
+    """Whether it sees normal validation images: to take a threshold from them, ``FirstPass.validation``, or to measure
+    the network on them."""
     of_network: ClassVar[bool] = False
     """Whether it measures the shared network and no method's scores, once for all methods: ``network_evaluator``."""
 

@@ -61,7 +61,7 @@ class FirstPass(Evaluator[Measurements]):
         folds = dict.fromkeys(ranking for p in by_pass for ranking in p.fold_rankings if self.classes)
         self.pixels = PixelEvaluator(list(rankings), classes=classes, method=method, exact_pooled=exact_pooled)
         self.folds = FoldEvaluator(list(folds), classes=classes, method=method)
-        wanted = any(p.validates for p in self.protocols)
+        wanted = any(p.validates and not p.of_network for p in self.protocols)
         self.validation = NormalEvaluator(method=method) if wanted else None
         own = {p.name: p.evaluator(self, self.classes, method) for p in by_pass if p.passes == 1}
         self.own = {name: evaluator for name, evaluator in own.items() if evaluator is not None}

@@ -29,30 +29,38 @@ PROTOCOLS: dict[str, Protocol] = {p.name: p for p in _PROTOCOLS}
 """Every protocol by its name."""
 
 
-def network_evaluators(names: Iterable[str], classes: Sequence[str], label: str) -> dict[str, Evaluator[Measurements]]:
+def network_evaluators(
+    names: Iterable[str], classes: Sequence[str], label: str, validation: bool = False
+) -> dict[str, Evaluator[Measurements]]:
     """Protocol name -> evaluator, for those that measure the shared network and can be evaluated on this dataset.
 
     Args:
         names: of protocols.
         classes: names of the known classes; empty where the labels do not tell them apart.
         label: of the network, for messages.
+        validation: whether those that do it on validation images are wanted, or the others.
     """
     found = {}
     for chosen in (protocol(name) for name in names):
-        if chosen.of_network:
+        if chosen.of_network and chosen.validates == validation:
             with suppress(BenchmarkError):  # why, :func:`network_measurements` says
                 found[chosen.name] = chosen.network_evaluator(classes, label)
     return found
 
 
-def network_measurements(names: Iterable[str], evaluators: Mapping[str, Evaluator[Measurements]]) -> Measurements:
+def network_measurements(
+    names: Iterable[str], evaluators: Mapping[str, Evaluator[Measurements]], validation: bool = False
+) -> Measurements:
     """What the evaluators of :func:`network_evaluators` say; where there is none, why."""
     found: Measurements = {}
     for chosen in (protocol(name) for name in names):
-        if chosen.of_network and chosen.name in evaluators:
+        if not chosen.of_network or chosen.validates != validation:
+            continue
+        if chosen.name in evaluators:
             found |= evaluators[chosen.name].measurement()
-        elif chosen.of_network:
-            found[chosen.name] = chosen.unmeasured("The dataset does not label the known classes.")
+        else:
+            images = "There are no validation images, or they do" if validation else "The dataset does"
+            found[chosen.name] = chosen.unmeasured(f"{images} not label the known classes.")
     return found
 
 

@@ -101,7 +101,9 @@ def test_a_trial_takes_as_many_validation_images_as_test_images(bench, peak):
 
 
 def test_calibration_is_that_of_the_network_whoever_is_measured(bench, peak):
-    assert peak("--protocols", "calibration,sizes") == 0
+    assert peak("--protocols", "calibration,calibration-val,sizes") == 0
+    val = bench.record("peak")["metrics"]["calibration-val"]
+    assert val["extra"]["pixels"] == 4 * 48 * 64 and val["images"] == 4 and bench.record("peak")["validation"]
     mine = bench.record("peak")["metrics"]["calibration"]
     assert bench("run", "--methods", "msp,energy", "--protocols", "calibration") == 0
     assert [bench.record(m)["metrics"]["calibration"] for m in ("msp", "energy")] == [mine, mine]
