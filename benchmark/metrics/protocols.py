@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.calibration import CALIBRATION_PROTOCOLS
+from benchmark.metrics.component_ap import COMPONENT_AP_PROTOCOLS
 from benchmark.metrics.components import COMPONENT_PROTOCOLS
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol
 from benchmark.metrics.fixed_fpr import FIXED_FPR_PROTOCOLS
@@ -23,6 +24,7 @@ _PROTOCOLS: tuple[Protocol, ...] = (
     *FIXED_FPR_PROTOCOLS,
     *OPERATING_PROTOCOLS,
     *SIZE_PROTOCOLS,
+    *COMPONENT_AP_PROTOCOLS,
     *CALIBRATION_PROTOCOLS,
 )
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in _PROTOCOLS}

@@ -54,7 +54,9 @@ def test_the_sums_are_those_over_all_pixels(outputs):
     if outputs == 3:
         assert found["nll"] == pytest.approx(log_loss(y, p.T / p.T.sum(1, keepdims=True)), abs=1e-6)
     one_hot = np.eye(outputs)[:, y]
-    assert found["brier"] == pytest.approx(((p - one_hot) ** 2).sum(0).mean(), abs=1e-7), "squares are summed in float32"
+    assert found["brier"] == pytest.approx(((p - one_hot) ** 2).sum(0).mean(), abs=1e-7), (
+        "squares are summed in float32"
+    )
 
 
 def test_adaptive_bins_hold_equally_many_pixels():
