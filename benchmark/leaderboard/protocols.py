@@ -22,7 +22,7 @@ SIZES_LEGEND = (
     "of a constant score. The best value of a column is bold."
 )
 _BEST: Mapping[str, Callable] = {
-    **dict.fromkeys(("siou", "ppv", "mean_f1", "open_miou", "mean_aupr", "aupr", "f1"), max),
+    **dict.fromkeys(("siou", "ppv", "mean_f1", "open_miou", "mean_aupr", "aupr", "f1", "ap", "ap50"), max),
     **dict.fromkeys(("mean_fpr95", "fpr95"), min),
 }
 """Metrics of which one value is better than another whatever stands beside it."""

@@ -3,9 +3,9 @@ r"""Average precision of components: are anomalous objects found as objects, and
 Predictions are the 8-connected components of at least 10 pixels of the scores above the threshold that 5 % of the
 normal validation pixels exceed (``thresholds.py``); the confidence of one is its mean score. True objects are the
 components of the anomalous pixels, those of fewer than 10 pixels ignored. At an IoU threshold u a prediction with
-IoU > u is a true positive; since components do not overlap and u >= .5, no two share an object. Others are false positives, unless more
-than a share u of them lies on ignored pixels. AP is the area below precision over recall, all images pooled, by the
-trapezoid rule from (0, 1) on; what is reported is the mean over u = .5, .55, ..., .95, and AP50.
+IoU > u is a true positive; since components do not overlap and u >= .5, no two share an object. Others are false
+positives, unless more than a share u of them lies on ignored pixels. AP is the area below precision over recall, all
+images pooled, by the trapezoid rule from (0, 1) on; what is reported is the mean over u = .5, .55, ..., .95, and AP50.
 
 Source: OoDIS (kumuji/anomaly-benchmark-suite, the instance evaluation of Cityscapes), where predictions are instance
 masks and objects are labelled one by one; score maps hold neither, hence components in their place.
