@@ -146,7 +146,7 @@ class SizeEvaluator(Evaluator[Measurements]):
         """
         protocol = self.protocol
         found: dict[str, dict[str, float]] = {}
-        normal = list(self._normal.parts([0]))
+        normal = _points(list(self._normal.parts([0])))[:2]
         ordered = [self._matched[image] for image in sorted(self._matched)]
         for index, name in enumerate(protocol.classes):
             siou, ppv = (np.array([v for image in ordered for v in image[index][part]]) for part in (0, 1))
@@ -208,14 +208,19 @@ class _Pair:
         return self.anomalous.parts(rows) if list(rows) == [-1] else self.normal.parts(rows)
 
 
-def _ranking(anomalous: Sequence[Kept], normal: Sequence[Kept]) -> Ranking:
-    """The ranking of what two sketches keep, as ``PooledSketch.ranking`` makes it of one."""
+def _ranking(anomalous: Sequence[Kept], normal: tuple[np.ndarray, np.ndarray]) -> Ranking:
+    """The ranking of what two sketches keep, as ``PooledSketch.ranking`` makes it of one.
+
+    Args:
+        anomalous: parts of one.
+        normal: ascending keys and weights of the other.
+    """
     keys, weights, sampled = _points(anomalous)
     starts, lengths = runs_of(keys)
     distinct = keys[starts]
     anomalies = np.add.reduceat(weights, starts) if len(starts) else weights
     beyond = np.where((lengths == 1) & sampled[starts], (anomalies - 1) / 2, 0)
-    others, weights, _ = _points(normal)
+    others, weights = normal
     total = np.concatenate((np.zeros(1, np.int64), weights.cumsum()))
     below, at_or_below = (total[np.searchsorted(others, distinct, side)] for side in ("left", "right"))
     return Ranking(distinct, anomalies, below, at_or_below, int(total[-1]), beyond)

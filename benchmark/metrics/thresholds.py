@@ -47,6 +47,7 @@ class NormalEvaluator(Evaluator[Measurements]):
     def __init__(self, *, method: str = "") -> None:
         super().__init__(method)
         self._sketch = PooledSketch(1, BUDGET)
+        self._thresholds: dict[tuple[float, Rule], float] = {}  # of these images, since several protocols ask for one
 
     @property
     def pixels(self) -> int:
@@ -65,7 +66,9 @@ class NormalEvaluator(Evaluator[Measurements]):
             target: false-positive rate a.
             rule: "pooled" or "conformal".
         """
-        return threshold_at(self._sketch.parts([0]), target, rule)
+        if (target, rule) not in self._thresholds:
+            self._thresholds[target, rule] = threshold_at(self._sketch.parts([0]), target, rule)
+        return self._thresholds[target, rule]
 
     def measurement(self) -> Measurements:
         """Nothing: it only serves thresholds."""
@@ -74,9 +77,11 @@ class NormalEvaluator(Evaluator[Measurements]):
     def _add(self, view: View, where: str) -> None:
         scores, labels, _ = as_arrays(replace(view, prediction=None), where)
         labels = np.where(labels == ANOMALY, np.uint8(IGNORE), labels)
+        self._thresholds.clear()
         self._sketch.add(view.image, SortedImage(scores, labels, _KNOWN, where), [(0, 0)])
 
     def _merge(self, other: Self) -> None:
+        self._thresholds.clear()
         self._sketch.merge(other._sketch)
 
     def _configuration(self) -> dict[str, Any]:
