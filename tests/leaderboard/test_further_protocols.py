@@ -6,7 +6,7 @@ import io
 import pytest
 from toy_records import measurement, published, record
 
-from benchmark.leaderboard import generate
+from benchmark.leaderboard import console, generate
 from benchmark.leaderboard.protocols import SIZES_TITLE, TITLE, calibration, extras
 from benchmark.metrics import PROTOCOLS, Measurement
 
@@ -74,3 +74,14 @@ def test_every_format_holds_them(tmp_path):
     rows = {row["method"]: row for row in csv.DictReader(io.StringIO(files[".csv"]))}
     assert float(rows["void"]["sizes.aupr_49-256"]) == 40 and rows["energy"]["sizes.aupr_49-256"] == ""
     assert float(rows["msp"]["conformal.tpr_per_image"]) == 30
+
+
+def test_a_terminal_shows_more_columns_than_fit_in_further_tables():
+    names = ("open-set-fpr", "open-set-conformal", "conformal", "tpr-fpr05", "sizes")
+    values = {name: dict.fromkeys(PROTOCOLS[name].headlines, 0.5) for name in names}
+    text = console.summary([record("msp", metrics=metrics(**values))])
+    assert max(map(len, text.splitlines())) <= 120 and text.count("Method") == 2
+    for name in names:
+        assert text.count(f"{name} v1") == len(values[name])
+    alone = console.summary([record("msp", metrics=metrics(conformal=values["conformal"]))])
+    assert alone.count("Method") == 1 and console.summary([record("msp")]) == ""
