@@ -8,15 +8,18 @@ from itertools import groupby
 
 from pandas import DataFrame
 
-from benchmark.leaderboard.formats import BETTER, OUTLIERS, Cell, Format
+from benchmark.leaderboard.formats import BETTER, Cell, Format
 from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent
 from benchmark.records.published import PublishedRow
 
 TITLE = "Published elsewhere"
 LONG = 12
 """Rows from which a table is folded, where a format can."""
-_UNSTATED = "Whether outlier images were used in training is not stated"
-_HEADINGS = {False: "Without outlier images in training", True: OUTLIERS, None: _UNSTATED}
+_HEADINGS = {
+    False: "Without outlier images in training",
+    True: "With outlier images in training",
+    None: "Whether outlier images were used in training is not stated",
+}
 _VALUES = {**METRIC_TITLES, "miou": "mIoU", "siou": "sIoU", "ppv": "PPV", "mean_f1": "mean F1"}
 _BEST = {**BETTER, "siou": max, "ppv": max, "mean_f1": max}
 
