@@ -7,7 +7,21 @@ import sys
 from collections.abc import Sequence
 
 from benchmark import __version__
-from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce, run, score, show, table, weights
+from benchmark.cli import (
+    bench,
+    check,
+    compare,
+    export,
+    fetch,
+    infer,
+    report,
+    reproduce,
+    run,
+    score,
+    show,
+    table,
+    weights,
+)
 from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
 from benchmark.cli.environment import prepare
@@ -20,6 +34,7 @@ VERBS = (
     infer.add,
     reproduce.add,
     table.add,
+    report.add,
     show.add,
     list_.add,
     fetch.add,

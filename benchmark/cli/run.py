@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.cli.arguments import evaluation, preset, verb, work
+from benchmark.cli.report import after_run
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ run --dataset road-anomaly,road-anomaly-21 --network erfnet.py --weights erfnet.
     work(parser)
     preset(parser)
     evaluation(parser)
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html in the --out folder")
 
 
 def add_train(verbs) -> None:
@@ -52,8 +54,11 @@ train --methods dicnet --dataset streethazards --retrain""",
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, train, fit, evaluate, record and print the table of every dataset."""
-    return _each_dataset(_run, arguments)
+    """Plan, train, fit, evaluate, record and print the table of every dataset; then write the report of all."""
+    code = _each_dataset(_run, arguments)
+    if not (arguments.dry_run or arguments.no_report):
+        after_run(arguments.out)
+    return code
 
 
 def train(arguments: argparse.Namespace) -> int:
