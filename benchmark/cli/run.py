@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Plan, train, fit, evaluate, record and print the table of every dataset; then write the report of all."""
     code = _each_dataset(_run, arguments)
     if not (arguments.dry_run or arguments.no_report):
-        after_run(arguments.out)
+        after_run(arguments.out, arguments.data)
     return code
 
 

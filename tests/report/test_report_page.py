@@ -24,7 +24,7 @@ HOSTILE = "</script><script>document.title='taken'</script> | \"quoted\" <b>bold
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory) -> Path:
     """The page of the committed results."""
-    return write(RESULTS, tmp_path_factory.mktemp("report") / "committed.html")
+    return write(RESULTS, HOME / "data", tmp_path_factory.mktemp("report") / "committed.html")
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_an_image_shows_what_every_method_makes_of_it(page):
         number,
     )
     assert sorted(shown) == sorted(wanted) and len(shown) > 30
-    assert "no score maps" in page.js("return sectionOf().querySelector('[data-view=images] .legend').textContent")
+    assert "no heat maps" in page.js("return sectionOf().querySelector('[data-view=images] .legend').textContent")
     assert not page.errors
 
 
@@ -212,7 +212,7 @@ def hostile(tmp_path) -> Path:
 
 
 def test_no_text_of_a_record_is_taken_for_markup_or_script(browser, hostile):
-    page = Page(browser, write(hostile))
+    page = Page(browser, write(hostile, HOME / "data"))
     assert page.js("return document.title") != "taken"
     name = page.js("return Object.keys(data.places)[0]")
     for view in ("table", "ranks", "costs", "sizes", "images"):

@@ -88,7 +88,7 @@ function drawRanks(section) {
   const traces = [{
     type: "heatmap", z, x: places.map((i) => i + 1), y: places, text, hovertemplate: "%{text}<extra></extra>",
     colorscale: pairs ? [[0, "#b2523c"], [0.5, isDark() ? "#2a2f36" : "#f4f4f2"], [1, "#2b7bba"]] : [[0, isDark() ? "#1f2a36" : "#e6eef7"], [1, isDark() ? "#7cc0ff" : "#08519c"]],
-    zmin: 0, zmax: 100, xgap: 1, ygap: 1, colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 },
+    zmin: 0, zmax: 100, xgap: 1, ygap: 1, showscale: innerWidth > 600, colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 },
   }];
   if (!pairs) {
     traces.push({
@@ -177,7 +177,7 @@ function drawStrata(section) {
   plot(view.querySelector(".chart"), traces, { height: 420, xaxis: { type: "category", title: { text: "anomalous share of the image's pixels" } }, yaxis: { title: { text: `${data.metrics[metric]}, %` }, rangemode: "tozero" } });
 }
 
-const DRAW = { ranks: drawRanks, curves: drawCurves, costs: drawCosts, failures: drawFailures, sizes: drawStrata };
+const DRAW = { ranks: drawRanks, curves: drawCurves, costs: drawCosts, failures: drawFailures, sizes: drawStrata, images: showMaps };
 
 function draw() {
   const section = sectionOf();

@@ -54,8 +54,7 @@ function listImages(section) {
   view.querySelector(".legend").textContent =
     `${lines.length} of ${known.length} images, ${other ? "by the difference" : `${order} first`}, in percent under ${protocol}` +
     `${left ? `; ${left} hold one kind of pixel only` : ""}. An image's name shows what every method makes of it.` +
-    `${place().maps ? "" : " These results hold values per image but no score maps, so no heat maps are shown."}`;
-  showMaps(view);
+    `${place().maps ? "" : " These results hold values per image but no heat maps: those take score maps (infer) and the images."}`;
 }
 
 /** What every method makes of an image. */
@@ -78,5 +77,3 @@ function openImage(i) {
     el("div", { className: "scroll" }, el("table", { className: "protocols" }, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...body))),
   );
 }
-
-function showMaps() {}
