@@ -26,7 +26,7 @@ from benchmark.report.content import KINDS, Content, Place, content
 from benchmark.report.heat import IMAGES
 
 NAME = "report.html"
-SCRIPTS = ("state.js", "table.js", "record.js", "charts.js", "maps.js", "images.js", "main.js")
+SCRIPTS = ("state.js", "table.js", "record.js", "maps.js", "charts.js", "images.js", "main.js")
 """In the order of their use; each is a classic script that shares its top-level names with those behind it."""
 
 
@@ -128,14 +128,12 @@ class _Tables:
         """The failure split."""
         return Markup(html_table(failure_texts(place.block.failures, HTML)))
 
-    def further(self, place: Place) -> list[tuple[Further, Markup]]:
-        """What was published on other images or by methods that are not here."""
-        return [(made, Markup(_further(made))) for made in further(place.board.further)]
-
-
-def _further(made: Further) -> str:
-    words = sum(title in WORDS for title in made.cells) - 1  # columns behind the numbers
-    return html_table(made.texts(HTML), f'class="words{words}"')
+    def further(self, place: Place) -> list[tuple[Further, int, Markup]]:
+        """What was published on other images or by methods that are not here, with the number of columns of words."""
+        return [
+            (made, sum(title in WORDS for title in made.cells) - 1, Markup(html_table(made.texts(HTML))))
+            for made in further(place.board.further)
+        ]
 
 
 def _template(name: str) -> str:

@@ -100,7 +100,7 @@ function drawRanks(section) {
     ? `On how many of ${found.draws} resamples of the ${found.images} images the method of the line has a better ${data.metrics[metric]} than that of the column; ${place().protocol}.`
     : `The ${found.images} images drawn ${found.draws} times with replacement, the same ones for all methods: how often each method has which rank by ${data.metrics[metric]} (${place().protocol}); dots and bars: median and 95 %. Every measured row takes part, also those that saw outliers in training.`;
   plot(view.querySelector(".chart"), traces, {
-    height: 110 + 21 * names.length, margin: { l: 20, r: 10, t: 10, b: 48 },
+    height: 110 + 21 * names.length, margin: { l: 20, r: 10, t: 32, b: 48 },
     xaxis: { title: { text: pairs ? "against the method of this place" : "rank" }, range: [0.4, names.length + 0.6], showgrid: false, zeroline: false },
     yaxis: { tickvals: places, ticktext: names, autorange: "reversed", showgrid: false, zeroline: false },
   });
