@@ -262,7 +262,10 @@ HEAVY = {"torch", "torchvision", "timm", "cv2", "sklearn", "scipy", "pandas", "m
         (["run", "--help"], HEAVY),
         (["table", "--help"], HEAVY),
         (["--version"], HEAVY),
-        (["list", "methods"], {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib", "transformers"}),
+        (
+            ["list", "methods"],
+            {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib", "transformers"},
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
