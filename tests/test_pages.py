@@ -15,11 +15,12 @@ from test_architecture import RANKS, graph
 from benchmark.cli.main import make_parser
 from benchmark.data import Batch, Sample
 from benchmark.leaderboard.compare import compare
-from benchmark.metrics import View
+from benchmark.metrics import PROTOCOLS, View
 from benchmark.metrics.sorted_image import SortedImage
 from benchmark.network import NetworkSpec, Outputs
 from benchmark.recipe import Recipe
 from benchmark.registry import DATASETS, METHODS
+from benchmark.run.kinds import KINDS, profile
 from tests.datasets.files import noise, write
 
 HOME = Path(__file__).resolve().parents[1]
@@ -165,8 +166,14 @@ def test_the_notebook_example_prints_what_it_says(capsys):
 
 
 def test_the_table_of_methods_is_the_registrys():
-    rows = table(HOME / "methods" / "README.md", "## All methods")
-    assert [row["plugin"].strip("`") for row in rows] == METHODS.names()
+    page = HOME / "methods" / "README.md"
+    heads = [kind for kind in KINDS if f"### {kind}\n" in page.read_text().partition("## All methods")[2]]
+    groups = {kind: table(page, f"### {kind}") for kind in heads}
+    kinds = {name: profile(METHODS.create(name)).kind for name in METHODS.names()}
+    expected = {kind: [name for name in METHODS.names() if kinds[name] == kind] for kind in KINDS}
+    found = {kind: [row["plugin"].strip("`") for row in rows] for kind, rows in groups.items()}
+    assert found == {kind: names for kind, names in expected.items() if names}
+    rows = [row for group in groups.values() for row in group]
     base = NetworkSpec("pspnet-small", "x", 13, Recipe())
     for row in rows:
         method = METHODS.create(row["plugin"].strip("`"))
@@ -178,6 +185,11 @@ def test_the_table_of_methods_is_the_registrys():
         assert ("trains" in row["needs"]) == trains or "extra=true" in row["needs"], method.name
         taps = {tap for need in needs.values() for tap in need.taps}
         assert set(re.findall(r"tap `(\S+)`", row["needs"])) == taps, method.name
+
+
+def test_the_table_of_protocols_is_the_registrys():
+    rows = table(HOME / "results" / "README.md", "## The protocol is part of a number")
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row["protocol"])} == set(PROTOCOLS)
 
 
 def test_the_table_of_data_sets_is_the_registrys():

@@ -224,7 +224,7 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
         "--protocols",
         default="",
         metavar="A,B",
-        help="evaluation protocols beside the dataset's own, e.g. open-set,smiyc-components (a second pass)",
+        help="evaluation protocols beside the dataset's own, e.g. sizes,open-set-fpr; `list protocols` shows all",
     )
     group.add_argument(
         "--label-size",

@@ -29,7 +29,7 @@ run --methods my_method --plugin my_method.py
 run --methods dicnet --recipe distillation.epochs=5 --force
 run --dataset streethazards --preset paper
 run --methods msp,dicnet --repetition 0-2
-run --methods msp,energy --protocols open-set,smiyc-components
+run --methods msp,energy --protocols open-set-fpr,sizes,calibration
 run --dataset road-anomaly,road-anomaly-21 --network erfnet.py --weights erfnet.pth --classes cityscapes""",
     )
     work(parser)

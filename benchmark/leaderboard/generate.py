@@ -16,15 +16,17 @@ from benchmark.leaderboard.costs import markdown as costs_tables
 from benchmark.leaderboard.failures import LEGEND as FAILURES_LEGEND
 from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
 from benchmark.leaderboard.formats import (
+    HTML,
     MARKDOWN,
     block_texts,
     csv,
+    extra_texts,
     failure_texts,
-    further_texts,
-    further_title,
     latex,
     pipe_table,
 )
+from benchmark.leaderboard.further import TITLE as FURTHER_TITLE
+from benchmark.leaderboard.further import Further, further
 from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs, read_costs
 from benchmark.records.published import read_published
@@ -156,11 +158,23 @@ def _section(board: Board) -> str:
         if len(block.failures):
             table = pipe_table(failure_texts(block.failures, MARKDOWN))
             parts += [f"{FAILURES_TITLE}. {FAILURES_LEGEND}", table]
-    if board.further:
-        parts += [f"{further_title(board)}:", pipe_table(further_texts(board, MARKDOWN))]
+        for extra in block.extras:
+            parts += [f"{extra.title}. {MARKDOWN.escape(extra.legend)}", pipe_table(extra_texts(extra, MARKDOWN))]
+    parts += [f"### {FURTHER_TITLE}"] if board.further else []
+    parts += [_further(each) for each in further(board.further)]
     parts += _sources(board)
     parts += [_list(board.remarks)] if board.remarks else []
     return "\n\n".join(parts)
+
+
+def _further(made: Further) -> str:
+    """A table of published values; a long one is folded, which Markdown leaves to HTML."""
+    title, table = MARKDOWN.escape(made.title), pipe_table(made.texts(MARKDOWN))
+    remark = [MARKDOWN.escape(made.remark)] if made.remark else []
+    if made.folded:
+        head = f"<details>\n<summary>{HTML.escape(made.title)}</summary>"
+        return "\n\n".join([head, *remark, table, "</details>"])
+    return "\n\n".join([f"{title}.", *remark, table])
 
 
 def _short(board: Board, named: Collection[str]) -> str:

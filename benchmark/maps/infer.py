@@ -164,7 +164,7 @@ def draw(entries: Sequence[Entry], images: Dataset, maps: Maps) -> Path:
 def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
     """Write down beside a method's folder what its maps are made with, or find that it is the same."""
     identity = to_plain(expected_identity(workshop, entry))
-    for key in ("fingerprint", "limit", "protocols"):  # of measuring, not of scoring
+    for key in ("fingerprint", "limit", "protocols", "validation"):  # of measuring, not of scoring
         del identity[key]
     about = {"images": maps.source, "method": entry.label, **identity}
     about |= {"precision": workshop.setup.options.precision, "format": maps.form}

@@ -73,6 +73,11 @@ def bootstrap_interval(
         seed: of the resampling; equal seeds give equal intervals.
     """
     values = _values(rows, metric, protocol).to_numpy()
+    return mean_interval(values, level=level, draws=draws, seed=seed)
+
+
+def mean_interval(values: np.ndarray, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """The same of one value per image, in an order that does not depend on that of the evaluation."""
     return _interval(values, _resampled_means(values, draws, seed), level)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmark.data import ANOMALY, IGNORE, Batch, chained_digest
 from benchmark.errors import BenchmarkError, interrupted
-from benchmark.metrics import FirstPass, SegmentationEvaluator, hints
+from benchmark.metrics import FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
 from benchmark.run.beside import Beside
@@ -123,6 +123,7 @@ def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Ta
         segmentation=SegmentationEvaluator(classes) if classes else None,
         batch_size=batch_size,
         journal=journal_of(workshop, marks),
+        network=network_evaluators(setup.protocols, classes, setup.base.arch),
         marks=marks,
         records={step.entry.label: step.path.relative_to(setup.options.out).as_posix() for step in steps},
         fingerprint=setup.test.fingerprint(),
@@ -160,10 +161,12 @@ def _evaluate_batch(
             _drop(workshop, entry, tally, *failure)
         elif timed:
             tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
-    predictions = None
+    predictions = log_p = None
     if tally.segmentation is not None:
         predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))
-    if failure := beside.submit(SHARED, lambda b=batch, p=predictions: _count(tally, b, p), batch.ids):
+    if tally.network:
+        log_p = pool.outputs(setup.base, batch.blind).log_probabilities()
+    if failure := beside.submit(SHARED, lambda b=batch, p=predictions, q=log_p: _count(tally, b, p, q), batch.ids):
         raise failure[0]
     if not tally.done and any(setup.base in entry.specs for entry in entries):
         for hint in hints(probabilities=are_probabilities(pool.outputs(setup.base, batch.blind).logits())):
@@ -182,12 +185,15 @@ def _update(evaluator: FirstPass, batch: Batch, scores: torch.Tensor, prediction
         evaluator.update(view)
 
 
-def _count(tally: Tally, batch: Batch, predictions: torch.Tensor | None) -> None:
-    """What is counted of the images themselves, and of the segmentation."""
+def _count(tally: Tally, batch: Batch, predictions: torch.Tensor | None, log_p: torch.Tensor | None) -> None:
+    """What is counted of the images themselves, and of the network."""
     batch = batch.to(torch.device("cpu"))
     if tally.segmentation is not None:
         for view in views(batch, None, predictions):
             tally.segmentation.update(view)
+    for view in views(batch, None, predictions, log_p):
+        for each in tally.network.values():
+            each.update(view)
     for each in zip(batch.ids, batch.images, batch.labels, strict=True):
         tally.seen = chained_digest(tally.seen, *each)
     tally.anomalous += int((batch.labels == ANOMALY).sum())

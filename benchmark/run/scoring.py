@@ -79,8 +79,11 @@ def _checked(scores: Any, shape: tuple[int, ...]) -> Tensor:
     return scores.float() if scores.dtype in halves else scores
 
 
-def views(batch: Batch, scores: Tensor | None, predictions: Tensor | None) -> Iterator[View]:
-    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W)."""
+def views(
+    batch: Batch, scores: Tensor | None, predictions: Tensor | None, log_probabilities: Tensor | None = None
+) -> Iterator[View]:
+    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W), probabilities
+    (B, C, H, W)."""
     for index, image in enumerate(batch.ids):
-        one = None if scores is None else scores[index]
-        yield View(image, one, batch.labels[index], None if predictions is None else predictions[index])
+        given = (None if t is None else t[index] for t in (scores, batch.labels, predictions, log_probabilities))
+        yield View(image, *given)

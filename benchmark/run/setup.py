@@ -57,6 +57,18 @@ class Setup:
         """What methods are fitted to, and what they are validated on."""
         return (self.normal, self.normal_val) if self.normal else (self.train, self.val)
 
+    @property
+    def validation(self) -> Dataset | None:
+        """Normal images that protocols take thresholds from: what methods are validated on, ``--limit`` of them.
+
+        Raises:
+            BenchmarkError: with ``--limit``, where they are missing.
+        """
+        from benchmark.derived import Subset
+
+        split = self.fit_splits[1]
+        return Subset(split, self.options.limit) if split is not None and self.options.limit else split
+
     def identify(self, spec: NetworkSpec) -> str:
         """The key of a network; for a given one without the digests of its files, which a record states beside it."""
         return dataclasses.replace(spec, weights="").key if self.given(spec) else spec.key

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import FirstPass, SegmentationEvaluator
-from benchmark.metrics.evaluator import Evaluator
+from benchmark.metrics.evaluator import Evaluator, Measurements
 from benchmark.run.journal import Journal
 
 _COUNTS = ("done", "timed", "anomalous", "valid", "ignored")
@@ -31,6 +31,7 @@ class Tally:
     valid: int = 0  # pixels that are not ignored
     ignored: int = 0  # pixels that are
     marks: dict[str, str] = field(default_factory=dict)  # method label -> what tells its states from other setups'
+    network: dict[str, Evaluator[Measurements]] = field(default_factory=dict)  # protocol -> what it says of the network
     records: dict[str, str] = field(default_factory=dict)  # method label -> where its record will be, below the output
     fingerprint: str = ""  # of the images, all of them
     seen: str = ""  # digest of the images evaluated
@@ -46,6 +47,7 @@ class Tally:
         parts: dict[str, Any] = {f"methods/{label}": each.state() for label, each in self.methods.items()}
         if self.segmentation is not None:
             parts["segmentation"] = self.segmentation.state()
+        parts |= {f"network/{name}": each.state() for name, each in self.network.items()}
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         return {"numbers": numbers, "marks": self.marks, "records": self.records, **parts}
 
@@ -60,15 +62,16 @@ class Tally:
             numbers = {name: _checked(name, state["numbers"][name]) for name in _NUMBERS}
             methods = {label: _restored(each, state[f"methods/{label}"]) for label, each in self.methods.items()}
             segmentation = _restored(self.segmentation, state["segmentation"]) if self.segmentation else None
+            network = {name: _restored(each, state[f"network/{name}"]) for name, each in self.network.items()}
         except Exception as error:  # what is not as state() makes it fails in many ways
             raise BenchmarkError(f"{self.journal.path} is not a whole state of these methods.") from error
-        parts = [*methods.values(), *([segmentation] if segmentation else [])]
+        parts = [*methods.values(), *network.values(), *([segmentation] if segmentation else [])]
         if any(part.images != numbers["done"] for part in parts) or numbers["timed"] > numbers["done"]:
             raise BenchmarkError(f"{self.journal.path} contradicts itself.")
         for name, value in numbers.items():
             setattr(self, name, value)
         self.kept = self.done
-        self.methods, self.segmentation = methods, segmentation
+        self.methods, self.segmentation, self.network = methods, segmentation, network
 
 
 def _restored(empty: _Any, state: dict[str, Any]) -> _Any:

@@ -135,15 +135,32 @@ class Workshop:
 
     def test_images(self) -> Dataset:
         """The test images at the size at which they are evaluated."""
+        return self._evaluated(self.setup.test)
+
+    def validation_images(self) -> Dataset:
+        """Normal images for the protocols that take thresholds from them, at the same size.
+
+        Raises:
+            BenchmarkError: there are none.
+        """
+        found = self.setup.validation
+        if found is None:
+            assert self.setup.normal is not None
+            raise BenchmarkError(f"{self.setup.normal.label} has no validation split to take thresholds from.")
+        if not len(found):  # which also says why a split is missing
+            raise BenchmarkError(f"The validation split of {found.label} is empty.")
+        return self._evaluated(found)
+
+    def _evaluated(self, images: Dataset) -> Dataset:
         if self.setup.options.label_size == "image":
-            return self.setup.test
+            return images
         network = self.pool.network(self.setup.base)
         if network.size is None:
             raise BenchmarkError(
                 f"{self.setup.base.arch} takes images of any size; --label-size network is for a network that resizes "
                 f"every image to one size, External(size=(H, W))."
             )
-        return Resized(self.setup.test, network)
+        return Resized(images, network)
 
     def to_train(self, entries: Sequence[Entry]) -> list[NetworkSpec]:
         """Networks that the entries need and whose weights are not here; all of ours where --retrain asks for it."""
