@@ -1,4 +1,4 @@
-"""The files around the code say what the code says: licence, citation, changes, image, continuous integration, style."""
+"""The files around the code say what the code says: licence, citation, changes, image, CI, style."""
 
 import importlib.util
 import os
