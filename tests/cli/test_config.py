@@ -1,4 +1,4 @@
-"""Command lines as files: what one says is what would be typed, and what was typed is kept as one that says the same."""
+"""Command lines as files: what one says is what would be typed, and what was typed is kept as such a file."""
 
 import tomllib
 
