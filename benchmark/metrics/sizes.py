@@ -204,6 +204,11 @@ class _Pair:
     def exact(self) -> bool:
         return self.anomalous.exact and self.normal.exact
 
+    @property
+    def levels(self) -> list[int]:
+        """How coarse the sample of the anomalous and that of the normal pixels is."""
+        return [self.anomalous.levels[0], self.normal.levels[1]]
+
     def parts(self, rows: Sequence[int]) -> Iterator[Kept]:
         return self.anomalous.parts(rows) if list(rows) == [-1] else self.normal.parts(rows)
 

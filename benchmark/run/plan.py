@@ -129,7 +129,7 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
             steps[entry.label].entry.unasked &= call in setup.options.unasked
             continue  # the same method, spelt in another way
         entry.unasked = call in setup.options.unasked
-        if call in setup.options.unasked and not workshop.offers(entry.needs):
+        if call in setup.options.unasked and not workshop.outline.offers(entry.needs):
             without.append(call)
             continue
         path = record_path(

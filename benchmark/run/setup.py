@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.encoders import Pretrained
@@ -51,6 +52,10 @@ class Setup:
         further = spec.classes - self.base.classes
         same = dataclasses.replace(spec.checkpoint, classes=self.base.classes) == self.base.checkpoint
         return same and 0 <= further <= self.own.extra
+
+    def folder(self, spec: NetworkSpec) -> Path | None:
+        """The folder from which a network is read; None where it is built here."""
+        return self.own.folder if self.own and self.given(spec) else None
 
     @property
     def fit_splits(self) -> tuple[Dataset, Dataset | None]:
