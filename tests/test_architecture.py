@@ -194,8 +194,8 @@ def test_no_string_of_the_harness_names_a_plugin():
 
 
 ROOMS = """
-    errors source values io isolation recipe released distributed machine cost_meter progress blocks registry data images
-    network encoders networks derived pool method
+    errors source values io isolation recipe released distributed machine cost_meter progress blocks registry data
+    images network encoders networks derived pool method
     metrics training weights records fetch
     run
     leaderboard pictures maps bench
@@ -262,7 +262,10 @@ HEAVY = {"torch", "torchvision", "timm", "cv2", "sklearn", "scipy", "pandas", "m
         (["run", "--help"], HEAVY),
         (["table", "--help"], HEAVY),
         (["--version"], HEAVY),
-        (["list", "methods"], {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib", "transformers"}),
+        (
+            ["list", "methods"],
+            {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib", "transformers"},
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

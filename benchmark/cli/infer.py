@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.arguments import COUNT, networks, preset, verb
+from benchmark.cli.config import config
 
 if TYPE_CHECKING:
     from benchmark.run.setup import Setup
@@ -55,6 +56,7 @@ infer --methods msp --dataset camvid-ood""",
     )
     parser.add_argument("--pictures", action="store_true", help="also draw each map over its image, in DIR/pictures")
     parser.add_argument("--force", action="store_true", help="write anew what is there")
+    config(parser)
 
 
 def infer(arguments: argparse.Namespace) -> int:
@@ -73,6 +75,7 @@ def infer(arguments: argparse.Namespace) -> int:
     images = setup.test if given is None else given
     source = setup.dataset if given is None else ", ".join(str(path.resolve()) for path in arguments.images)
     folder = arguments.to or _folder(setup, arguments.images)
+    arguments.intent.keep()
     maps = Maps(folder, arguments.format, source)
     write_maps(workshop, entries, images, maps, setup.options.force)
     for entry in entries:
