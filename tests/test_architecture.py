@@ -198,7 +198,7 @@ ROOMS = """
     images network encoders networks derived pool method
     metrics training weights records fetch
     run
-    leaderboard pictures maps bench
+    leaderboard report pictures maps bench
     cli __main__
 """
 """Rooms of benchmark/ (a file or a folder at its top) from the ground up: each builds on what stands before it."""

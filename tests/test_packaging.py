@@ -124,7 +124,8 @@ def test_a_wheel_takes_one_name_and_holds_every_module_and_the_published_numbers
         names = {name for name in archive.namelist() if not name.endswith("/")}
     information = f"anomaly_benchmark-{__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"benchmark", information}
-    wanted = {p.relative_to(HOME).as_posix() for p in (HOME / "benchmark").rglob("*") if p.suffix in (".py", ".typed")}
+    kinds = (".py", ".typed", ".j2", ".js", ".css")
+    wanted = {p.relative_to(HOME).as_posix() for p in (HOME / "benchmark").rglob("*") if p.suffix in kinds}
     for folder, kind in (*((plugins, "*.py") for plugins in PLUGINS), ("results/published", "*.*")):
         wanted |= {f"benchmark/{p.relative_to(HOME).as_posix()}" for p in (HOME / folder).rglob(kind)}
     assert {name for name in names if not name.startswith(information)} == wanted

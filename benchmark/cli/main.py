@@ -7,7 +7,21 @@ import sys
 from collections.abc import Sequence
 
 from benchmark import __version__
-from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce, run, score, show, table, weights
+from benchmark.cli import (
+    bench,
+    check,
+    compare,
+    export,
+    fetch,
+    infer,
+    report,
+    reproduce,
+    run,
+    score,
+    show,
+    table,
+    weights,
+)
 from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
 from benchmark.cli.completion import complete
@@ -22,6 +36,7 @@ VERBS = (
     infer.add,
     reproduce.add,
     table.add,
+    report.add,
     show.add,
     list_.add,
     fetch.add,

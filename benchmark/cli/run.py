@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.cli.arguments import evaluation, machine_readable, preset, verb, work
 from benchmark.cli.config import config
+from benchmark.cli.report import after_run
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ run --config run.toml --limit 20 --json""",
     evaluation(parser)
     machine_readable(parser)
     config(parser)
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html in the --out folder")
 
 
 def add_train(verbs) -> None:
@@ -58,8 +60,11 @@ train --config run.toml""",
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, train, fit, evaluate, record and print the table of every dataset."""
-    return _each_dataset(_run, arguments)
+    """Plan, train, fit, evaluate, record and print the table of every dataset; then write the report of all."""
+    code = _each_dataset(_run, arguments)
+    if not (arguments.dry_run or arguments.no_report):
+        after_run(arguments.out)
+    return code
 
 
 def train(arguments: argparse.Namespace) -> int:

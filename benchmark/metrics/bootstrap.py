@@ -115,6 +115,20 @@ def paired_bootstrap(
     return Comparison(_interval(differences.mean(axis=0), means, level), better)
 
 
+def resampled_means(values: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Means of several methods on the same resamples of the images.
+
+    Args:
+        values: float (methods, images), a metric by image; NaN nowhere.
+        draws, seed: as in :func:`bootstrap_interval`; with equal seeds the same images are drawn.
+    Returns:
+        float (methods, draws).
+    """
+    return np.stack(
+        [_resampled_means(np.ascontiguousarray(each), draws, seed) for each in np.asarray(values, np.float64)]
+    )
+
+
 def _differences(
     pairs: Sequence[tuple[DataFrame, DataFrame]], metric: str, protocol: str | PixelProtocol
 ) -> np.ndarray:
