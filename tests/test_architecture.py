@@ -199,6 +199,7 @@ ROOMS = """
     metrics training weights records fetch
     run
     leaderboard report pictures maps bench
+    api
     cli __main__
 """
 """Rooms of benchmark/ (a file or a folder at its top) from the ground up: each builds on what stands before it."""

@@ -62,10 +62,10 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
         seconds = clock.now() - start - (pool.seconds() - shared)
     if memory.mib is not None:
         entry.memory_mib = max(entry.memory_mib or 0.0, memory.mib)
-    return _checked(scores, tuple(batch.labels.shape)), seconds
+    return checked_scores(scores, tuple(batch.labels.shape)), seconds
 
 
-def _checked(scores: Any, shape: tuple[int, ...]) -> Tensor:
+def checked_scores(scores: Any, shape: tuple[int, ...]) -> Tensor:
     """What score() returned, as it is: what of it float32 cannot keep apart, the evaluators judge by the labels."""
     if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
         found = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
