@@ -222,7 +222,12 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         choices=("fp32", "tf32", "bf16"),
         help="arithmetic of the evaluation; tf32 on CUDA only (default: %(default)s)",
     )
-    group.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
+    group.add_argument(
+        "--workers",
+        type=WORKERS,
+        metavar="N",
+        help="threads that read images, and as many that measure, beside the networks (default: by device)",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from benchmark.errors import BenchmarkError
+from benchmark.machine import caution
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep
@@ -96,6 +97,10 @@ def train(options: Options, say: Say = print, begun: Callable[[], None] = lambda
 def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step], dict[str, str]]:
     say(choose_dataset(options.dataset, options.root)[1])
     setup = make_setup(options)
+    device = setup.machine.device
+    for words in dict.fromkeys(caution(device, each) for each in (options.precision, setup.machine.precision)):
+        if words:
+            say(words)
     for part in (setup.train, setup.val, setup.test):
         expected = part.card.sizes.get(part.split)
         if expected and expected != len(part) and not options.limit:
