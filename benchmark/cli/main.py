@@ -24,8 +24,10 @@ from benchmark.cli import (
 )
 from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
+from benchmark.cli.completion import complete
+from benchmark.cli.config import expanded
 from benchmark.cli.environment import prepare
-from benchmark.cli.output import complaint, lasting_output
+from benchmark.cli.output import answered, complaint, lasting_output
 from benchmark.errors import BenchmarkError, PluginError
 
 VERBS = (
@@ -67,21 +69,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all went well, 1 when a method failed and the others finished, 2 when the user has to mend something,
         130 after Ctrl-C.
     """
+    parser = make_parser()
+    complete(parser)
     prepare()  # numpy and torch are first imported below
     with lasting_output() as out:
-        code = _run(arguments)
+        code = _run(parser, sys.argv[1:] if arguments is None else arguments)
     if reason := complaint(out):
         print(f"error: {reason}", file=sys.stderr)
         return 2
     return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     broken: list[str] = []
     try:
-        options = make_parser().parse_args(arguments)
-        broken += _load(options.plugin)
-        return max(options.handler(options), 2 if broken else 0)
+        options = expanded(parser, arguments)
+        with answered(options):
+            broken += _load(options.plugin)
+            return max(options.handler(options), 2 if broken else 0)
     except BenchmarkError as error:
         if str(error) not in broken:
             print(f"error: {error}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import data, exact_pooled, verb
+from benchmark.cli.arguments import data, exact_pooled, machine_readable, verb
 from benchmark.errors import BenchmarkError
 
 
@@ -58,6 +58,7 @@ score AnomalyTrack/ --dataset road-anomaly-21 --name Theirs --out results""",
         help="folder of score maps of the validation images, for protocols that take a threshold from normal ones",
     )
     exact_pooled(parser)
+    machine_readable(parser)
 
 
 def score(arguments: argparse.Namespace) -> int:
@@ -81,9 +82,17 @@ def score(arguments: argparse.Namespace) -> int:
         validation = arguments.validation, DATASETS.create(source, split="val", root=root)
     report = score_directory(arguments.directory, dataset, names, arguments.exact_pooled, validation)
     print(report)
+    arguments.answer.update(
+        name=report.name,
+        dataset=report.dataset,
+        pixels=dict(report.pixels),
+        metrics=dict(report.metrics),
+        hints=list(report.hints),
+    )
     if arguments.name:
         from benchmark.maps.record import write_record
 
         made = write_record(report, arguments.directory, dataset, arguments.name, arguments.network, arguments.out)
         print(f"\nRecord: {made.path(arguments.out)}")
+        arguments.answer["record"] = str(made.path(arguments.out))
     return 0

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
@@ -107,6 +108,29 @@ def _marked(text: str, name: str) -> re.Match[str]:
 def _boards(results: Path) -> list[Board]:
     records = read_all(results)[0]
     return boards(records, read_published(results, {record.dataset.name for record in records}))
+
+
+def plain(results: Path) -> list[dict[str, Any]]:
+    """Every board in plain values: its blocks with their rows, columns as in `benchmark.leaderboard.board.COLUMNS`."""
+    return [
+        {
+            "dataset": board.name,
+            "title": board.title,
+            "note": board.note,
+            "blocks": [
+                {
+                    "network": block.network,
+                    "setting": block.setting,
+                    "rows": block.table.astype(object).to_dict(orient="records"),
+                    "remarks": block.remarks,
+                }
+                for block in board.blocks
+            ],
+            "remarks": board.remarks,
+            "sources": board.sources,
+        }
+        for board in _boards(Path(results))
+    ]
 
 
 def write(results: Path, readme: Path | None = None) -> list[Path]:

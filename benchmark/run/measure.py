@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from benchmark.errors import BenchmarkError
+from benchmark.machine import caution
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep
@@ -32,13 +33,16 @@ class Outcome:
     mendable: bool = False  # whether the user can mend one of them
 
 
-def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcome:
+def measure(
+    options: Options, say: Say = print, dry_run: bool = False, begun: Callable[[], None] = lambda: None
+) -> Outcome:
     """Train and fit what is missing, evaluate what is not current, and write the records.
 
     Args:
         options: what was asked for.
         say: prints a line.
         dry_run: only print the plan.
+        begun: called when the plan stands and work begins.
     Raises:
         BenchmarkError: something that the user can mend, before anything is trained.
     """
@@ -46,6 +50,7 @@ def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcom
     pending = [step for step in steps if not step.current]
     _print_plan(workshop, steps, pending, evaluates=True)
     if not dry_run:
+        begun()
         sweep(workshop)
     if pending and not dry_run:
         workshop.prepare([step.entry for step in pending])
@@ -75,10 +80,11 @@ def _record(workshop: Workshop, group: Sequence[Step], tally: Tally) -> None:
             step.reasons = []
 
 
-def train(options: Options, say: Say = print) -> Outcome:
+def train(options: Options, say: Say = print, begun: Callable[[], None] = lambda: None) -> Outcome:
     """Train networks and fit methods, without evaluating them; arguments as for :func:`measure`."""
     workshop, steps, broken = _begin(options, say)
     _print_plan(workshop, steps, steps, evaluates=False)
+    begun()
     sweep(workshop)
     workshop.prepare([step.entry for step in steps])
     for step in steps:
@@ -91,6 +97,10 @@ def train(options: Options, say: Say = print) -> Outcome:
 def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step], dict[str, str]]:
     say(choose_dataset(options.dataset, options.root)[1])
     setup = make_setup(options)
+    device = setup.machine.device
+    for words in dict.fromkeys(caution(device, each) for each in (options.precision, setup.machine.precision)):
+        if words:
+            say(words)
     for part in (setup.train, setup.val, setup.test):
         expected = part.card.sizes.get(part.split)
         if expected and expected != len(part) and not options.limit:

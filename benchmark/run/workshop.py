@@ -91,6 +91,7 @@ class Workshop:
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
                 "data": self._fit_fingerprint(),
                 "repetition": self.setup.options.repetition,
+                **({"precision": self.pool.precision} if method.observes and self.pool.precision != "fp32" else {}),
             }
             if beside := method.reads(self.setup.options.root):
                 parts["beside"] = beside

@@ -107,7 +107,7 @@ class _Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
-        self.mark = identity(task, recipe, train_set, val_set)
+        self.mark = identity(task, recipe, train_set, val_set, machine.precision)
         self.journal, refused = load_state(state, self.mark, task, self.optimisers, self.steps)
         if refused:
             say(f"{title}: {refused}; training starts anew.", machine, always=True)

@@ -1,6 +1,7 @@
 """The kind of a method, its needs and its cost are read off what it declares."""
 
 import dataclasses
+from typing import ClassVar
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ class Observing(Plain):
 
 
 class Training(Observing):
-    recipes = {"student": Recipe(task="student")}
+    recipes: ClassVar = {"student": Recipe(task="student")}
 
     def fit(self, data, networks): ...
 
