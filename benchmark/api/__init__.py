@@ -15,7 +15,7 @@ unless :func:`load` is told to.
 from benchmark.api.detector import Detector, by_hand
 from benchmark.api.pictures import plot
 from benchmark.api.records import records
-from benchmark.api.trained import load
+from benchmark.api.trained import load, open_dataset
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import evaluate_scores, read_rows
 from benchmark.registry import load_plugin
@@ -27,6 +27,7 @@ __all__ = [
     "evaluate_scores",
     "load",
     "load_plugin",
+    "open_dataset",
     "plot",
     "read_rows",
     "records",

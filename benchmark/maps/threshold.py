@@ -108,8 +108,13 @@ def normal_images(setup: Setup, rule: Rule, call: str, entries: Sequence[Entry],
         if call:
             raise BenchmarkError("--threshold-on is for --threshold fpr=5 or conformal=5; leave it out for a number.")
         return None
-    if call:
-        return _named(call, setup.options.root, longest)
+    images = _named(call, setup.options.root, longest) if call else _validation(setup, rule, entries)
+    _check_count(rule, len(images))
+    return images
+
+
+def _validation(setup: Setup, rule: Rule, entries: Sequence[Entry]) -> Dataset:
+    """The validation images of what methods are fitted to."""
     train, val = setup.fit_splits
     if val is None:
         if fitted := [entry.label for entry in entries if entry.method.fitted]:
@@ -200,13 +205,9 @@ def operating_point(scores: Sequence[np.ndarray], pixels: Sequence[int], rule: R
     counts = np.array([len(each) for each in scores], np.float64)
     weights = np.array(pixels, np.float64) / (np.sum(pixels) * counts)
     if rule.kind == "conformal":
+        _check_count(rule, count)
         level = (rule.value * (count + 1) - 1) / count
         weights = 1 / (count * counts)
-        if level < -1e-12:
-            raise BenchmarkError(
-                f"--threshold {rule.text} takes at least {math.ceil(1 / rule.value - 1 - 1e-9)} normal images, these "
-                f"are {count}; take a larger percentage, or fpr."
-            )
     values = np.concatenate(scores)
     weight = np.repeat(weights, [len(each) for each in scores])
     order = np.argsort(values)[::-1]
@@ -217,6 +218,16 @@ def operating_point(scores: Sequence[np.ndarray], pixels: Sequence[int], rule: R
         raise BenchmarkError(f"--threshold {rule.text}: more normal pixels than that have an infinite score.")
     value = np.nextafter(np.float32(highest), np.float32(np.inf))
     return float(value), float(weight[values >= value].sum())
+
+
+def _check_count(rule: Rule, count: int) -> None:
+    """Refuse fewer images than a conformal threshold can rest on: n with share (n + 1) >= 1."""
+    least = math.ceil(1 / rule.value - 1 - 1e-9)
+    if rule.kind == "conformal" and count < least:
+        raise BenchmarkError(
+            f"--threshold {rule.text} takes at least {least} normal images, these are {count}; take a larger "
+            f"percentage, or fpr."
+        )
 
 
 def _normal_scores(
