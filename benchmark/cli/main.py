@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmark import __version__
-from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce, run, score, show, table, weights
+from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce, run, runs, score, show, table, weights
 from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
 from benchmark.cli.completion import complete
@@ -31,6 +31,7 @@ VERBS = (
     compare.add,
     bench.add,
     weights.add,
+    runs.add,
 )
 """Each adds the parser of its verb, in the order of ``--help``."""
 
