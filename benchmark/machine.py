@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -26,6 +27,7 @@ class Machine:
             the other.
         progress: whether bars or lines are printed.
         save_every: seconds between two resume states.
+        events: folder for event files of trainings, as TensorBoard reads them; None writes none.
     """
 
     device: torch.device
@@ -33,6 +35,7 @@ class Machine:
     workers: int = 0
     progress: bool = True
     save_every: float = 30.0
+    events: Path | None = None
 
     @classmethod
     def choose(

@@ -22,6 +22,7 @@ from benchmark.errors import BenchmarkError, interrupted
 from benchmark.machine import Machine, products
 from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
+from benchmark.training.events import Events
 from benchmark.training.loader import cached, native_batches, training_batches
 from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch
 from benchmark.training.state import identity, load_state, save_state
@@ -124,6 +125,8 @@ class _Run:
             train_set = cached(self.train_set, self.machine)
             self.val_set = cached(self.val_set, self.machine) if self.val_set is not None else None
             progress = Progress(self.title, journal.step, self.steps, self.machine)
+            folder = self.machine.events if rank() == 0 else None
+            self.events = Events(folder, self.path, journal.step // self.per_epoch)
             exact = products(self.machine.device, self.machine.precision, repeatable=True)
             try:
                 with exact, seeded(self.recipe):
@@ -131,6 +134,7 @@ class _Run:
             except KeyboardInterrupt:
                 raise interrupted(self.kept, self.steps, f"steps of {self.title}") from None
             finally:
+                self.events.close()
                 progress.close()
         self.task.eval()
         return Report(
@@ -203,6 +207,7 @@ class _Run:
             self.task.train()
             entry["validation"] = dict(journal.validation)
         journal.history.append(entry)
+        self.events.epoch(entry)
 
     def _save(self) -> None:
         began = time.perf_counter()
