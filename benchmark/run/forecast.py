@@ -15,7 +15,7 @@ from benchmark.network import NetworkSpec, scaled_size
 from benchmark.networks import buildable, network_of, pretrained_of
 from benchmark.progress import duration
 from benchmark.recipe import Recipe
-from benchmark.records.costs import read_costs
+from benchmark.records.device import known_costs
 from benchmark.records.published import RESULTS
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step, to_fit, to_train
@@ -128,7 +128,7 @@ class Forecast:
             return f"All together {self.words(whole)} on {device}."
         setup, labels = self.workshop.setup, {step.entry.label for step in self.steps}
         text = "A CPU is out of the question for all of this together"
-        for costs in read_costs(RESULTS):
+        for costs in known_costs(RESULTS):
             if (costs.dataset, costs.network) == (setup.dataset, setup.base.arch):
                 known = labels & {method.label for method in costs.methods}
                 hours = costs.together(known)
@@ -136,7 +136,7 @@ class Forecast:
                     number = "they" if known == labels else f"{len(known)} of the {len(labels)} methods"
                     return (
                         f"{text}; on {costs.machine} {number} take about {hours:.0f} h from nothing, by "
-                        f"`bench costs` (results/costs); run it where there is a GPU."
+                        f"`bench costs`; run it where there is a GPU."
                     )
         return f"{text}; run it where there is a GPU, on which `bench costs` says how long it takes."
 
