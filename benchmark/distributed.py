@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -75,25 +77,42 @@ def joined() -> Iterator[None]:
             f"benchmark`."
         ) from error
     _control = dist.new_group(backend="gloo", timeout=PATIENCE)
-    before = signal.signal(signal.SIGTERM, _ended)
     try:
-        try:
-            yield
-        except BenchmarkError as error:
-            agreed(error)
-            raise
-        gathered(None)
-        dist.destroy_process_group()
+        with _ending():
+            try:
+                yield
+            except BenchmarkError as error:
+                agreed(error)
+                raise
+            gathered(None)
+            dist.destroy_process_group()
     finally:
-        signal.signal(signal.SIGTERM, before)
         _control = None
 
 
-def _ended(number: int, frame: object) -> None:
-    """``torchrun`` ends all processes once one has ended: say so, wherever this one is."""
-    if rank() == 0:
-        os.write(2, f"error: The run was ended, or one of its processes was; {AGAIN}.\n".encode())
-    os._exit(128 + number)
+@contextmanager
+def _ending() -> Iterator[None]:
+    """``torchrun`` ends all processes once one has ended: inside, this one says so and goes, wherever it waits."""
+    bell, rope = socket.socketpair()
+    rope.setblocking(False)
+    speaks = rank() == 0
+
+    def watch() -> None:
+        while number := bell.recv(1):
+            if number[0] == signal.SIGTERM:  # another signal rings here, too, and has its own handler
+                if speaks:
+                    os.write(2, f"error: The run was ended, or one of its processes was; {AGAIN}.\n".encode())
+                os._exit(128 + signal.SIGTERM)
+
+    # A handler in Python has to wait until what another process does not send has come; a thread has not.
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None), signal.set_wakeup_fd(rope.fileno())
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before[1])
+        signal.signal(signal.SIGTERM, before[0])
+        rope.close()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from benchmark.distributed import local_rank, world
 from benchmark.errors import BenchmarkError
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -60,11 +61,20 @@ class Machine:
         found = torch.cuda.device_count() if chosen.type == "cuda" else 1
         if (chosen.index or 0) >= found:
             raise BenchmarkError(f"Device '{device}': there {'is one' if found == 1 else f'are {found}'}, from 0.")
+        if chosen.type == "cuda" and world() > 1:
+            if chosen.index is not None:
+                raise BenchmarkError(f"Device '{device}': of several processes each takes a GPU; give --device cuda.")
+            if local_rank() >= found:
+                raise BenchmarkError(
+                    f"There are more processes than GPUs here; start `torchrun --nproc-per-node {found} -m benchmark`."
+                )
+            chosen = torch.device("cuda", local_rank())
         if precision == "auto":
             precision = "bf16" if _native_bf16(chosen) else "fp32"
         check_precision(chosen, precision)
         if workers is None:
-            workers = 0 if chosen.type == "cpu" else min(8, os.cpu_count() or 1)
+            cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            workers = 0 if chosen.type == "cpu" else min(8, max(1, cores))
         return cls(chosen, precision, workers, progress)
 
 

@@ -32,6 +32,7 @@ run --methods msp,dicnet --repetition 0-2
 run --methods msp,energy --protocols open-set,smiyc-components
 run --dataset road-anomaly,road-anomaly-21 --network erfnet.py --weights erfnet.pth --classes cityscapes""",
     )
+    parser.set_defaults(several=True)
     work(parser)
     preset(parser)
     evaluation(parser)
@@ -47,6 +48,7 @@ def add_train(verbs) -> None:
 train --methods deep_ensemble
 train --methods dicnet --dataset streethazards --retrain""",
     )
+    parser.set_defaults(several=True)
     work(parser)
     preset(parser)
 
@@ -90,6 +92,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
+    from benchmark.distributed import everywhere
     from benchmark.values import split_outside_quotes
 
     names = list(filter(None, split_outside_quotes(arguments.dataset, ",")))
@@ -99,7 +102,8 @@ def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse
     for name in names:
         _say(f"\n== {name}")
         try:
-            codes.append(work(argparse.Namespace(**vars(arguments) | {"dataset": name})))
+            named = argparse.Namespace(**vars(arguments) | {"dataset": name})
+            codes.append(everywhere(lambda each=named: work(each)))
         except BenchmarkError as error:
             print(f"error: {error}", file=sys.stderr)
             codes.append(2)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmark.distributed import collected, everywhere, rank, shared, world
 from benchmark.metrics import Measurements, SecondPass, protocol
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.scoring import drop, score, views
 from benchmark.run.setup import Setup
+from benchmark.run.shares import agree_on_failures, received, sent
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
 from benchmark.training import native_batches
@@ -38,12 +40,43 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
         method label -> protocol name -> measurement, for the methods that did not fail.
     """
     entries = [s.entry for s in steps if not s.entry.error]
-    passes = {entry.label: tally.methods[entry.label].second_pass() for entry in entries}
+    passes = _begun(entries, tally)
     for chosen, reason in {p: reason for each in passes.values() for p, reason in each.reasons.items()}.items():
         workshop.say(f"Protocol {chosen.name} does not apply here: {reason}")
     if any(each.evaluators for each in passes.values()):
-        _pass(workshop, entries, passes, tally.batch_size)
+        everywhere(lambda: _pass(workshop, entries, passes, tally.batch_size))
+        agree_on_failures(workshop, entries, {})
+        _add_up(entries, passes)
     return {entry.label: passes[entry.label].measurement() for entry in entries if not entry.error}
+
+
+def _begun(entries: Sequence[Entry], tally: Tally) -> dict[str, SecondPass]:
+    """What rank 0 makes of its tally, which is that of all images, with evaluators of its own for every process."""
+
+    def made() -> dict[str, SecondPass]:
+        return {entry.label: tally.methods[entry.label].second_pass() for entry in entries}
+
+    if world() == 1:
+        return made()
+    packed = shared(
+        lambda: {
+            label: ([(p, sent(evaluator)) for p, evaluator in each.evaluators.items()], dict(each.reasons))
+            for label, each in made().items()
+        }
+    )
+    return {
+        label: SecondPass({p: received(state) for p, state in evaluators}, reasons)
+        for label, (evaluators, reasons) in packed.items()
+    }
+
+
+def _add_up(entries: Sequence[Entry], passes: Mapping[str, SecondPass]) -> None:
+    """Give rank 0 what the other processes have."""
+    own = {e.label: [sent(each) for each in passes[e.label].evaluators.values()] for e in entries if not e.error}
+    for others in collected(own)[1:]:
+        for label, states in others.items():
+            for evaluator, state in zip(passes[label].evaluators.values(), states, strict=True):
+                evaluator.merge(received(state))
 
 
 def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, SecondPass], batch_size: int) -> None:
@@ -53,7 +86,8 @@ def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, Sec
         f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}", 0, len(setup.test), setup.machine
     )
     try:
-        for batch in native_batches(workshop.test_images(), setup.machine, batch_size):
+        turns = rank(), world()
+        for batch in native_batches(workshop.test_images(), setup.machine, batch_size, share=turns):
             predictions = (
                 pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes)) if predicts else None
             )
@@ -64,7 +98,7 @@ def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, Sec
                 except BaseException as error:  # whatever a plugin raises must not take the others down
                     drop(workshop, entry, batch.ids, error)
             done += len(batch)
-            progress.update(done, "")
+            progress.update(min(done * world(), len(setup.test)), "")
     finally:
         progress.close()
         pool.forget()
