@@ -101,7 +101,16 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(self.ids, self.images.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+        # Towards the CPU, a copy that nobody waits for may be read before it has arrived.
+        early = torch.device(device).type != "cpu"
+        return Batch(self.ids, self.images.to(device, non_blocking=early), self.labels.to(device, non_blocking=early))
+
+    def part(self, first: int, size: int) -> Batch:
+        """At most so many of its samples from one on, which share its memory; itself where that is all of them."""
+        if not first and size >= len(self):
+            return self
+        cut = slice(first, first + size)
+        return Batch(self.ids[cut], self.images[cut], self.labels[cut])
 
 
 def image_digest(image_id: str, image: Tensor, labels: Tensor) -> str:

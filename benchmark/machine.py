@@ -23,7 +23,8 @@ class Machine:
     Attributes:
         device: where the tasks run.
         precision: "fp32", "tf32", or "bf16" for autocast in forward passes (weights and optimiser stay float32).
-        workers: threads that prepare batches ahead; 0 prepares them in between.
+        workers: threads that prepare batches ahead, and as many that measure beside the networks; 0 does one after
+            the other.
         progress: whether bars or lines are printed.
         save_every: seconds between two resume states.
     """
@@ -43,7 +44,7 @@ class Machine:
         Args:
             device: "auto" is CUDA where there is one, else the CPU.
             precision: "auto" is bf16 where the hardware computes it natively (emulated it is slower than fp32).
-            workers: None is up to 8 threads beside a GPU, none on the CPU, where they would take the network's cores.
+            workers: None is up to 8 threads beside a GPU; on the CPU those cores that PyTorch's threads leave.
             progress: whether bars or lines are printed.
         Raises:
             BenchmarkError: no such device or precision.
@@ -72,20 +73,35 @@ class Machine:
         if precision == "auto":
             precision = "bf16" if _native_bf16(chosen) else "fp32"
         check_precision(chosen, precision)
+        if chosen.type == "cuda" and chosen.index is not None:
+            torch.cuda.set_device(chosen)  # where plugins that say only "cuda" put things
         if workers is None:
-            cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-            workers = 0 if chosen.type == "cpu" else min(8, max(1, cores))
-        return cls(chosen, precision, workers, progress)
+            own = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            workers = min(8, own - (torch.get_num_threads() if chosen.type == "cpu" else 0))
+        return cls(chosen, precision, max(0, workers), progress)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    # Underscored until PyTorch settles their names; where they are missing, fp32 is the safe answer.
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in probes)
+    # Where PyTorch does not say what the processor has, fp32 is the safe answer.
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def caution(device: torch.device, precision: str) -> str:
+    """What a user should know of a precision that the device has to emulate; else empty."""
+    if precision != "bf16" or _native_bf16(device):
+        return ""
+    where = "this CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    return f"Precision bf16 is emulated on {where}, many times slower than fp32 and no more exact."
 
 
 def check_precision(device: torch.device, precision: str) -> None:

@@ -64,6 +64,7 @@ class Pool:
         self.precision = precision
         self.class_names = class_names
         self.clocks: dict[NetworkSpec, Clock] = {}
+        self._waits = True
         self.forwards: Counter[NetworkSpec] = Counter()
         self.memory_mib: dict[NetworkSpec, float] = {}  # of the shared forwards on a GPU, beyond the weights
         self._networks: dict[NetworkSpec, Network] = {}
@@ -203,7 +204,16 @@ class Pool:
 
     def clock(self, spec: NetworkSpec) -> Clock:
         """Time spent in the forwards of a spec and in the full-size maps that methods share."""
-        return self.clocks.setdefault(spec, Clock(self.device))
+        if spec not in self.clocks:
+            self.clocks[spec] = Clock(self.device)
+            self.clocks[spec].waits = self._waits
+        return self.clocks[spec]
+
+    def time(self, wanted: bool) -> None:
+        """Whether the seconds of networks and methods are read; without, no clock waits for the device."""
+        self._waits = wanted
+        for clock in self.clocks.values():
+            clock.waits = wanted
 
     def seconds(self) -> float:
         """Shared time of all networks together."""
@@ -233,6 +243,16 @@ class Handle:
         """The network itself, in eval mode and frozen; all methods share it, and who changes it is left out."""
         self.in_hand = True
         return self._pool.sealed(self.spec)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._pool.device
+
+    @property
+    def precision(self) -> str:
+        """In which arithmetic, one of :data:`benchmark.machine.PRECISIONS`."""
+        return self._pool.precision
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -107,7 +107,11 @@ def bench_pipeline(
         workshop = Untrained(setup, say)
         entries = [workshop.entry(METHODS.create(call)) for call in options.methods]
         if len(entries) == len(METHODS.names()):
-            entries = [e for e in entries if not e.fit_key and set(e.specs) == {setup.base} and workshop.offers(e.needs)]
+            entries = [
+                e
+                for e in entries
+                if not e.fit_key and set(e.specs) == {setup.base} and workshop.outline.offers(e.needs)
+            ]
         batch_size = options.batch_size or images_per_batch(setup.test[0])
         with products(machine.device, machine.precision):
             for entry in entries:

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import torch
 
-from benchmark.cost_meter import CostMeter, clear, forget_peak, now
+from benchmark.cost_meter import CostMeter, clear, forget_peak, now, out_of_memory
 from benchmark.errors import in_words
 from benchmark.recipe import Recipe
 from benchmark.records.costs import TrainingCost
@@ -96,7 +96,7 @@ class CutShort(FitData):
 
 def reason(error: BaseException, device: torch.device, recipe: Recipe | None = None) -> str:
     """Why something could not be measured, in words."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+    if out_of_memory(error):
         there, hint = "", ""
         if device.type == "cuda":
             there = f" of {torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB"

@@ -25,7 +25,7 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
         examples: command lines without the program's name, one a line.
     """
     parser = _described(verbs, name, summary, examples)
-    parser.set_defaults(handler=handler, verbs=verbs.choices, several=False)
+    parser.set_defaults(handler=handler, verbs=verbs.choices, verb=name, several=False)
     parser.add_argument(
         "--plugin",
         action="append",
@@ -96,6 +96,15 @@ def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
         help=f"dataset{'s' * several}, with options as name:key=value (default: %(default)s)",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+
+
+def machine_readable(parser: argparse.ArgumentParser) -> None:
+    """Whether the result is for a program: what a verb puts into ``arguments.answer``."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the result as JSON on standard output, and everything else on standard error",
+    )
 
 
 def exact_pooled(parser: argparse.ArgumentParser) -> None:
@@ -213,7 +222,12 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         choices=("fp32", "tf32", "bf16"),
         help="arithmetic of the evaluation; tf32 on CUDA only (default: %(default)s)",
     )
-    group.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
+    group.add_argument(
+        "--workers",
+        type=WORKERS,
+        metavar="N",
+        help="threads that read images, and as many that measure, beside the networks (default: by device)",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -224,7 +238,7 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
         "--protocols",
         default="",
         metavar="A,B",
-        help="evaluation protocols beside the dataset's own, e.g. open-set,smiyc-components (a second pass)",
+        help="evaluation protocols beside the dataset's own, e.g. sizes,open-set-fpr; `list protocols` shows all",
     )
     group.add_argument(
         "--label-size",

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
-import torch
+from torch import Tensor
 
+from benchmark.cost_meter import clear, out_of_memory
 from benchmark.data import ANOMALY, IGNORE, Batch, Dataset, image_digest
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError, interrupted
-from benchmark.metrics import FirstPass, SegmentationEvaluator, hints
+from benchmark.metrics import FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
 from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
-from benchmark.run.scoring import drop, images_per_batch, network_cost, score, views
+from benchmark.run.scoring import BatchSize, drop, network_cost, score, to_cpu, views
 from benchmark.run.shares import Turns, shared_pass
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
@@ -30,15 +31,19 @@ SHARED = ""
 """Name of the work beside the pass that belongs to no method."""
 SAVED_IN = 1.2
 """Seconds that writing one may take; one that takes longer is written less often by as much."""
+TIMED = 100
+"""Images of which a GPU is timed, since reading a clock waits for it; on a CPU it costs nothing, and all are."""
 
 
 def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """Score every test image with every method that has not failed, and keep the metrics.
 
     A method that raises, or whose scores have the wrong shape or hold a NaN, is reported with the image and dropped;
-    the others go on. A kill loses at most the last minute, or fifty times as long as the state takes to write; a
-    file that cannot be read loses nothing. The last state is not written: :func:`keep` it before what takes long, and
-    where the records cannot be written. Delete the tally's journal once they are.
+    the others go on. A batch that does not fit into the memory is halved, and so are all that follow.
+
+    A kill loses at most the last minute, or fifty times as long as the state takes to write; a file that cannot be read
+    loses nothing. The last state is not written: :func:`keep` it before what takes long, and where the records cannot
+    be written. Delete the tally's journal once they are.
 
     Several processes share the batches (:mod:`benchmark.run.shares`); then rank 0's tally is that of all images.
 
@@ -49,27 +54,29 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
     images = workshop.test_images()
-    batch_size = setup.options.batch_size or everywhere(lambda: images_per_batch(images[0]))
-    tally = _new_tally(workshop, [s for s in steps if not s.entry.error], batch_size)
+    size = everywhere(lambda: BatchSize(images[0], setup.options.batch_size, setup.machine.device))
+    most = size.most
+    tally = _new_tally(workshop, [s for s in steps if not s.entry.error], size.images)
     tally = _taken_up(workshop, tally, images)
     words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
     progress = Progress(words, tally.done, len(setup.test), setup.machine)
     due, whole = time.monotonic() + SAVE_EVERY, True
-    beside: Beside[tuple[str, ...]] = Beside(metric_threads(setup.machine.device))
+    beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
 
     def evaluated(part: Tally, stop: int, turns: Turns) -> None:
-        for batch in native_batches(images, setup.machine, batch_size, stop, tally.done, turns):
-            _evaluate_batch(workshop, [e for e in entries if not e.error], batch, part, beside)
+        for batch in native_batches(images, setup.machine, most, stop, tally.done, turns):
+            _evaluate_batch(workshop, entries, batch, size, part, beside)
             progress.update(min(stop, tally.done + (part.done - tally.done) * world()), "")
         _settle(workshop, entries, part, beside)
 
     try:
         if world() > 1:
             whole = False  # rank 0 keeps what all have together, when they meet
-            shared_pass(workshop, entries, tally, len(images), evaluated, lambda: keep(workshop, tally), SAVE_EVERY)
-        for batch in native_batches(images, setup.machine, batch_size, start=tally.done):
+            kept = lambda: keep(workshop, tally)  # noqa: E731
+            shared_pass(workshop, entries, tally, len(images), most, evaluated, kept, SAVE_EVERY)
+        for batch in native_batches(images, setup.machine, size.most, start=tally.done):
             whole = False
-            _evaluate_batch(workshop, [e for e in entries if not e.error], batch, tally, beside)
+            _evaluate_batch(workshop, entries, batch, size, tally, beside)
             whole = True
             progress.update(tally.done, "")
             if not tally.methods:
@@ -93,6 +100,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
         beside.close()
         progress.close()
         workshop.pool.forget()
+        workshop.pool.time(True)
     return _finished(workshop, entries, tally)
 
 
@@ -165,71 +173,171 @@ def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Ta
         segmentation=SegmentationEvaluator(classes) if classes else None,
         batch_size=batch_size,
         journal=journal_of(workshop, marks),
+        network=network_evaluators(setup.protocols, classes, setup.base.arch),
         marks=marks,
         records={step.entry.label: step.path.relative_to(setup.options.out).as_posix() for step in steps},
         fingerprint=setup.test.fingerprint(),
     )
 
 
-def metric_threads(device: torch.device) -> int:
-    """Threads for the metrics: up to 8 beside an accelerator, on the CPU the cores that the networks leave."""
-    cores = os.cpu_count() or 1
-    return min(8, cores if device.type != "cpu" else max(0, cores - torch.get_num_threads()))
-
-
 def _evaluate_batch(
-    workshop: Workshop, entries: Sequence[Entry], batch: Batch, tally: Tally, beside: Beside[tuple[str, ...]]
+    workshop: Workshop,
+    entries: Sequence[Entry],
+    batch: Batch,
+    size: BatchSize,
+    tally: Tally,
+    beside: Beside[tuple[str, ...]],
 ) -> None:
-    pool, setup = workshop.pool, workshop.setup
-    before = {spec: clock.seconds for spec, clock in pool.clocks.items()}
-    timed = tally.done > 0 or tally.timed > 0  # the first batch warms caches and is not timed
-    for entry in entries:
-        failure: tuple[BaseException, tuple[str, ...]] | None
+    """All methods on a batch, or on a part of it after the other where it is larger than the memory holds."""
+    pool, end = workshop.pool, tally.done + len(batch)
+    while tally.done < end:
+        part = batch.part(len(batch) - (end - tally.done), size.images)
+        timed = not size.cold and (pool.device.type == "cpu" or tally.timed < TIMED)
+        pool.time(timed or size.cold)
+        before = {spec: clock.seconds for spec, clock in pool.clocks.items()}
+        seconds: dict[str, float] = {}
+        left = [entry for entry in entries if not entry.error]
+        if _go_through(workshop, left, part, size, tally, beside, seconds):
+            if timed:
+                for spec, clock in pool.clocks.items():
+                    seconds[network_cost(spec)] = clock.seconds - before.get(spec, 0.0)
+                for name, each in seconds.items():
+                    tally.seconds[name] = tally.seconds.get(name, 0.0) + each
+                tally.timed += len(part)
+            size.warmed(pool, left)
+        tally.batch_size = size.images
+        if not tally.methods:
+            return
+
+
+def _go_through(
+    workshop: Workshop,
+    entries: Sequence[Entry],
+    batch: Batch,
+    size: BatchSize,
+    tally: Tally,
+    beside: Beside[tuple[str, ...]],
+    seconds: dict[str, float],
+) -> bool:
+    """Entry by entry, and at last the images themselves; whether the memory sufficed.
+
+    Where it does not, those whose turn had not come get the halves of the batch.
+
+    Args:
+        workshop: with the networks.
+        entries: that have not failed.
+        batch: on the device.
+        size: is halved with the batch.
+        tally: gets everything that is counted.
+        beside: counts it.
+        seconds: gets those of every method, by its label.
+    """
+    sent = _Sent(workshop, batch)
+    for position, entry in enumerate([*entries, None]):
         try:
-            scores, seconds = score(workshop, entry, batch)
-            predictions = None
-            if tally.segmentation is not None:
-                predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))
-            if beside.threads:
-                scores = scores.clone()  # the method may write into its own the next time
-            evaluator = tally.methods[entry.label]
-            failure = beside.submit(
-                entry.label, lambda e=evaluator, b=batch, s=scores, p=predictions: _update(e, b, s, p), batch.ids
-            )
+            if entry is None:
+                _count_images(workshop, entries, sent, tally, beside)
+            elif failure := _score_one(workshop, entry, sent, tally, beside, seconds):
+                _drop(workshop, entry, tally, *failure)
+            continue
         except BaseException as error:  # whatever a plugin raises must not take the others down
-            failure = error, batch.ids
-        if failure:
-            _drop(workshop, entry, tally, *failure)
-        elif timed:
-            tally.seconds[entry.label] = tally.seconds.get(entry.label, 0.0) + seconds
-    predictions = None
-    if tally.segmentation is not None:
-        predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes))
-    if failure := beside.submit(SHARED, lambda b=batch, p=predictions: _count(tally, b, p), batch.ids):
+            if not (len(batch) > 1 and out_of_memory(error)):
+                if entry is None:
+                    raise
+                _drop(workshop, entry, tally, error, batch.ids)
+                continue
+        # Out of the handler, since the error holds on to what was being computed.
+        half = size.halve(len(batch))
+        workshop.say(f"Out of memory with {len(batch)} images at a time; going on with {half}.")
+        workshop.pool.forget()
+        clear(workshop.pool.device)
+        for first in (0, half):
+            left = [each for each in entries[position:] if not each.error]
+            _go_through(workshop, left, batch.part(first, half), size, tally, beside, {})
+        return False
+    return True
+
+
+class _Sent:
+    """A batch: its tensors, and the classes that the shared network sees, on their way to the CPU, each sent once."""
+
+    def __init__(self, workshop: Workshop, batch: Batch) -> None:
+        self.workshop, self.batch = workshop, batch
+
+    @cached_property
+    def images(self) -> Callable[[], Tensor]:
+        return to_cpu(self.batch.images)
+
+    @cached_property
+    def labels(self) -> Callable[[], Tensor]:
+        return to_cpu(self.batch.labels)
+
+    @cached_property
+    def predictions(self) -> Callable[[], Tensor]:
+        setup = self.workshop.setup
+        outputs = self.workshop.pool.outputs(setup.base, self.batch.blind)
+        return to_cpu(outputs.prediction(len(setup.test.classes)))
+
+    @cached_property
+    def log_probabilities(self) -> Callable[[], Tensor]:
+        return to_cpu(self.workshop.pool.outputs(self.workshop.setup.base, self.batch.blind).log_probabilities())
+
+
+def _score_one(
+    workshop: Workshop,
+    entry: Entry,
+    sent: _Sent,
+    tally: Tally,
+    beside: Beside[tuple[str, ...]],
+    seconds: dict[str, float],
+) -> tuple[BaseException, tuple[str, ...]] | None:
+    """One method on a batch; what its former batch raised when it was measured, with the ids of its images."""
+    batch = sent.batch
+    scores, spent = score(workshop, entry, batch)
+    predictions = sent.predictions if tally.segmentation is not None else None
+    if beside.threads and scores.device.type == "cpu":
+        scores = scores.clone()  # the method may write into its own the next time
+    evaluator, arriving, labels = tally.methods[entry.label], to_cpu(scores), sent.labels
+
+    def update() -> None:
+        given = Batch(batch.ids, batch.images, labels())
+        for view in views(given, arriving(), predictions and predictions()):
+            evaluator.update(view)
+
+    failure = beside.submit(entry.label, update, batch.ids)
+    seconds[entry.label] = spent
+    return failure
+
+
+def _count_images(
+    workshop: Workshop, entries: Sequence[Entry], sent: _Sent, tally: Tally, beside: Beside[tuple[str, ...]]
+) -> None:
+    """What is counted of the images themselves, and of the shared network."""
+    batch, pool, base = sent.batch, workshop.pool, workshop.setup.base
+    images, labels = sent.images, sent.labels
+    predictions = sent.predictions if tally.segmentation is not None else None
+    log_p = sent.log_probabilities if tally.network else None
+    failure = beside.submit(
+        SHARED,
+        lambda: _count(tally, Batch(batch.ids, images(), labels()), predictions and predictions(), log_p and log_p()),
+        batch.ids,
+    )
+    if failure:
         raise failure[0]
-    if not tally.done and any(setup.base in entry.specs for entry in entries):
-        for hint in hints(probabilities=are_probabilities(pool.outputs(setup.base, batch.blind).logits())):
+    if not tally.done and any(base in entry.specs for entry in entries):
+        for hint in hints(probabilities=are_probabilities(pool.outputs(base, batch.blind).logits())):
             workshop.say(f"Hint: {hint}")
-    if timed:
-        for spec, clock in pool.clocks.items():
-            name = network_cost(spec)
-            tally.seconds[name] = tally.seconds.get(name, 0.0) + clock.seconds - before.get(spec, 0.0)
-        tally.timed += len(batch)
     tally.done += len(batch)
 
 
-def _update(evaluator: FirstPass, batch: Batch, scores: torch.Tensor, predictions: torch.Tensor | None) -> None:
-    """Give an evaluator the images of a batch."""
-    for view in views(batch, scores, predictions):
-        evaluator.update(view)
-
-
-def _count(tally: Tally, batch: Batch, predictions: torch.Tensor | None) -> None:
-    """What is counted of the images themselves, and of the segmentation."""
-    batch = batch.to(torch.device("cpu"))
+def _count(tally: Tally, batch: Batch, predictions: Tensor | None, log_p: Tensor | None) -> None:
+    """What is counted of the images themselves, and of the network."""
     if tally.segmentation is not None:
         for view in views(batch, None, predictions):
             tally.segmentation.update(view)
+    for view in views(batch, None, predictions, log_p):
+        for each in tally.network.values():
+            each.update(view)
     for each in zip(batch.ids, batch.images, batch.labels, strict=True):
         tally.see(image_digest(*each))
     tally.anomalous += int((batch.labels == ANOMALY).sum())

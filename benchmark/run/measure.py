@@ -10,6 +10,7 @@ import torch
 
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
+from benchmark.machine import caution
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep
@@ -35,13 +36,16 @@ class Outcome:
     mendable: bool = False  # whether the user can mend one of them
 
 
-def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcome:
+def measure(
+    options: Options, say: Say = print, dry_run: bool = False, begun: Callable[[], None] = lambda: None
+) -> Outcome:
     """Train and fit what is missing, evaluate what is not current, and write the records.
 
     Args:
         options: what was asked for.
         say: prints a line.
         dry_run: only print the plan.
+        begun: called when the plan stands and work begins.
     Raises:
         BenchmarkError: something that the user can mend, before anything is trained.
     """
@@ -49,6 +53,7 @@ def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcom
     pending = _chosen(steps, lambda: [step for step in steps if not step.current])
     shared(lambda: _print_plan(workshop, steps, pending, evaluates=True))
     if not dry_run:
+        shared(begun)
         shared(lambda: sweep(workshop))
     if pending and not dry_run:
         workshop.prepare([step.entry for step in pending])
@@ -96,10 +101,11 @@ def _record(workshop: Workshop, group: Sequence[Step], tally: Tally) -> None:
     shared(write)
 
 
-def train(options: Options, say: Say = print) -> Outcome:
+def train(options: Options, say: Say = print, begun: Callable[[], None] = lambda: None) -> Outcome:
     """Train networks and fit methods, without evaluating them; arguments as for :func:`measure`."""
     workshop, steps, broken = everywhere(lambda: _begin(options, say))
     shared(lambda: _print_plan(workshop, steps, steps, evaluates=False))
+    shared(begun)
     shared(lambda: sweep(workshop))
     workshop.prepare([step.entry for step in steps])
     for step in steps:
@@ -112,6 +118,10 @@ def train(options: Options, say: Say = print) -> Outcome:
 def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step], dict[str, str]]:
     say(choose_dataset(options.dataset, options.root)[1])
     setup = make_setup(options)
+    device = setup.machine.device
+    for words in dict.fromkeys(caution(device, each) for each in (options.precision, setup.machine.precision)):
+        if words:
+            say(words)
     for part in (setup.train, setup.val, setup.test):
         expected = part.card.sizes.get(part.split)
         if expected and expected != len(part) and not options.limit:

@@ -134,8 +134,14 @@ def data_root(given: Path | None) -> Path:
     return Path(given or os.environ.get("ANOMALY_DATA") or "data")
 
 
+NO_DATASET = "none"
+"""What stands for ``--dataset`` where a network of the user's own says with its classes all that is needed."""
+
+
 def choose_dataset(call: str, root: Path) -> tuple[str, str]:
     """Resolve "auto" to the best-ranked dataset found under the data root; also say why, in a sentence."""
+    if call == NO_DATASET:
+        return call, "No dataset: network and classes are those of --weights and --classes."
     if call != "auto":
         return call, f"Dataset {call}."
     ranked = ranked_datasets()

@@ -48,6 +48,8 @@ def mark(workshop: Workshop, step: Step) -> str:
     read and was mended since is not among them.
     """
     identity = dataclasses.asdict(expected_identity(workshop, step.entry)) | {"fingerprint": ""}
+    if identity["validation"] is None:  # a state of before there were such protocols goes on
+        del identity["validation"]
     return digest([step.entry.label, workshop.setup.dataset, identity, workshop.pool.precision])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,16 +14,59 @@ from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import arithmetic
 from benchmark.metrics import View
 from benchmark.network import NetworkSpec
+from benchmark.pool import Pool
 from benchmark.run.entry import Entry
 from benchmark.run.workshop import Workshop
 
 BATCH_PIXELS = 1 << 19
 """Pixels of a batch where --batch-size is not given: 8 images of 320x180, 1 of 1280x720."""
+GPU_PIXELS = 1 << 23
+"""The same at most on a GPU whose memory suffices: 9 images of 1280x720."""
 
 
 def images_per_batch(first: Sample) -> int:
     """How many images of the size of this one make a batch."""
     return max(1, BATCH_PIXELS // first.labels.numel())
+
+
+class BatchSize:
+    """How many images go through the networks at a time: as many as were asked for, and as the memory holds.
+
+    On a GPU, where nothing was asked for, the first batch is small, and by what it took the next ones are chosen. On a
+    CPU large batches gain nothing. Whatever does not fit after all halves them.
+
+    Args:
+        first: an image.
+        asked: --batch-size; 0 leaves it open.
+        device: of the networks.
+    """
+
+    def __init__(self, first: Sample, asked: int, device: torch.device) -> None:
+        self.images = asked or images_per_batch(first)
+        self.most = self.images
+        """Images up to which it may grow."""
+        if device.type == "cuda" and not asked:
+            self.most = max(self.images, GPU_PIXELS // first.labels.numel())
+        self.cold = True
+        """Whether no batch of this size has gone through yet; the first one warms caches, and its time says nothing."""
+
+    def warmed(self, pool: Pool, entries: Sequence[Entry]) -> None:
+        """A batch has gone through: half of the free memory of a GPU is for the next ones."""
+        self.cold = False
+        if self.most <= self.images:
+            return
+        own = max((entry.memory_mib or 0.0 for entry in entries), default=0.0)
+        each = (sum(pool.memory_mib.values()) + own) * 2**20 / self.images
+        cached = torch.cuda.memory_reserved(pool.device) - torch.cuda.memory_allocated(pool.device)
+        free = torch.cuda.mem_get_info(pool.device)[0] + cached
+        grown = max(self.images, min(self.most, int(free / 2 / max(each, 1.0))))
+        self.images, self.cold = grown, grown > self.images
+        self.most = self.images
+
+    def halve(self, images: int) -> int:
+        """A batch of so many did not fit; how many the next ones have."""
+        self.images = self.most = -(-images // 2)
+        return self.images
 
 
 def network_cost(spec: NetworkSpec) -> str:
@@ -62,10 +105,10 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
         seconds = clock.now() - start - (pool.seconds() - shared)
     if memory.mib is not None:
         entry.memory_mib = max(entry.memory_mib or 0.0, memory.mib)
-    return _checked(scores, tuple(batch.labels.shape)), seconds
+    return checked_scores(scores, tuple(batch.labels.shape)), seconds
 
 
-def _checked(scores: Any, shape: tuple[int, ...]) -> Tensor:
+def checked_scores(scores: Any, shape: tuple[int, ...]) -> Tensor:
     """What score() returned, as it is: what of it float32 cannot keep apart, the evaluators judge by the labels."""
     if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
         found = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
@@ -79,8 +122,29 @@ def _checked(scores: Any, shape: tuple[int, ...]) -> Tensor:
     return scores.float() if scores.dtype in halves else scores
 
 
-def views(batch: Batch, scores: Tensor | None, predictions: Tensor | None) -> Iterator[View]:
-    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W)."""
+def views(
+    batch: Batch, scores: Tensor | None, predictions: Tensor | None, log_probabilities: Tensor | None = None
+) -> Iterator[View]:
+    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W), probabilities
+    (B, C, H, W)."""
     for index, image in enumerate(batch.ids):
-        one = None if scores is None else scores[index]
-        yield View(image, one, batch.labels[index], None if predictions is None else predictions[index])
+        given = (None if t is None else t[index] for t in (scores, batch.labels, predictions, log_probabilities))
+        yield View(image, *given)
+
+
+def to_cpu(tensor: Tensor | None) -> Callable[[], Tensor | None]:
+    """Send a tensor on its way to the CPU, into pinned memory; nobody waits before the call, and then for it alone.
+
+    Whatever is written into the tensor later is not in the copy. One that is on the CPU already is taken as it is.
+    """
+    if tensor is None or tensor.device.type != "cuda":
+        return lambda: tensor
+    copy = torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
+    arrived = torch.cuda.Event(blocking=True)  # a thread that waits sleeps
+    arrived.record(torch.cuda.current_stream(tensor.device))
+
+    def wait() -> Tensor:
+        arrived.synchronize()
+        return copy
+
+    return wait

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmark.distributed import collected, everywhere, rank, shared, world
-from benchmark.metrics import Measurements, SecondPass, protocol
+from benchmark.errors import BenchmarkError
+from benchmark.metrics import Measurements, SecondPass, network_evaluators, network_measurements, protocol
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
@@ -40,14 +41,58 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
         method label -> protocol name -> measurement, for the methods that did not fail.
     """
     entries = [s.entry for s in steps if not s.entry.error]
+    network = everywhere(lambda: _validate(workshop, entries, tally))
+    agree_on_failures(workshop, entries, {})
+    entries = [entry for entry in entries if not entry.error]
     passes = _begun(entries, tally)
     for chosen, reason in {p: reason for each in passes.values() for p, reason in each.reasons.items()}.items():
         workshop.say(f"Protocol {chosen.name} does not apply here: {reason}")
     if any(each.evaluators for each in passes.values()):
-        everywhere(lambda: _pass(workshop, entries, passes, tally.batch_size))
+        batch_size = shared(lambda: tally.batch_size)
+        everywhere(lambda: _pass(workshop, entries, passes, batch_size))
         agree_on_failures(workshop, entries, {})
         _add_up(entries, passes)
-    return {entry.label: passes[entry.label].measurement() for entry in entries if not entry.error}
+    return {entry.label: passes[entry.label].measurement() | network for entry in entries if not entry.error}
+
+
+def _validate(workshop: Workshop, entries: Sequence[Entry], tally: Tally) -> Measurements:
+    """Score normal validation images with the methods, for protocols that take their thresholds from them.
+
+    They are few: every process scores all of them, and rank 0 takes the thresholds.
+
+    Returns:
+        what is measured of the network on these images.
+    """
+    setup, pool, done = workshop.setup, workshop.pool, 0
+    if not any(protocol(name).validates for name in setup.protocols):
+        return {}
+    normal = {entry.label: found for entry in entries if (found := tally.methods[entry.label].validation) is not None}
+    try:
+        images = workshop.validation_images()
+    except BenchmarkError as error:
+        workshop.say(str(error))
+        return network_measurements(setup.protocols, {}, validation=True)
+    classes = images.classes if images.card.class_labels else ()
+    network = network_evaluators(setup.protocols, classes, setup.base.arch, validation=True)
+    progress = Progress("scoring validation images", 0, len(images), setup.machine)
+    try:
+        for batch in native_batches(images, setup.machine, tally.batch_size):
+            log_p = pool.outputs(setup.base, batch.blind).log_probabilities() if network else None
+            for view in views(batch, None, None, log_p):
+                for each in network.values():
+                    each.update(view)
+            for entry in (e for e in entries if not e.error and e.label in normal):
+                try:
+                    for view in views(batch, score(workshop, entry, batch)[0], None):
+                        normal[entry.label].update(view)
+                except BaseException as error:  # whatever a plugin raises must not take the others down
+                    drop(workshop, entry, batch.ids, error)
+            done += len(batch)
+            progress.update(done, "")
+    finally:
+        progress.close()
+        pool.forget()
+    return network_measurements(setup.protocols, network, validation=True)
 
 
 def _begun(entries: Sequence[Entry], tally: Tally) -> dict[str, SecondPass]:

@@ -43,6 +43,7 @@ def shared_pass(
     entries: Sequence[Entry],
     tally: Tally,
     images: int,
+    batch: int,
     evaluated: Callable[[Tally, int, Turns], None],
     keep: Callable[[], None],
     every: float,
@@ -55,15 +56,16 @@ def shared_pass(
         tally: on rank 0 what was gathered so far; elsewhere one that has seen no image and never does, with the same
             `done`.
         images: number of all images.
+        batch: as many of them are one process's turn.
         evaluated: evaluates this process's batches of those from ``tally.done`` up to an image, into a part.
-        keep: writes rank 0's state.
+        keep: writes rank 0's state, when all meet.
         every: about so many seconds apart.
     Raises:
         BenchmarkError: an image cannot be read, by whichever process; what came after the last meeting is lost.
     """
     rounds = 1
     while tally.done < images and tally.methods:
-        stop = min(images, tally.done + rounds * world() * tally.batch_size)
+        stop = min(images, tally.done + rounds * world() * batch)
         part = tally.part()
         began, failure = time.monotonic(), None
         try:
@@ -76,7 +78,8 @@ def shared_pass(
         for entry in entries:
             if entry.error:
                 tally.drop(entry.label)
-        _add(tally, [each for each in collected(_Share.of(part, tally)) if each])
+        _add(tally, collected(_Share.of(part, tally)), batch)
+        tally.batch_size = part.batch_size
         tally.done = stop
         if stop < images and tally.methods:
             shared(keep)
@@ -120,7 +123,7 @@ class _Share:
         return cls(evaluators, counts, part.seconds, part.digests or [])
 
 
-def _add(tally: Tally, shares: Sequence[_Share]) -> None:
+def _add(tally: Tally, shares: Sequence[_Share], batch: int) -> None:
     """Add up what all processes have, on rank 0."""
     if rank() > 0:
         return
@@ -131,10 +134,9 @@ def _add(tally: Tally, shares: Sequence[_Share]) -> None:
             setattr(tally, name, getattr(tally, name) + count)
         for name, seconds in share.seconds.items():
             tally.seconds[name] = tally.seconds.get(name, 0.0) + seconds
-    size = tally.batch_size
-    for first in range(0, max(len(share.digests) for share in shares), size):
+    for first in range(0, max(len(share.digests) for share in shares), batch):
         for share in shares:
-            for digest in share.digests[first : first + size]:
+            for digest in share.digests[first : first + batch]:
                 tally.seen = chained_digest(tally.seen, digest)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from benchmark.data import chained_digest
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import FirstPass, SegmentationEvaluator
-from benchmark.metrics.evaluator import Evaluator
+from benchmark.metrics.evaluator import Evaluator, Measurements
 from benchmark.run.journal import Journal
 
 COUNTS = ("done", "timed", "anomalous", "valid", "ignored")
@@ -32,6 +32,7 @@ class Tally:
     valid: int = 0  # pixels that are not ignored
     ignored: int = 0  # pixels that are
     marks: dict[str, str] = field(default_factory=dict)  # method label -> what tells its states from other setups'
+    network: dict[str, Evaluator[Measurements]] = field(default_factory=dict)  # protocol -> what it says of the network
     records: dict[str, str] = field(default_factory=dict)  # method label -> where its record will be, below the output
     fingerprint: str = ""  # of the images, all of them
     seen: str = ""  # digest of the images evaluated
@@ -42,6 +43,7 @@ class Tally:
     def evaluators(self) -> dict[str, Evaluator[Any]]:
         """All that see the images, by name."""
         found: dict[str, Evaluator[Any]] = {f"methods/{label}": each for label, each in self.methods.items()}
+        found |= {f"network/{name}": each for name, each in self.network.items()}
         return found | ({"segmentation": self.segmentation} if self.segmentation is not None else {})
 
     def part(self) -> Tally:
@@ -51,6 +53,7 @@ class Tally:
             segmentation=None if self.segmentation is None else self.segmentation.empty(),
             batch_size=self.batch_size,
             journal=self.journal,
+            network={name: each.empty() for name, each in self.network.items()},
             done=self.done,
             digests=[],
         )
@@ -85,15 +88,16 @@ class Tally:
             numbers = {name: _checked(name, state["numbers"][name]) for name in _NUMBERS}
             methods = {label: _restored(each, state[f"methods/{label}"]) for label, each in self.methods.items()}
             segmentation = _restored(self.segmentation, state["segmentation"]) if self.segmentation else None
+            network = {name: _restored(each, state[f"network/{name}"]) for name, each in self.network.items()}
         except Exception as error:  # what is not as state() makes it fails in many ways
             raise BenchmarkError(f"{self.journal.path} is not a whole state of these methods.") from error
-        parts = [*methods.values(), *([segmentation] if segmentation else [])]
+        parts = [*methods.values(), *network.values(), *([segmentation] if segmentation else [])]
         if any(part.images != numbers["done"] for part in parts) or numbers["timed"] > numbers["done"]:
             raise BenchmarkError(f"{self.journal.path} contradicts itself.")
         for name, value in numbers.items():
             setattr(self, name, value)
         self.kept = self.done
-        self.methods, self.segmentation = methods, segmentation
+        self.methods, self.segmentation, self.network = methods, segmentation, network
 
 
 def _restored(empty: _Any, state: dict[str, Any]) -> _Any:

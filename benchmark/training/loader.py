@@ -112,12 +112,13 @@ def native_batches(
     count = len(dataset) if limit is None else min(limit, len(dataset))
 
     def build(first: int) -> list[Batch]:
-        return collate([dataset[index] for index in range(first, min(first + batch_size, count))])
+        batches = collate([dataset[index] for index in range(first, min(first + batch_size, count))])
+        return [_pinned(batch, machine) for batch in batches]
 
     firsts = range(start + turn * batch_size, count, processes * batch_size)
     for batches in ahead(build, firsts, machine.workers):
         for batch in batches:
-            yield _pinned(batch, machine).to(machine.device)
+            yield batch.to(machine.device)
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

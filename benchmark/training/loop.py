@@ -108,7 +108,7 @@ class _Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
-        self.mark = identity(task, recipe, train_set, val_set)
+        self.mark = identity(task, recipe, train_set, val_set, machine.precision)
         self.journal, refused = self._begin()
         if refused:
             say(f"{title}: {refused}; training starts anew.", machine, always=True)

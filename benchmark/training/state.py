@@ -41,11 +41,12 @@ class Journal:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def identity(task: Task, recipe: Recipe, train_set: Dataset, val_set: Dataset | None) -> str:
-    """Digest of what a state belongs to: recipe, data and the shapes of what is trained."""
+def identity(task: Task, recipe: Recipe, train_set: Dataset, val_set: Dataset | None, precision: str = "fp32") -> str:
+    """Digest of what a state belongs to: recipe, data, arithmetic and the shapes of what is trained."""
     shapes = {name: tuple(value.shape) for name, value in task.state_dict().items() if torch.is_tensor(value)}
     data = [split.fingerprint() if split is not None else "" for split in (train_set, val_set)]
-    return digest([_FORMAT, type(task).__qualname__, recipe.as_dict(), data, shapes], 20)
+    more = [precision] if precision != "fp32" else []
+    return digest([_FORMAT, type(task).__qualname__, recipe.as_dict(), data, shapes, *more], 20)
 
 
 def save_state(path: Path, mark: str, task: Task, optimisers: list[torch.optim.Optimizer], journal: Journal) -> None:

@@ -163,9 +163,12 @@ def test_pictures_have_one_scale_for_all_images(bench, photos, form):
     line = [photos, "--methods", "numbered", "--to", bench.folder / "m", "--format", form, "--pictures"]
     assert bench("infer", *line) == 0
     pictures = [Image.open(bench.folder / "m" / "pictures" / "numbered" / "toy" / f"{i}.jpg") for i in range(4)]
-    assert {picture.size for picture in pictures} == {(64, 48)}
+    photo = Image.open(photos / "toy" / "0.png")
+    beside = np.asarray(pictures[0], float)[:48, :64]
+    assert {p.width for p in pictures} == {2 * 64 + 8} and min(p.height for p in pictures) > 48
+    assert np.abs(beside - np.asarray(photo, float)).mean() < 8  # a JPEG of it
     # cividis runs from blue to yellow.
-    yellow = [np.subtract(*np.asarray(p, float)[..., [0, 2]].mean((0, 1))) for p in pictures]
+    yellow = [np.subtract(*np.asarray(p, float)[:48, -64:, [0, 2]].mean((0, 1)).T) for p in pictures]
     assert (np.diff(yellow) > 10).all()
 
 

@@ -1,19 +1,14 @@
 """Metrics in threads beside the forwards: the same records, the same sentences, nothing lost."""
 
 import threading
+import time
 
 import pytest
+import torch
 from harness import FAILING, measured
 
-from benchmark.run import evaluate as module
 from benchmark.run.beside import Beside
-
-
-@pytest.fixture
-def threads(monkeypatch):
-    """Sets the number of threads for the metrics."""
-    return lambda count: monkeypatch.setattr(module, "metric_threads", lambda device: count)
-
+from benchmark.run.scoring import to_cpu
 
 REUSING = """
 import torch
@@ -31,40 +26,36 @@ class Reusing(Method):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_records_are_those_of_a_serial_pass(bench, threads, count):
+def test_records_are_those_of_a_serial_pass(bench, count):
     bench.plugin("reusing", REUSING)
     methods = ["msp", "energy", "dicnet", "reusing"]
     found = []
     for number in (0, count):
-        threads(number)
-        assert bench("run", "--methods", ",".join(methods), "--force") == 0
+        assert bench("run", "--methods", ",".join(methods), "--force", "--workers", number) == 0
         found.append([(measured(bench.record(m)), bench.rows(m)) for m in methods])
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("how", ["hole", "raise"])
-def test_who_fails_is_named_with_its_image_and_the_others_go_on(bench, threads, how):
+def test_who_fails_is_named_with_its_image_and_the_others_go_on(bench, how):
     bench.plugin("failing", FAILING)
     outs = []
     for number in (0, 2):
-        threads(number)
-        bench("run", "--methods", f"msp,failing:how={how}", "--force")
+        bench("run", "--methods", f"msp,failing:how={how}", "--force", "--workers", number)
         assert bench.records() == {"msp"}
         outs.append(next(line for line in bench.err.splitlines() if line.startswith("failed")))
     assert outs[0] == outs[1] and "toy/2" in outs[1]
 
 
-def test_a_damaged_image_loses_nothing_that_was_measured(bench, threads, forwards):
-    threads(0)
-    assert bench("run", "--methods", "msp,energy") == 0
+def test_a_damaged_image_loses_nothing_that_was_measured(bench, forwards):
+    assert bench("run", "--methods", "msp,energy", "--workers", "0") == 0
     whole = measured(bench.record("msp"))
-    threads(2)
     mark = bench.data / "damaged"
     mark.write_text("3")
-    assert bench("run", "--methods", "msp,energy", "--force") == 2
+    assert bench("run", "--methods", "msp,energy", "--force", "--workers", "2") == 2
     mark.unlink()
     forwards.clear()
-    assert bench("run", "--methods", "msp,energy", "--force") == 0
+    assert bench("run", "--methods", "msp,energy", "--force", "--workers", "2") == 0
     assert len(forwards) == 1, "the three images before it are not measured again"
     assert measured(bench.record("msp")) == whole
 
@@ -94,3 +85,59 @@ def test_what_a_piece_raises_comes_back_with_its_context():
     [(name, error, context)] = beside.settle()
     assert (name, context) == ("b", "third") and isinstance(error, IndexError)
     beside.close()
+
+
+SLOW = """
+import time
+from benchmark.run.contract import Toy
+
+class Slow(Toy):
+    def __getitem__(self, index):
+        if self.split == "test":
+            time.sleep(0.2)
+        return super().__getitem__(index)
+
+    def fingerprint(self):
+        return "slow" + super().fingerprint()
+"""
+SLOWER = """
+import time
+from benchmark.method import Method
+
+class Slower(Method):
+    def score(self, batch, networks):
+        time.sleep(0.2)
+        return -networks["base"](batch).logits().amax(dim=1)
+"""
+
+
+def test_reading_and_scoring_happen_at_the_same_time(bench):
+    """Four images of 0.2 s each to read and to score: one after the other 1.6 s, beside each other 1.0 s."""
+    bench.plugin("slow", SLOW)
+    bench.plugin("slower", SLOWER)
+    line = ["--dataset", "slow", "--methods", "slower", "--recipe", "segmentation.epochs=1"]
+    line += ["--recipe", "segmentation.steps_per_epoch=1", "--recipe", "segmentation.batch_size=2"]
+    assert bench("run", *line) == 0, bench.err
+    took = {}
+    for workers in (0, 2):
+        began = time.perf_counter()
+        assert bench("run", *line, "--force", "--workers", workers) == 0
+        took[workers] = time.perf_counter() - began
+    assert took[2] < took[0] - 0.3
+
+
+def test_what_is_on_the_cpu_is_not_copied_and_nothing_stays_nothing():
+    tensor = torch.arange(3)
+    assert to_cpu(tensor)() is tensor and to_cpu(None)() is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_copy_on_its_way_to_the_cpu_is_of_the_moment_when_it_was_sent():
+    tensor = torch.zeros(1 << 24, device="cuda")
+    product = torch.eye(4096, device="cuda")
+    for _ in range(20):
+        product = product @ product  # keeps the device busy, so that the copy is late
+    tensor += product[0, 0]
+    sent = to_cpu(tensor)
+    tensor += 1
+    assert sent().is_pinned() and bool((sent() == 1).all())

@@ -168,7 +168,7 @@ def test_settings_fill_in_what_the_machine_has():
     machine = Machine.choose()
     assert machine.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert machine.precision in ("fp32", "bf16")
-    assert Machine.choose("cpu", workers=2).workers == 2 and Machine.choose("cpu").workers == 0
+    assert Machine.choose("cpu", workers=2).workers == 2
     for wrong in ({"device": "abacus"}, {"precision": "fp8"}):
         with pytest.raises(BenchmarkError, match=next(iter(wrong.values()))):
             Machine.choose(**wrong)
