@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from benchmark.distributed import local_rank, world
 from benchmark.errors import BenchmarkError
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -64,13 +65,22 @@ class Machine:
         found = torch.cuda.device_count() if chosen.type == "cuda" else 1
         if (chosen.index or 0) >= found:
             raise BenchmarkError(f"Device '{device}': there {'is one' if found == 1 else f'are {found}'}, from 0.")
+        if chosen.type == "cuda" and world() > 1:
+            if chosen.index is not None:
+                raise BenchmarkError(f"Device '{device}': of several processes each takes a GPU; give --device cuda.")
+            if local_rank() >= found:
+                raise BenchmarkError(
+                    f"There are more processes than GPUs here; start `torchrun --nproc-per-node {found} -m benchmark`."
+                )
+            chosen = torch.device("cuda", local_rank())
         if precision == "auto":
             precision = "bf16" if _native_bf16(chosen) else "fp32"
         check_precision(chosen, precision)
         if chosen.type == "cuda" and chosen.index is not None:
             torch.cuda.set_device(chosen)  # where plugins that say only "cuda" put things
         if workers is None:
-            workers = min(8, cores() - (torch.get_num_threads() if chosen.type == "cpu" else 0))
+            own = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            workers = min(8, own - (torch.get_num_threads() if chosen.type == "cpu" else 0))
         return cls(chosen, precision, max(0, workers), progress)
 
 

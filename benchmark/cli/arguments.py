@@ -25,7 +25,7 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
         examples: command lines without the program's name, one a line.
     """
     parser = _described(verbs, name, summary, examples)
-    parser.set_defaults(handler=handler, verbs=verbs.choices, verb=name)
+    parser.set_defaults(handler=handler, verbs=verbs.choices, verb=name, several=False)
     parser.add_argument(
         "--plugin",
         action="append",

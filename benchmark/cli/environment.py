@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +25,12 @@ def prepare(environment: MutableMapping[str, str] = os.environ, cpuinfo: Path = 
     # the AVX2 sort 5 ms (`bench metrics`).
     if _is_zen4(cpuinfo):
         environment.setdefault("NPY_DISABLE_CPU_FEATURES", " ".join(_avx512_of_numpy()))
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """Rank of this process, and how many ``torchrun`` has started; (0, 1) without it."""
+    rank, processes = (environment.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    return (int(rank), int(processes)) if rank.isdecimal() and processes.isdecimal() else (0, 1)
 
 
 def _is_zen4(cpuinfo: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.cli.arguments import evaluation, machine_readable, preset, verb, work
 from benchmark.cli.config import config
+from benchmark.cli.environment import launched
 from benchmark.cli.report import after_run
 from benchmark.errors import BenchmarkError
 
@@ -35,6 +36,7 @@ run --methods msp,energy --protocols open-set-fpr,sizes,calibration
 run --dataset road-anomaly,road-anomaly-21 --network erfnet.py --weights erfnet.pth --classes cityscapes
 run --config run.toml --limit 20 --json""",
     )
+    parser.set_defaults(several=True)
     work(parser)
     preset(parser)
     evaluation(parser)
@@ -54,6 +56,7 @@ train --methods deep_ensemble
 train --methods dicnet --dataset streethazards --retrain
 train --config run.toml""",
     )
+    parser.set_defaults(several=True)
     work(parser)
     preset(parser)
     config(parser)
@@ -62,7 +65,7 @@ train --config run.toml""",
 def run(arguments: argparse.Namespace) -> int:
     """Plan, train, fit, evaluate, record and print the table of every dataset; then write the report of all."""
     code = _each_dataset(_run, arguments)
-    if not (arguments.dry_run or arguments.no_report):
+    if not (arguments.dry_run or arguments.no_report or launched()[0]):
         after_run(arguments.out, arguments.data)
     return code
 
@@ -106,6 +109,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
+    from benchmark.distributed import everywhere
     from benchmark.values import split_outside_quotes
 
     names = list(filter(None, split_outside_quotes(arguments.dataset, ",")))
@@ -115,7 +119,8 @@ def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse
     for name in names:
         _say(f"\n== {name}")
         try:
-            codes.append(work(argparse.Namespace(**vars(arguments) | {"dataset": name})))
+            named = argparse.Namespace(**vars(arguments) | {"dataset": name})
+            codes.append(everywhere(lambda each=named: work(each)))
         except BenchmarkError as error:
             print(f"error: {error}", file=sys.stderr)
             codes.append(2)

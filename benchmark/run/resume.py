@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.data import Dataset, chained_digest
+from benchmark.data import Dataset, chained_digest, image_digest
 from benchmark.errors import BenchmarkError
 from benchmark.io import atomic
 from benchmark.machine import Machine
@@ -138,7 +138,7 @@ def _same_images(kept: Tally, images: Dataset, machine: Machine) -> bool:
     seen = ""
     for index in counted(range(kept.done), kept.done, "comparing the images seen before", machine):
         sample = images[index]
-        seen = chained_digest(seen, sample.id, sample.image, sample.labels)
+        seen = chained_digest(seen, image_digest(sample.id, sample.image, sample.labels))
     return seen == kept.seen
 
 
