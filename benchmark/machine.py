@@ -66,7 +66,7 @@ class Machine:
         if (chosen.index or 0) >= found:
             raise BenchmarkError(f"Device '{device}': there {'is one' if found == 1 else f'are {found}'}, from 0.")
         if chosen.type == "cuda" and world() > 1:
-            if chosen.index is not None:
+            if device != "cuda":
                 raise BenchmarkError(f"Device '{device}': of several processes each takes a GPU; give --device cuda.")
             if local_rank() >= found:
                 raise BenchmarkError(
