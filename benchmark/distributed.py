@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,8 +120,17 @@ def reaching() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        sys.stderr.write(f"rank {rank()}: another process of this run has ended, or cannot be reached.\n")
-        raise Parted(AGAIN) from error
+        raise _parted() from error
+
+
+def _parted(own: BaseException | None = None) -> Parted:
+    """Say that the run ends, and why where this process knows; the command line says what of it is kept."""
+    if own is not None:
+        text = f"error: {in_words(own).rstrip('.')}, in process {rank()} alone."
+    else:
+        text = "error: Another process of this run has ended, or cannot be reached." if rank() == 0 else ""
+    os.write(2, f"{text}\n".encode() if text else b"")  # also where this process is to be silent
+    return Parted(AGAIN)
 
 
 def gathered(value: Value) -> list[Value]:
@@ -206,8 +214,7 @@ def agreed(error: BaseException | None) -> BaseException | None:
     try:
         dist.monitored_barrier(_control, GRACE if error is not None else PATIENCE)
     except RuntimeError as parted:
-        sentence = f"{in_words(error).rstrip('.')} (rank {rank()})" if error is not None else "a process has ended"
-        raise Parted(f"{sentence}; {AGAIN}") from parted
+        raise _parted(error) from parted
     others = [found for found in gathered(_described(error)) if found is not None]
     if error is not None:
         return _marked(error)

@@ -99,6 +99,17 @@ def _native_bf16(device: torch.device) -> bool:
     return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+def idle(device: torch.device) -> str:
+    """What a user of one process should know of the other GPUs of a machine; else empty."""
+    found = torch.cuda.device_count() if device.type == "cuda" and world() == 1 else 1
+    if found == 1:
+        return ""
+    return (
+        f"Of {found} GPUs this uses one, {torch.device('cuda', device.index or 0)}; with `torchrun --nproc-per-node "
+        f"{found} -m benchmark` in the place of `python -m benchmark`, and without --device, the command uses all."
+    )
+
+
 def caution(device: torch.device, precision: str) -> str:
     """What a user should know of a precision that the device has to emulate; else empty."""
     if precision != "bf16" or _native_bf16(device):

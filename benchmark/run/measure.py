@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import torch
-
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
-from benchmark.machine import caution
+from benchmark.machine import caution, idle
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep
@@ -139,10 +137,8 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
         size = "scales " + ", ".join(map(str, setup.base.scales))
     several = f" by {world()} processes" if world() > 1 else ""
     say(f"Network {network_name(setup)}, {size}, on {setup.machine.device}{several}.")
-    gpus = torch.cuda.device_count() if setup.machine.device.type == "cuda" else 1
-    if world() == 1 and gpus > 1:
-        again = "instead of `python -m benchmark`"
-        say(f"This machine has {gpus} GPUs; `torchrun --nproc-per-node {gpus} -m benchmark` {again} uses all of them.")
+    if words := idle(setup.machine.device):
+        say(words)
     forecast = Forecast(workshop, pending, evaluates)
     for step in steps:
         if step.current:
