@@ -31,6 +31,8 @@ SIDE = 360
 """Pixels of the long side of a drawn image."""
 LEVELS = 100 * (np.arange(255, -1, -1) / 255) ** 3
 """False-positive rate in percent of every code of a pixel and place of the slider, close where it is small."""
+_OF_MEASURING = {"validation", "protocols"}
+"""Parts of an identity that say nothing of the scores."""
 _EXACT, _ROUNDED = 1e-4, 2e-2
 """How far the AUPR of a map may be from that of its row: float32, and the formats of 16 bits."""
 
@@ -56,9 +58,14 @@ def find_maps(results: Path, records: Mapping[str, Sequence[Record]]) -> dict[st
         except (OSError, ValueError):
             continue
         for record in records.get(about.get("method", ""), ()) if isinstance(about, dict) else ():
-            same = {key: value for key, value in to_plain(record.identity).items() if key in about}
-            made_alike = {**about, **same} == about and about.get("images") == record.dataset.name
-            if made_alike and record.curves and record.dataset.label_size == "image":
+            made = to_plain(record.identity)
+            alike = all(about[key] == made[key] for key in (about.keys() & made.keys()) - _OF_MEASURING)
+            if (
+                alike
+                and about.get("images") == record.dataset.name
+                and record.curves
+                and record.dataset.label_size == "image"
+            ):
                 found.setdefault(record.method.label, Found(path.with_suffix(""), about.get("format", ""), record))
     return {label: found[label] for label in records if label in found}
 
@@ -98,22 +105,35 @@ def heat_maps(
     except BenchmarkError as error:
         return {}, [f"No heat maps, as the images are not at hand ({error})"]
     remarks = [f"Heat maps of {', '.join(labels[METHODS:])} are left out for size."] if labels[METHODS:] else []
-    labels, curves = labels[:METHODS], {}
-    for label in labels:
+    curves: dict[str, Curves] = {}
+    for label in labels[:METHODS]:
         record = found[label].record
-        curves[label] = read_curves(record.path(results).parent / record.curves)
-    order = list(rows[labels[0]][0].index)
+        try:
+            curves[label] = read_curves(record.path(results).parent / record.curves)
+        except BenchmarkError as error:
+            remarks.append(f"{label} has no heat maps: {error}")
     drawn = []
-    for name in _hardest_and_easiest(rows, labels, count):
-        sample = _sample(test, name, order.index(name))
-        made = {"id": name, "photo": _photo(sample.image.permute(1, 2, 0).numpy()), "maps": {}}
+    for name in _hardest_and_easiest(rows, list(curves), count) if curves else ():
+        try:
+            sample = _sample(test, name, list(rows[labels[0]][0].index).index(name))
+        except BenchmarkError as error:
+            remarks.append(f"No heat maps of {name}: {error}")
+            continue
+        made: dict[str, Any] = {
+            "id": name,
+            "photo": _photo(sample.image.permute(1, 2, 0).numpy()),
+            "maps": {},
+            "aupr": {},
+        }
         made["labels"] = _png(_reduced(_kinds(sample.labels.numpy())))
-        for label in labels:
+        for label, curve in curves.items():
             try:
-                scores = _proved(found[label], sample, protocol, test.classes, rows[label])
-                made["maps"][label] = _png(_reduced(codes(scores, curves[label])))
+                scores, aupr = _proved(found[label], sample, protocol, test.classes, rows[label])
             except BenchmarkError as error:
                 remarks.append(f"{label} has no heat map of {name}: {error}")
+            else:
+                made["maps"][label] = _png(_reduced(codes(scores, curve)))
+                made["aupr"][label] = percent(aupr)
         drawn += [made] if made["maps"] else []
     if not drawn:
         return {}, remarks
@@ -165,8 +185,8 @@ def _sample(test: Any, name: str, place: int) -> Any:
 
 def _proved(
     found: Found, sample: Any, protocol: PixelProtocol, classes: Sequence[str], rows: Sequence[DataFrame]
-) -> np.ndarray:
-    """The score map of an image.
+) -> tuple[np.ndarray, float]:
+    """The score map of an image and its AUPR.
 
     Raises:
         BenchmarkError: there is none, or it is not what the record measured.
@@ -182,7 +202,7 @@ def _proved(
     near = _EXACT if found.form in ("npy", "tif") else _ROUNDED
     if not any(abs(table["aupr"].get(sample.id, np.nan) - aupr) <= near for table in rows):
         raise BenchmarkError("its score map has another AUPR than the record's row.")
-    return scores
+    return scores, aupr
 
 
 def _kinds(labels: np.ndarray) -> np.ndarray:

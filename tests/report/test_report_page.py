@@ -178,7 +178,7 @@ def test_an_image_shows_what_every_method_makes_of_it(page):
         number,
     )
     assert sorted(shown) == sorted(wanted) and len(shown) > 30
-    assert "no heat maps" in page.js("return sectionOf().querySelector('[data-view=images] .legend').textContent")
+    assert "no heat maps" in page.js("return sectionOf().querySelector('[data-view=images] > .legend').textContent")
     assert not page.errors
 
 
@@ -228,6 +228,25 @@ def test_no_text_of_a_record_is_taken_for_markup_or_script(browser, hostile):
     assert page.js("return panel.querySelector('h2').textContent") == HOSTILE + "1"
     assert page.js("return document.querySelectorAll('b:not(.cell b, .card b), main script').length") == 0
     assert page.js("return sectionOf().querySelector('.note').textContent") == HOSTILE
+    assert not page.errors
+
+
+def test_one_slider_sets_the_threshold_of_every_heat_map(browser, bench):
+    assert bench("run", "--methods", "msp,energy") == 0 and bench("infer", "--methods", "msp,energy") == 0
+    page = Page(browser, write(bench.runs, bench.data))
+    name = place_of(page)
+    page.go(name, "images")
+    page.until("return sectionOf().querySelectorAll('.grid figure').length === 3")
+    shares = []
+    for code in (0, 161, 255):
+        page.js("const s = document.querySelector('.slider input'); s.value = arguments[0]; s.oninput()", code)
+        level = page.js("return place().maps.rates.msp.tpr[arguments[0]]", code)
+        page.until("return sectionOf().querySelector('.grid').textContent.includes(`${arguments[0]} % found`)", level)
+        shares.append(float(level))
+    assert shares[0] == 100 and shares == sorted(shares, reverse=True)
+    page.click(".thumb:last-child")
+    last = page.js("return place().maps.images.at(-1).id")
+    page.until("return sectionOf().querySelector('.grid figcaption').textContent.includes(arguments[0])", last)
     assert not page.errors
 
 

@@ -67,9 +67,8 @@ async function drawMaps(target) {
   [...target.querySelectorAll(".thumb")].forEach((thumb, i) => thumb.toggleAttribute("aria-current", maps.images[i] === image));
   const [photo, labels, ...codes] = await Promise.all([decode(image.photo, true), decode(image.labels), ...shown.map((label) => decode(image.maps[label]))]);
   if (image !== maps.images[heat.image] || code !== heat.code) return; // moved on meanwhile
-  const number = place().images.ids.indexOf(image.id);
   const figures = shown.map((label, i) => {
-    const words = `AUPR of this image ${place().images.values.aupr[label][number]} · of all images ${maps.rates[label].tpr[code]} % found at ${maps.rates[label].fpr[code]} % false positives`;
+    const words = `AUPR of this image ${image.aupr[label]}; in all images ${maps.rates[label].tpr[code]} % found at ${maps.rates[label].fpr[code]} % false positives`;
     return figure(titleOf(label), words, paint(photo, labels, codes[i], maps.colours, code));
   });
   target.querySelector(".grid").replaceChildren(figure(image.id, "the image, anomalies outlined", paint(photo, labels)), ...figures);
