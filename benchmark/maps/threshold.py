@@ -67,7 +67,7 @@ class Threshold:
 
     def as_dict(self) -> dict[str, Any]:
         """As METHOD.json states it."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if self.normal or key in ("value", "rule")}
 
 
 def parse_threshold(text: str) -> Rule:
@@ -102,11 +102,16 @@ def normal_images(setup: Setup, rule: Rule, call: str, entries: Sequence[Entry],
         entries: the methods.
         longest: as of :class:`~benchmark.maps.photos.Photos`.
     Raises:
-        BenchmarkError: there are none, or only such as a method is fitted to.
+        BenchmarkError: there are none, or only such as a method is fitted to; or a number is for several methods.
     """
     if rule.kind == "number":
         if call:
             raise BenchmarkError("--threshold-on is for --threshold fpr=5 or conformal=5; leave it out for a number.")
+        if len(entries) > 1:
+            raise BenchmarkError(
+                f"--threshold {rule.text} is a score of one method, and the scales of {len(entries)} differ; name one "
+                f"by --methods, or give fpr=5."
+            )
         return None
     images = _named(call, setup.options.root, longest) if call else _validation(setup, rule, entries)
     _check_count(rule, len(images))
