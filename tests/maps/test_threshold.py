@@ -160,6 +160,7 @@ def test_what_a_method_is_fitted_to_sets_no_threshold(bench, photos):
     assert bench("train", *line) == 0, bench.err
     assert bench("infer", photos, *line, "--threshold", "fpr=5") == 2
     assert "knn:k=1:normal=" in bench.err and "name other normal images by --threshold-on" in bench.err
+    assert bench("infer", photos, *line, "--threshold", "fpr=5", "--threshold-on", normal) == 2
     assert bench("infer", photos, *line, "--threshold", "fpr=5", "--threshold-on", "town") == 0, bench.err
     assert bench("infer", photos, "--methods", "msp", "--normal", normal, "--threshold", "fpr=5") == 0, bench.err
 
