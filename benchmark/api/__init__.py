@@ -6,10 +6,10 @@
     scores = detector.score("photo.jpg")                 # float32 (H, W), higher = more anomalous
     api.plot("photo.jpg", scores, detector.title)        # a PIL image, which a notebook shows
 
-What stands in ``__all__`` is stable: it changes with the version of the package only, and the page
-``benchmark/README.md`` has examples of all of it, which the tests run. Nothing here prints, ends the process or keeps
-anything for the next call; what the user can mend is a :class:`~benchmark.errors.BenchmarkError`. Nothing is trained
-unless :func:`load` is told to.
+What stands in ``__all__`` is stable: it changes with the version of the package only; the page ``benchmark/README.md``
+has examples, which the tests run. Nothing here prints (what the command line would say goes to the logger "benchmark"),
+ends the process or keeps anything for the next call; what the user can mend is a
+:class:`~benchmark.errors.BenchmarkError`. Nothing is trained unless :func:`load` is told to.
 """
 
 from benchmark.api.detector import Detector, by_hand

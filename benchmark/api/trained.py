@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from benchmark.run.plan import check_recipes, make_steps
 from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
 from benchmark.values import format_value
+
+LOGGER = logging.getLogger("benchmark")
+"""Where what the command line would print goes, at the level INFO: what was left out of a file of weights and more."""
 
 
 def open_dataset(dataset: str = "auto", split: str = "test", *, data: str | Path | None = None) -> Dataset:
@@ -101,7 +105,7 @@ def load(
         precision=precision,
         progress=progress,
     )
-    workshop = Workshop(make_setup(options), say=lambda line: None)
+    workshop = Workshop(make_setup(options), say=LOGGER.info)
     steps, broken = make_steps(workshop, options.methods)
     for sentence in broken.values():
         raise BenchmarkError(sentence)

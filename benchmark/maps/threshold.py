@@ -67,7 +67,7 @@ class Threshold:
 
     def as_dict(self) -> dict[str, Any]:
         """As METHOD.json states it."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if self.normal or key in ("value", "rule")}
 
 
 def parse_threshold(text: str) -> Rule:
@@ -102,27 +102,40 @@ def normal_images(setup: Setup, rule: Rule, call: str, entries: Sequence[Entry],
         entries: the methods.
         longest: as of :class:`~benchmark.maps.photos.Photos`.
     Raises:
-        BenchmarkError: there are none, or only such as a method is fitted to.
+        BenchmarkError: there are none, or only such as a method is fitted to; or a number is for several methods.
     """
     if rule.kind == "number":
         if call:
             raise BenchmarkError("--threshold-on is for --threshold fpr=5 or conformal=5; leave it out for a number.")
+        if len(entries) > 1:
+            raise BenchmarkError(
+                f"--threshold {rule.text} is a score of one method, and the scales of {len(entries)} differ; name one "
+                f"by --methods, or give fpr=5."
+            )
         return None
-    images = _named(call, setup.options.root, longest) if call else _validation(setup, rule, entries)
+    images = _named(call, setup.options.root, longest) if call else _validation(setup, rule, longest)
+    fitted = [entry.label for entry in entries if entry.method.fitted]
+    if fitted and _fits(setup, images):
+        raise BenchmarkError(
+            f"{fitted[0]} is fitted to these images, whose scores are too low for a threshold; name other normal "
+            f"images by --threshold-on."
+        )
     _check_count(rule, len(images))
     return images
 
 
-def _validation(setup: Setup, rule: Rule, entries: Sequence[Entry]) -> Dataset:
-    """The validation images of what methods are fitted to."""
-    train, val = setup.fit_splits
+def _fits(setup: Setup, images: Dataset) -> bool:
+    """Whether methods are fitted to these images."""
+    if isinstance(images, Photos):
+        return bool(setup.options.normal) and Path(setup.options.normal).resolve() in map(Path.resolve, images.sources)
+    return images.split == "train" and images.label == setup.fit_splits[0].label
+
+
+def _validation(setup: Setup, rule: Rule, longest: int) -> Dataset:
+    """The validation images of what methods are fitted to; all of --normal where it has none."""
+    _, val = setup.fit_splits
     if val is None:
-        if fitted := [entry.label for entry in entries if entry.method.fitted]:
-            raise BenchmarkError(
-                f"{fitted[0]} is fitted to all images of --normal, whose scores are too low for a threshold; name "
-                f"other normal images by --threshold-on."
-            )
-        val = train
+        return _named(setup.options.normal, setup.options.root, longest)
     try:
         len(val)
     except BenchmarkError as error:

@@ -160,6 +160,7 @@ def test_what_a_method_is_fitted_to_sets_no_threshold(bench, photos):
     assert bench("train", *line) == 0, bench.err
     assert bench("infer", photos, *line, "--threshold", "fpr=5") == 2
     assert "knn:k=1:normal=" in bench.err and "name other normal images by --threshold-on" in bench.err
+    assert bench("infer", photos, *line, "--threshold", "fpr=5", "--threshold-on", normal) == 2
     assert bench("infer", photos, *line, "--threshold", "fpr=5", "--threshold-on", "town") == 0, bench.err
     assert bench("infer", photos, "--methods", "msp", "--normal", normal, "--threshold", "fpr=5") == 0, bench.err
 
@@ -167,6 +168,8 @@ def test_what_a_method_is_fitted_to_sets_no_threshold(bench, photos):
 def test_mistakes_are_found_before_anything_is_scored(bench, photos, forwards):
     assert bench("train", "--methods", "msp") == 0
     forwards.clear()
+    assert bench("infer", photos, "--methods", "msp,energy", "--threshold", "0.5") == 2
+    assert "is a score of one method" in bench.err and bench.err.count("\n") == 1
     for more, words in (
         (["--threshold", "fpr"], "write a score"),
         (["--threshold", "0.5", "--threshold-on", "town"], "leave it out for a number"),
