@@ -26,13 +26,11 @@ from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
 from benchmark.training.events import Events
 from benchmark.training.loader import cached, native_batches, training_batches
-from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch
+from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch, validated_every
 from benchmark.training.sharing import Sharing
 from benchmark.training.state import Journal, identity, load_state, save_state
 from benchmark.training.task import Task
 
-VALIDATIONS = 20
-"""A run is validated after its last epoch and at most about this many times in all, evenly spaced."""
 _SMOOTHING = 0.98
 
 
@@ -102,7 +100,7 @@ class _Run:
         self.task, self.recipe, self.machine, self.path, self.title = task, recipe, machine, state, title
         self.per_epoch = steps_per_epoch(recipe, len(train_set))
         self.steps = self.per_epoch * recipe.epochs
-        self.every = math.ceil(recipe.epochs / VALIDATIONS)
+        self.every = validated_every(recipe)
         task.machine, task.recipe = machine, recipe
         task.to(device=machine.device, memory_format=torch.channels_last)
         self.optimisers = task.optimisers(recipe)
