@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from benchmark.cli.arguments import existing, machine_readable, verb
+from benchmark.cli.arguments import existing, machine_readable, number, verb
 from benchmark.errors import BenchmarkError
+from benchmark.values import Range
+
+DIGITS = number(Annotated[int, Range(0, 4)])
+"""Digits behind the point."""
 
 
 def add(verbs) -> None:
@@ -22,7 +26,9 @@ table
 table --check
 table --adopt runs --dry-run
 table --adopt runs --methods dicnet,msp
-table --results runs --no-readme""",
+table --results runs --no-readme
+table --latex --dataset camvid-ood --network pspnet-small --methods msp,energy,dicnet
+table --markdown --dataset road-anomaly,road-anomaly-21 --columns pooled.aupr,pooled.fpr95 --digits 2""",
     )
     parser.add_argument(
         "--results",
@@ -50,10 +56,32 @@ table --results runs --no-readme""",
         metavar="DIR",
         help="first copy the complete records of a run folder into the results, all or none; says what each replaces",
     )
-    parser.add_argument("--methods", metavar="A,B", help="with --adopt: only these, by label")
+    parser.add_argument(
+        "--methods", metavar="A,B", help="with --adopt and in a printed table: only these, by label (or name)"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="with --adopt: only say what is new and what is replaced"
     )
+    paper = parser.add_argument_group("a table for a paper, printed instead")
+    form = paper.add_mutually_exclusive_group()
+    for name, what in (
+        ("latex", "LaTeX with booktabs and tabularx, as wide as a column"),
+        ("markdown", "Markdown"),
+        ("csv", "CSV"),
+    ):
+        form.add_argument(
+            f"--{name}", action="store_const", dest="form", const=name, help=f"print a selection as {what}"
+        )
+    paper.add_argument("--dataset", metavar="A,B", help="only these, a group of columns each (default: all measured)")
+    paper.add_argument("--network", metavar="LABEL", help="only the rows of this network, as the tables head them")
+    paper.add_argument(
+        "--columns",
+        metavar="A,B",
+        help="aupr, fpr95, auroc (per image), pooled.aupr ..., published.aupr ..., miou, ms, network-ms, seeds; the "
+        "first one orders the rows (default: aupr,fpr95,auroc)",
+    )
+    paper.add_argument("--digits", type=DIGITS, metavar="N", help="digits behind the point (default: 1)")
+    paper.add_argument("--intervals", action="store_true", help="with 95 %% intervals over images")
     machine_readable(parser)
 
 
@@ -62,6 +90,15 @@ def table(arguments: argparse.Namespace) -> int:
     from benchmark.leaderboard import generate
     from benchmark.records.adoption import finish
 
+    if arguments.form:
+        return _print(arguments)
+    if any(
+        (arguments.dataset, arguments.network, arguments.columns, arguments.digits is not None, arguments.intervals)
+    ):
+        raise BenchmarkError(
+            "--dataset, --network, --columns, --digits and --intervals choose what --latex, --markdown or --csv "
+            "print; give one of these, too."
+        )
     readme = None if arguments.no_readme else arguments.readme
     if not arguments.adopt and (arguments.methods or arguments.dry_run):
         raise BenchmarkError("--methods and --dry-run say what --adopt takes; name its run folder.")
@@ -80,6 +117,29 @@ def table(arguments: argparse.Namespace) -> int:
     arguments.answer["changed"] = list(map(str, changed))
     if arguments.json:
         arguments.answer["boards"] = generate.plain(arguments.results)
+    return 0
+
+
+def _print(arguments: argparse.Namespace) -> int:
+    """One table of a selection, to standard output."""
+    from benchmark.leaderboard.paper import Selection, paper_table
+    from benchmark.values import split_outside_quotes
+
+    if arguments.adopt or arguments.check or arguments.dry_run:
+        raise BenchmarkError(
+            f"--{arguments.form} prints a table and changes nothing; leave out --adopt, --check, --dry-run."
+        )
+    given = {
+        name: list(filter(None, split_outside_quotes(text, ",")))
+        for name in ("dataset", "methods", "columns")
+        if (text := getattr(arguments, name))
+    }
+    given = {{"dataset": "datasets"}.get(name, name): values for name, values in given.items()}
+    digits = 1 if arguments.digits is None else arguments.digits
+    chosen = Selection(network=arguments.network or "", digits=digits, intervals=arguments.intervals, **given)
+    text = paper_table(existing(arguments.results), chosen, arguments.form)
+    print(text, end="")
+    arguments.answer["table"] = text
     return 0
 
 

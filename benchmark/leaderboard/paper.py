@@ -1,0 +1,280 @@
+r"""A selection of the boards as one table for a paper: LaTeX that fits its column, Markdown or CSV.
+
+The LaTeX table needs ``\usepackage{booktabs,tabularx}``. It is as wide as the column of the text; the names of methods
+are wrapped in what the numbers leave of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from pandas import DataFrame
+
+from benchmark.errors import BenchmarkError
+from benchmark.leaderboard.board import SAW, Block, Board, boards
+from benchmark.leaderboard.formats import BETTER, CSV, HEADINGS, LATEX, MARKDOWN, Cell, Format, pipe_table
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED
+from benchmark.records.published import read_published
+from benchmark.records.record import read_all
+
+FORMATS = ("latex", "markdown", "csv")
+WIDE = 4
+"""Columns of numbers from which a LaTeX table spans both columns of a page with two."""
+_GROUPS = {"": "", "pooled": "pooled", "published": "published"}
+_KEYS = {f"{group}.{metric}".lstrip("."): f"{group or 'measured'}.{metric}" for group in _GROUPS for metric in BETTER}
+COLUMNS = {**_KEYS, "miou": "miou", "network-ms": "network_ms", "ms": "method_ms", "seeds": "seeds"}
+"""What ``--columns`` may name -> the column of a board's table."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of the boards a paper shows.
+
+    Attributes:
+        datasets: by label; none for every one that is measured.
+        network: label of the network; empty for all that were measured on a data set.
+        methods: by label or by the name in the tables, in this order; none for all, best first.
+        columns: of :data:`COLUMNS`; the first one orders the rows.
+        digits: behind the point, of percentages; times have one.
+        intervals: whether 95 % intervals over images stand behind the values.
+    """
+
+    datasets: Sequence[str] = ()
+    network: str = ""
+    methods: Sequence[str] = ()
+    columns: Sequence[str] = ("aupr", "fpr95", "auroc")
+    digits: int = 1
+    intervals: bool = False
+
+
+def paper_table(results: Path, selection: Selection, form: str) -> str:
+    """One table with a row for every method, and a group of columns for every data set and network.
+
+    Values are per image unless a column says ``pooled.`` or ``published.``, in percent, means over the seeds with their
+    sample standard deviation where several were measured. Under each heading (methods that saw outliers in training
+    stand apart) the best value of a column as it is printed is marked, equals together.
+
+    Args:
+        results: folder with records/, and published/ unless the one that comes along is meant.
+        selection: of methods and columns.
+        form: one of :data:`FORMATS`.
+    Raises:
+        BenchmarkError: nothing of it is measured, or a name is not known.
+    """
+    if unknown := [name for name in selection.columns if name not in COLUMNS]:
+        raise BenchmarkError(
+            f"There is no column '{unknown[0]}'{_near(unknown[0], COLUMNS)}; try {', '.join(COLUMNS)}."
+        )
+    places = _places(Path(results), selection)
+    rows = _rows(places, selection)
+    if form == "csv":
+        return _csv(places, rows, selection)
+    return _latex(places, rows, selection) if form == "latex" else _markdown(places, rows, selection)
+
+
+def _near(name: str, known: Sequence[str] | dict[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f", perhaps '{close[0]}'" if close else ""
+
+
+def _places(results: Path, selection: Selection) -> list[tuple[Board, Block]]:
+    records, problems = read_all(results)
+    if problems:
+        raise BenchmarkError(problems[0])
+    made = boards(records, read_published(results, {record.dataset.name for record in records}))
+    measured = {board.name: board for board in made if board.blocks[0].network}
+    for name in selection.datasets:
+        if name not in measured:
+            raise BenchmarkError(
+                f"{results} has no measured row of '{name}'{_near(name, measured)}; measure with 'run', or name "
+                f"another --results folder."
+            )
+    chosen = [measured[name] for name in selection.datasets] or list(measured.values())
+    places = [(b, block) for b in chosen for block in b.blocks if selection.network in ("", block.network)]
+    if not places:
+        networks = sorted({block.network for board in chosen for block in board.blocks})
+        what = (
+            f" with the network '{selection.network}'{_near(selection.network, networks)}" if selection.network else ""
+        )
+        raise BenchmarkError(
+            f"{results} has no measured row{what}; measure with 'run', or name another --results folder."
+        )
+    return places
+
+
+def _rows(places: Sequence[tuple[Board, Block]], selection: Selection) -> list[tuple[str, str, Any]]:
+    """Label, name in the tables, and what outliers it saw, of every method, in the order of printing."""
+    found: dict[str, tuple[str, str, Any]] = {}
+    for _, block in places:
+        table, key = block.table[block.table["seeds"] > 0], COLUMNS[selection.columns[0]]
+        ascending = key.endswith("fpr95") or key.endswith("_ms")
+        for row in table.sort_values(key, ascending=ascending, kind="stable").itertuples():
+            found.setdefault(row.method, (row.method, row.title, row.auxiliary_data))
+    if selection.methods:
+        names = {name.lower(): row for row in found.values() for name in (row[1], row[0])}
+        for name in selection.methods:
+            if name.lower() not in names:
+                raise BenchmarkError(
+                    f"No row is of '{name}'{_near(name.lower(), names)}; `list` has the methods' names."
+                )
+        found = {row[0]: row for row in (names[name.lower()] for name in selection.methods)}
+    return sorted(found.values(), key=lambda row: SAW.index(row[2]))
+
+
+def _cells(
+    places: Sequence[tuple[Board, Block]], rows: Sequence[tuple[str, str, Any]], selection: Selection
+) -> list[list[Cell]]:
+    """The cells of every row behind its name."""
+    columns = []
+    for _, block in places:
+        table = block.table.set_index("method")
+        for name in selection.columns:
+            column: list[Cell] = [Cell(NOTHING)] * len(rows)
+            for saw in SAW:
+                there = [i for i, row in enumerate(rows) if row[2] == saw and row[0] in table.index]
+                for i, cell in zip(
+                    there, _column(table.loc[[rows[i][0] for i in there]], name, selection), strict=True
+                ):
+                    column[i] = cell
+            columns.append(column)
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _column(table: DataFrame, name: str, selection: Selection) -> list[Cell]:
+    key, metric = COLUMNS[name], COLUMNS[name].rpartition(".")[2]
+    digits = 0 if name == "seeds" else 1 if name.endswith("ms") else selection.digits
+    values = [NOTHING if isnan(value) else f"{value:.{digits}f}" for value in table[key]]
+    best = BETTER.get(metric)
+    known = [float(value) for value in values if value != NOTHING]
+    extreme = best(known) if best and len(known) > 1 else None
+    cells = []
+    for text, (_, row) in zip(values, table.iterrows(), strict=True):
+        kind = "best" if extreme is not None and text != NOTHING and float(text) == extreme else ""
+        std, low, high = (row.get(f"{key}_{part}", float("nan")) for part in ("std", "low", "high"))
+        text += "" if isnan(std) else f" ± {std:.{digits}f}"
+        interval = f"[{low:.{digits}f}, {high:.{digits}f}]" if selection.intervals and not isnan(low) else ""
+        if key.startswith("pooled.") and metric in row["sampled"].split():
+            text = f"{SAMPLED} {text}"
+        if key == "method_ms" and row["timed"]:
+            text += f" {row['timed']}"
+        cells.append(Cell(text, interval, kind))
+    return cells
+
+
+def _titles(selection: Selection) -> list[str]:
+    words = {"miou": "mIoU", "network-ms": "net ms", "ms": "ms", "seeds": "seeds"}
+    return [
+        words.get(name) or " ".join([*name.split(".")[:-1], METRIC_TITLES[name.split(".")[-1]]])
+        for name in selection.columns
+    ]
+
+
+def _heads(places: Sequence[tuple[Board, Block]]) -> list[str]:
+    """What tells the groups of columns apart: the data set, and the network where it has several."""
+    twice = len({board.name for board, _ in places}) < len(places)
+    return [f"{board.title}, {block.network}" if twice else board.title for board, block in places]
+
+
+def _lines(places, rows, selection: Selection, form: Format) -> list[tuple[str, list[list[str]]]]:
+    """Headings, the first of which may be empty, each with its rows as a format writes them."""
+    cells = _cells(places, rows, selection)
+    found = []
+    for saw in SAW:
+        texts = [
+            [form.escape(row[1]), *(form.cell(cell) for cell in line)]
+            for row, line in zip(rows, cells, strict=True)
+            if row[2] == saw
+        ]
+        if texts:
+            found.append((HEADINGS[saw], texts))
+    return found
+
+
+def _markdown(places, rows, selection: Selection) -> str:
+    heads = _heads(places)
+    titles = [("", "Method"), *((head if len(heads) > 1 else "", t) for head in heads for t in _titles(selection))]
+    lines = []
+    for heading, texts in _lines(places, rows, selection, MARKDOWN):
+        lines += [[MARKDOWN.heading.format(heading), *[""] * (len(titles) - 1)]] if heading else []
+        lines += texts
+    columns = [f"{MARKDOWN.escape(group)}<br>{title}" if group else title for group, title in titles]
+    return pipe_table(DataFrame(lines, columns=columns)) + "\n"
+
+
+def _csv(places, rows, selection: Selection) -> str:
+    """A line for every method and place; values with all their digits, ``_std``, ``_low`` and ``_high`` where known."""
+    parts = []
+    for board, block in places:
+        table = block.table.set_index("method")
+        for label, title, saw in (row for row in rows if row[0] in table.index):
+            line: dict[str, Any] = {"dataset": board.name, "network": CSV.escape(block.network)}
+            line |= {"method": CSV.escape(label), "title": CSV.escape(title)}
+            line["auxiliary_data"] = {False: "no", True: "yes"}.get(saw, saw)
+            for name in selection.columns:
+                ends = ("", "_std", "_low", "_high") if selection.intervals else ("", "_std")
+                line |= {
+                    f"{name}{end}": v
+                    for end in ends
+                    if (v := table.loc[label].get(f"{COLUMNS[name]}{end}")) is not None
+                }
+            parts.append(line)
+    out = io.StringIO()
+    DataFrame(parts).dropna(axis="columns", how="all").to_csv(
+        out, index=False, float_format="%.4f", lineterminator="\n"
+    )
+    return out.getvalue()
+
+
+def _breakable(text: str) -> str:
+    """Escaped text that may be broken behind the signs of a label, where it has no spaces."""
+    for sign in (r"\_", "=", ":", "/", ","):
+        text = text.replace(sign, rf"{sign}\allowbreak{{}}")
+    return text
+
+
+def _stacked(text: str, side: str = "c") -> str:
+    """Escaped words below each other, so that a heading is no wider than the numbers below it where it can."""
+    words = LATEX.escape(text).replace(":", ": ").replace("=", "= ").split()
+    lines = r" \\ ".join(words)
+    return lines if len(words) == 1 else rf"\shortstack[{side}]{{{lines}}}"
+
+
+def _latex(places, rows, selection: Selection) -> str:
+    count, titles, heads = len(selection.columns), _titles(selection), _heads(places)
+    numbers = count * len(places)
+    environment = "table*" if numbers > WIDE else "table"
+    lines = [
+        r"% Made by `python -m benchmark table --latex`. Needs \usepackage{booktabs,tabularx}.",
+        rf"\begin{{{environment}}}",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{_breakable(LATEX.escape(_caption(places, rows, selection)))}}}",
+        rf"\begin{{tabularx}}{{\linewidth}}{{@{{}}>{{\raggedright\arraybackslash}}X{'r' * numbers}@{{}}}}",
+        r"\toprule",
+    ]
+    if len(places) > 1:
+        groups = [rf"\multicolumn{{{count}}}{{c}}{{{_stacked(head)}}}" for head in heads]
+        rules = "".join(rf"\cmidrule(lr){{{2 + i * count}-{1 + (i + 1) * count}}}" for i in range(len(places)))
+        lines += [" & ".join(["", *groups]) + r" \\", rules]
+    lines += [" & ".join(["Method", *(_stacked(title, "r") for title in titles * len(places))]) + r" \\", r"\midrule"]
+    for index, (heading, texts) in enumerate(_lines(places, rows, selection, LATEX)):
+        if heading:
+            lines += [r"\midrule"] * bool(index)
+            lines.append(rf"\multicolumn{{{numbers + 1}}}{{@{{}}l}}{{{LATEX.heading.format(heading)}}} \\")
+        lines += [" & ".join([_breakable(line[0]), *line[1:]]) + r" \\" for line in texts]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabularx}", rf"\end{{{environment}}}"]) + "\n"
+
+
+def _caption(places, rows, selection: Selection) -> str:
+    settings = [f"{board.title}: {'; '.join(block.setting)}." for board, block in places]
+    said = "Values in percent; the best of a column is bold."
+    if any((block.table.set_index("method").reindex([r[0] for r in rows])["seeds"] > 1).any() for _, block in places):
+        said += " ± is the sample standard deviation over seeds."
+    if selection.intervals:
+        said += " In brackets 95 % intervals over images."
+    return " ".join([*settings, said])

@@ -1,0 +1,126 @@
+"""A selection of the committed rows as a table for a paper."""
+
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark.cli.main import main
+from benchmark.errors import BenchmarkError
+from benchmark.leaderboard.paper import COLUMNS, Selection, paper_table
+from benchmark.leaderboard.wording import method_title, primary
+from benchmark.records.record import read_all
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+SMALL = "pspnet-small"
+FEW = Selection(["camvid-ood"], SMALL, ["msp", "Energy", "rpl"])
+
+
+def records(dataset: str, network: str) -> dict:
+    return {r.method.label: r for r in read_all(RESULTS)[0] if r.dataset.name == dataset and r.network.label == network}
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("| ").split("|")]
+
+
+def test_markdown_has_the_values_of_the_records_in_the_order_asked_for():
+    lines = paper_table(RESULTS, FEW, "markdown").splitlines()
+    assert cells(lines[0]) == ["Method", "AUPR", "FPR95", "AUROC"]
+    found = records("camvid-ood", SMALL)
+    rows = {cells(line)[0]: cells(line)[1:] for line in lines[2:]}
+    assert list(rows) == ["MSP", "Energy", "*With invented outliers in training*", "RPL"]
+    for title, label in (("MSP", "msp"), ("Energy", "energy"), ("RPL", "rpl")):
+        metrics = primary(found[label], "per-image")
+        wanted = [100 * getattr(metrics, name) for name in ("aupr", "fpr95", "auroc")]
+        assert [float(cell.strip("*")) for cell in rows[title]] == pytest.approx(wanted, abs=0.051)
+    # Energy is better than MSP in all three; the row that saw outliers stands apart and has nothing to be better than.
+    assert all(cell.startswith("**") for cell in rows["Energy"])
+    assert not any("**" in cell for cell in rows["MSP"] + rows["RPL"])
+
+
+def test_all_rows_come_best_first_and_with_the_digits_asked_for():
+    text = paper_table(RESULTS, Selection(["camvid-ood"], SMALL, columns=["fpr95", "seeds"], digits=3), "markdown")
+    rows = text.partition("| *With")[0].splitlines()[2:]  # those that saw no outliers
+    values = [cells(line)[1].strip("*") for line in rows]
+    assert all(re.fullmatch(r"\d+\.\d{3}", value) for value in values)
+    assert sorted(values, key=float) == values and len(values) > 30
+
+
+def test_csv_keeps_the_digits():
+    table = pd.read_csv(io.StringIO(paper_table(RESULTS, FEW, "csv"))).set_index("method")
+    for label, record in records("camvid-ood", SMALL).items():
+        if label in table.index:
+            assert table.loc[label, "aupr"] == pytest.approx(100 * primary(record, "per-image").aupr, abs=1e-4)
+            assert table.loc[label, "title"] == method_title(record.method)
+    assert list(table.index) == ["msp", "energy", "rpl"]
+
+
+def test_intervals_stand_behind_the_values():
+    chosen = Selection(["camvid-ood"], SMALL, ["msp"], ["aupr"], intervals=True)
+    (value,) = re.findall(
+        r"([\d.]+) .*?\[([\d.]+), ([\d.]+)\\?\]", paper_table(RESULTS, chosen, "markdown").replace("\\", "")
+    )
+    assert float(value[1]) < float(value[0]) < float(value[2])
+
+
+LATEX_CASES = {
+    "one data set": FEW,
+    "every method": Selection(["camvid-ood"], SMALL),
+    "long names and intervals": Selection(
+        ["camvid-ood"], "", ["guided_knn", "cdnp:encoder=tf_efficientnet_lite0"], ["aupr"], intervals=True
+    ),
+    "three data sets": Selection(
+        ["road-anomaly", "road-anomaly-21", "road-obstacle-21"], columns=["pooled.aupr", "pooled.fpr95"]
+    ),
+}
+
+
+@pytest.mark.parametrize("chosen", LATEX_CASES.values(), ids=LATEX_CASES)
+def test_latex_fits_its_column(chosen, tmp_path):
+    if (
+        not shutil.which("pdflatex")
+        or subprocess.run(["kpsewhich", "booktabs.sty", "tabularx.sty"], capture_output=True).returncode
+    ):
+        pytest.skip("needs pdflatex with booktabs and tabularx")
+    table = paper_table(RESULTS, chosen, "latex")
+    for options in ("", "[twocolumn]"):
+        head = rf"\documentclass{options}{{article}}\usepackage{{booktabs,tabularx}}\begin{{document}}"
+        page = head + table + r"\end{document}"
+        (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+        made = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        assert made.returncode == 0, made.stdout[-1500:]
+        assert "Overfull \\hbox" not in made.stdout, made.stdout[-1500:]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        (Selection(["camvid-odd"]), "no measured row of 'camvid-odd', perhaps 'camvid-ood'"),
+        (Selection(["camvid-ood"], "pspnet-smal"), "with the network 'pspnet-smal', perhaps 'pspnet-small'"),
+        (Selection(methods=["enrgy"]), "No row is of 'enrgy', perhaps 'energy'"),
+        (Selection(columns=["aupr", "fpr"]), "no column 'fpr', perhaps 'fpr95'"),
+    ],
+)
+def test_what_is_not_there_is_named(chosen, sentence):
+    with pytest.raises(BenchmarkError, match=sentence):
+        paper_table(RESULTS, chosen, "markdown")
+
+
+def test_the_command_prints_it(capsys):
+    arguments = ["table", "--results", str(RESULTS), "--markdown", "--dataset", "camvid-ood", "--network", SMALL]
+    assert main([*arguments, "--methods", "msp,Energy,rpl"]) == 0
+    assert capsys.readouterr().out == paper_table(RESULTS, FEW, "markdown")
+    assert main([*arguments, "--check"]) == 2
+    assert main(["table", "--results", str(RESULTS), "--digits", "2"]) == 2
+    assert set(COLUMNS) >= {"aupr", "pooled.aupr", "published.auroc", "miou", "ms"}
