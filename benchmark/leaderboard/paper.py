@@ -271,7 +271,11 @@ def _latex(places, rows, selection: Selection) -> str:
 
 
 def _caption(places, rows, selection: Selection) -> str:
-    settings = [f"{board.title}: {'; '.join(block.setting)}." for board, block in places]
+    timed = any(COLUMNS[name].endswith("_ms") for name in selection.columns)
+    settings = [
+        f"{board.title}: {'; '.join(p for p in block.setting if timed or not p.startswith('time'))}."
+        for board, block in places
+    ]
     said = "Values in percent; the best of a column is bold."
     if any((block.table.set_index("method").reindex([r[0] for r in rows])["seeds"] > 1).any() for _, block in places):
         said += " ± is the sample standard deviation over seeds."
