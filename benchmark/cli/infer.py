@@ -78,7 +78,7 @@ def infer(arguments: argparse.Namespace) -> int:
     for entry in entries:
         written, kept = maps.written.get(entry.label, 0), maps.kept.get(entry.label, 0)
         if written or kept:
-            print(f"{entry.label}: {written} score maps written, {kept} kept, in {maps.of(entry)}")
+            print(f"{entry.label}: {written} score map{'s' * (written != 1)} written, {kept} kept, in {maps.of(entry)}")
     if arguments.pictures:
         print(f"Pictures: {draw(entries, images, maps)}")
     for entry in entries:
