@@ -142,7 +142,12 @@ class Pool:
         def undo() -> list[str]:
             pairs = zip(copies, versions, strict=True)
             return self._undo(
-                networks(), [each for each, v in pairs if each[0]._version != v or not agree(*each, turn)]
+                networks(),
+                [
+                    each
+                    for each, v in pairs
+                    if each[0]._version != v or each[0].shape != each[1].shape or not agree(*each, turn)
+                ],
             )
 
         try:
@@ -172,6 +177,8 @@ class Pool:
                 self._seals[key] = ModuleSeal(self._networks[key])
                 self.forget()
         for given, original in written:
+            if given.shape != original.shape:
+                given.resize_(original.shape)
             given.copy_(original)
             self.forget()
         return [*found, "the images or labels of the batch"] if written else found

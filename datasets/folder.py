@@ -27,6 +27,8 @@ FEW = 500
 LIGHT_SAMPLES = 4000
 """Images that its light training sees, counted each time; in at most so many epochs:"""
 MOST_EPOCHS = 100
+LARGEST_SIDE = 1 << 14
+"""Pixels of a test scale, as on the command line."""
 _WORDS = {"anomaly": ANOMALY, "ignore": IGNORE}
 
 
@@ -229,6 +231,8 @@ class Folder(FileDataset):
         sides = self._get(content, key, list, list(default))
         if not all(map(_is_count, sides)):
             raise self._wrong(f"{key} must be short sides in pixels, as in {key} = [240]")
+        if len(set(sides)) < len(sides) or max(sides, default=0) > LARGEST_SIDE:
+            raise self._wrong(f"{key} must be different sides of at most {LARGEST_SIDE} pixels")
         return tuple(sides)
 
     def _get(self, content: Mapping[str, Any], key: str, kind: type, default: Any = None) -> Any:

@@ -153,7 +153,8 @@ def _unpack(cls: type[Dataset], one: Download, path: Path, root: Path, own: bool
             mend = f"nothing was unpacked: {again} without --archive fetches or names the right one."
         raise BenchmarkError(f"{error}; {mend}") from None
     held = f"as published ({one.checksum})" if one.checksum else "no checksum is published"
-    print(f"{root / one.folder}: {count} files of {path.name}, SHA-256 {sha256}, {held}.", flush=True)
+    files = f"{count} file{'s' * (count != 1)}"
+    print(f"{root / one.folder}: {files} of {path.name}, SHA-256 {sha256}, {held}.", flush=True)
     if own and wanted.keep:
         path.with_name(f"{path.name}.sha256").write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
     elif own:
@@ -175,7 +176,8 @@ def _report(cls: type[Dataset], root: Path) -> int:
         return 2
     for split, published in cls.card.sizes.items():
         count = len(DATASETS.create(name, split=split, root=root))
-        print(f"{split}: {count} images" + (f" (published are {published})" if count != published else ""))
+        of = f" (published are {published})" if count != published else ""
+        print(f"{split}: {count} image{'s' * (count != 1)}{of}")
     print(f"{name} is ready: python -m benchmark run --dataset {name} --data {root}")
     return 0
 

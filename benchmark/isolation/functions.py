@@ -3,8 +3,13 @@ found out."""
 
 from __future__ import annotations
 
+import builtins
+import math
 import os
 import sys
+import time
+from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,17 +30,23 @@ OWNERS: dict[str, Any] = {
     "torch.nn.Module": nn.Module,
     **{f"torch.nn.{layer.__name__}": layer for layer in LAYERS},
     "numpy": np,
+    "builtins": builtins,
+    "math": math,
+    "time": time,
 }
-"""What holds them, by name; :func:`note` adds the modules of the suite that make numbers, and their classes."""
-OURS = ("benchmark.metrics", "benchmark.network", "benchmark.pool", "benchmark.run")
+"""What holds them, by name; :func:`note` adds the modules of the suite, its plugins included, and their classes."""
+OURS = "benchmark"
+CODE = (ModuleType, property, cached_property, classmethod, staticmethod)
+"""What is watched beside what can be called."""
 _live = {name: vars(owner) for name, owner in OWNERS.items()}  # always what is there now
 _held = {name: dict(live) for name, live in _live.items()}
+_values = {name: list(held.values()) for name, held in _held.items()}  # without the keys, compared in half the time
 
 
 def note() -> None:
     """Take what is there now for what must be there; a library may have added to it while it was imported."""
     for name, module in list(sys.modules.items()):
-        if module is not None and any(name == ours or name.startswith(f"{ours}.") for ours in OURS):
+        if module is not None and name.partition(".")[0] == OURS:
             OWNERS.setdefault(name, module)
             for key, value in list(vars(module).items()):
                 if isinstance(value, type) and value.__module__ == name:
@@ -43,7 +54,7 @@ def note() -> None:
     for name, owner in OWNERS.items():
         _live[name] = vars(owner)
         if name not in _held or not _as_noted(name):
-            _held[name] = dict(_live[name])
+            _hold(name)
 
 
 def put_back() -> list[str]:
@@ -53,23 +64,28 @@ def put_back() -> list[str]:
     """
     found = []
     for name, now in _live.items():
-        before = _held[name]
         try:  # as `_as_noted`, of whose many calls half of the time would be spent
-            if now == before:
+            if [*now.values()] == _values[name]:
                 continue
         except Exception:
             pass
-        owner = OWNERS[name]
+        before, owner = _held[name], OWNERS[name]
         for key, value in before.items():
-            if callable(value) and now.get(key) is not value and not _its_own(name, key, now.get(key)):
+            replaced = now.get(key) is not value and (callable(value) or isinstance(value, CODE))
+            if replaced and not _its_own(name, key, now.get(key)):
                 found.append(f"{name}.{key}")
                 setattr(owner, key, value)
         bases = owner.__mro__[1:] if isinstance(owner, type) and not name.startswith("benchmark") else ()
         for key in [key for key in now if key not in before and any(key in vars(base) for base in bases)]:
             found.append(f"{name}.{key}")
             delattr(owner, key)
-        _held[name] = dict(now)
+        _hold(name)
     return found
+
+
+def _hold(name: str) -> None:
+    _held[name] = dict(_live[name])
+    _values[name] = list(_held[name].values())
 
 
 def _its_own(name: str, key: str, value: Any) -> bool:
@@ -78,10 +94,13 @@ def _its_own(name: str, key: str, value: Any) -> bool:
     The name of a function and of its module can be copied (``functools.wraps``); where it was written counts.
     """
     library = name.partition(".")[0]
+    place = getattr(sys.modules[library], "__file__", None)
+    if library == OURS or not place:  # the suite wraps none of its own, and Python's have no file
+        return False
     home = (getattr(value, "__module__", None) or "").partition(".")[0]
     if home != library or getattr(value, "__name__", "") != key:
         return False
-    folder, written = os.path.dirname(sys.modules[library].__file__ or ""), []
+    folder, written = os.path.dirname(place), []
     for _ in range(WRAPPED):
         written.append(value.__code__.co_filename if hasattr(value, "__code__") else None)
         if (value := getattr(value, "__wrapped__", None)) is None:
@@ -95,8 +114,8 @@ WRAPPED = 8
 
 
 def _as_noted(name: str) -> bool:
-    """Dictionaries look at identity first, so that only what was replaced is compared, of which anything may come."""
+    """Lists look at identity first, so that only what was replaced is compared, of which anything may come."""
     try:
-        return bool(_live[name] == _held[name])
+        return [*_live[name].values()] == _values[name]
     except Exception:
         return False

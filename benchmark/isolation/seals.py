@@ -44,13 +44,15 @@ def fingerprint(tensor: Tensor, whole: bool, turn: int = 0) -> Tensor | bytes:
 
 
 def agree(one: Tensor, other: Tensor, turn: int | None = None) -> bool:
-    """Whether two contiguous tensors of one shape and dtype hold the same bytes.
+    """Whether two contiguous tensors of one dtype have one shape and hold the same bytes.
 
     Args:
         one: a tensor.
         other: what it was copied from.
         turn: read one part in 32 only, this one; None reads all of it.
     """
+    if one.shape != other.shape:
+        return False
     size = one.nbytes // (8 * BLOCK) * BLOCK
     if turn is None or one.nbytes <= SMALL or one.data_ptr() % 8 or other.data_ptr() % 8:
         return torch.equal(one, other)

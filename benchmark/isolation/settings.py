@@ -109,12 +109,42 @@ def _hooks(value: tuple[dict, ...]) -> None:
         hooks.update(before)
 
 
+def _modes() -> tuple[int, int]:
+    """How many modes of torch see every function of it; the default device is one of them, and has its own line."""
+    of_functions = torch._C._len_torch_function_stack() - (torch.utils._device.CURRENT_DEVICE is not None)
+    return of_functions, torch._C._len_torch_dispatch_stack()
+
+
+def _leave_modes(value: tuple[int, int]) -> None:
+    while torch._C._len_torch_function_stack() > value[0]:
+        torch._C._pop_torch_function_stack()
+    while torch._C._len_torch_dispatch_stack() > value[1]:
+        torch._C._pop_torch_dispatch_stack(None)
+
+
+def _stream(name: str, number: int, words: str) -> Setting:
+    """Standard output or error, which Python keeps open below one that was closed."""
+
+    def put(value: tuple[Any, bool]) -> None:
+        setattr(sys, name, value[0])
+        if not value[1] and getattr(value[0], "closed", False):
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False))
+
+    return Setting(words, lambda: (getattr(sys, name), getattr(getattr(sys, name), "closed", False)), put)
+
+
 _ENVIRONMENT: dict[Any, Any] = os.environ._data  # as the system has it; decoding takes a hundred times as long
 _DENORMAL = sys.float_info.min / 4  # the processor's mode is that of every float, Python's own among them
 
 SETTINGS = (
     Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
     Setting("torch's default device", torch.get_default_device, lambda value: torch.set_default_device(None)),
+    Setting("torch's modes", _modes, _leave_modes),
+    Setting(
+        "torch's detection of anomalies",
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda value: torch.autograd.set_detect_anomaly(*value),
+    ),
     Setting("torch's grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
     Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     Setting(
@@ -136,8 +166,10 @@ SETTINGS = (
     Setting("the limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit, imported=True),
     Setting("the working directory", _working_directory, lambda value: value and os.chdir(value)),
     Setting("the handler of Ctrl-C", lambda: signal.getsignal(signal.SIGINT), _interrupt_handler),
-    _attribute(sys, "stdout", "standard output"),
-    _attribute(sys, "stderr", "standard error"),
+    Setting("Python's tracing", sys.gettrace, sys.settrace),
+    Setting("Python's profiling", sys.getprofile, sys.setprofile),
+    _stream("stdout", 1, "standard output"),
+    _stream("stderr", 2, "standard error"),
 )
 """What no plugin may leave changed. One more is one more line."""
 

@@ -177,7 +177,7 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     for entry in entries:
         _claim(workshop, entry, maps)
     done, machine = 0, workshop.setup.machine
-    progress = Progress(f"scoring with {len(entries)} methods", 0, len(images), machine)
+    progress = Progress(f"scoring with {len(entries)} method{'s' * (len(entries) != 1)}", 0, len(images), machine)
     try:
         for count, batches in batches_of(workshop, images, maps.problems):
             for batch, digests in batches:

@@ -135,8 +135,9 @@ def _read_all(directory: Path, dataset: Dataset, evaluator: Evaluator[Measuremen
         evaluator.update(view)
         ids.add(view.image)
     if unknown := sorted(found.keys() - ids):
+        belong = "1 file belongs" if len(unknown) == 1 else f"{len(unknown)} files belong"
         raise BenchmarkError(
-            f"{directory}: {len(unknown)} files belong to no image of {dataset.name} ({dataset.split}), "
+            f"{directory}: {belong} to no image of {dataset.name} ({dataset.split}), "
             f"the first is {found[unknown[0]][0].name}; remove them or name another dataset."
         )
 
@@ -166,7 +167,7 @@ def _file_of(image_id: str, found: Mapping[str, list[Path]], directory: Path) ->
         raise BenchmarkError(f"{files[0]} and {files[1].name} are both maps of image '{image_id}'; keep one.")
     raise BenchmarkError(
         f"There is no score map of image '{image_id}'; it must be {directory / image_id} with one of the suffixes "
-        f"{', '.join(SUFFIXES)} (the folder holds {len(found)} maps)."
+        f"{', '.join(SUFFIXES)} (the folder holds {len(found)} map{'s' * (len(found) != 1)})."
     )
 
 

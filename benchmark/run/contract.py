@@ -233,9 +233,13 @@ def toy_workshop(
 def prepared(workshop: Workshop, method: Method, untrained: bool = False) -> Entry:
     """A method, fitted or loaded; `untrained` first stores initial weights as those of its networks."""
     entry = workshop.entry(method)
+    entry.keeps_made = untrained
     if untrained:
         _untrained(workshop, [spec.checkpoint for spec in entry.specs])
     workshop.prepare([entry])
+    if entry.made is not None:  # what its fit made, which a run would not score with
+        entry.method = entry.made
+        workshop.settle(entry)
     return entry
 
 

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor, nn
+
 from benchmark.data import Batch
+from benchmark.errors import PluginError
 from benchmark.method import Method
 from benchmark.network import NetworkSpec
 from benchmark.pool import Need, Networks
@@ -34,6 +39,8 @@ class Entry:
     error: str = ""  # one sentence once it has failed
     mendable: bool = False  # whether the user can mend that (a damaged file), as opposed to the method's author
     left_out: bool = False  # whether it was not asked for and lacks what it needs, so that its error is no failure
+    keeps_made: bool = False  # whether `made` is kept, beside what was read back from the file
+    made: Method | None = None  # as its fit left it
     memory_mib: float | None = None  # largest of score() on a GPU, shared work excluded
 
     @property
@@ -57,3 +64,47 @@ def made_anew(method: Method, **changes: Any) -> Method:
 
 def observed(entry: Entry, batch: Batch) -> None:
     check_returned(entry.method.observe(batch, entry.networks), "observe()")
+
+
+def check_saved(fitted: Method, entry: Entry) -> None:
+    """What a fit left in a method has come back with its state.
+
+    Numbers, tensors and arrays are looked at, also in submodules. Not looked at are other objects (a cache, a report),
+    and names with an underscore in front, under which methods gather what their fit is computed from.
+
+    Args:
+        fitted: as the fit left it.
+        entry: holds another instance, built and given the state of the first, or the same.
+    Raises:
+        PluginError: an attribute differs, so that the next run would score otherwise.
+    """
+    entry.made = fitted if entry.keeps_made else None
+    others, lost = dict(entry.method.named_modules()), []
+    for prefix, module in fitted.named_modules():
+        own = {key: value for key, value in vars(module).items() if key[0] != "_" and key not in _OF_MODULES}
+        its = vars(others.get(prefix, module))
+        lost += [f"{prefix}{prefix and '.'}{key}" for key, value in own.items() if not _alike(value, its.get(key))]
+    if lost:
+        raise PluginError(
+            f"fit() leaves {', '.join(lost)} in attributes, which are not saved with it, so that the next run would "
+            f"score without; keep what scores depend on in buffers or parameters (register_buffer)."
+        )
+
+
+_OF_MODULES = frozenset(vars(nn.Module()))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, (Tensor, np.ndarray)):
+        if not isinstance(other, (Tensor, np.ndarray)) or one.shape != other.shape:
+            return False
+        return bool(np.array_equal(np.asarray(torch.as_tensor(one).cpu()), np.asarray(torch.as_tensor(other).cpu())))
+    if isinstance(one, (int, float, complex, np.number)):
+        return bool(one == other or (one != one and other != other))
+    if isinstance(one, (list, tuple)) and one:
+        return type(one) is type(other) and len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, dict) and one:
+        return (
+            type(one) is type(other) and one.keys() == other.keys() and all(_alike(v, other[k]) for k, v in one.items())
+        )
+    return True

@@ -178,7 +178,8 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
         say(f"  {line}")
     if evaluates:
         passes = ", in two passes" if has_second_pass(setup) else ""
-        say(f"  evaluate {len(pending)} method{'s' * (len(pending) > 1)} on {len(setup.test)} images{passes}")
+        methods = f"{len(pending)} method{'s' * (len(pending) > 1)}"
+        say(f"  evaluate {methods} on {len(setup.test)} image{'s' * (len(setup.test) != 1)}{passes}")
     if forecast.known:
         say(forecast.summary())
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
-from benchmark.distributed import agreed, rank, shared, world
+from benchmark.distributed import agreed, rank, shared
 from benchmark.encoders import OPTION, find
 from benchmark.errors import BenchmarkError, PluginError, UnmetNeed, in_words
 from benchmark.io.names import file_name
@@ -27,7 +27,7 @@ from benchmark.recipe import LightRecipe, digest
 from benchmark.records.provenance import gather
 from benchmark.run.command import training_again
 from benchmark.run.declaration import check_declaration, check_needs, check_returned
-from benchmark.run.entry import Entry, made_anew, observed
+from benchmark.run.entry import Entry, check_saved, made_anew, observed
 from benchmark.run.normal import check_labels
 from benchmark.run.outline import Outline
 from benchmark.run.setup import Setup
@@ -112,7 +112,8 @@ class Workshop:
     def _begun(self, need: Need) -> Need:
         """A need whose network a method has changed, with the pretrained weights that its options now ask for."""
         base, spec = self.setup.base, need.network
-        if spec.frozen or self.setup.own or (spec.arch, _asked_weights(spec)) == (base.arch, _asked_weights(base)):
+        asked = [dict(each.options).get(OPTION, "none") for each in (spec, base)]
+        if spec.frozen or self.setup.own or (spec.arch, asked[0]) == (base.arch, asked[1]):
             return need
         return dataclasses.replace(need, network=begun(spec))
 
@@ -208,9 +209,8 @@ class Workshop:
             self._guard(users, "fit()", lambda e=users[0]: self._fit(e))
         fitted = [users[0] for users in sharing.values()]
         for entry in entries:
-            if entry.fit_key and not entry.error and (world() > 1 or entry not in fitted):
-                here = rank() == 0 and entry in fitted
-                self._guard([entry], "loading", lambda e=entry, here=here: None if here else self._load_fit(e))
+            if entry.fit_key and not entry.error:
+                self._guard([entry], "loading", lambda e=entry: self._load_fit(e, e in fitted))
             self._guard([entry], "eval()", lambda e=entry: self.settle(e))
 
     def train_network(self, spec: NetworkSpec) -> None:
@@ -315,8 +315,7 @@ class Workshop:
         self.pool.forget()
 
     def _fit(self, entry: Entry) -> None:
-        data = self._fit_data(entry)
-        began = time.perf_counter()
+        data, began = self._fit_data(entry), time.perf_counter()
         check_returned(entry.method.fit(data, entry.networks), "fit()")
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         seconds = sum(r.seconds for r in data.reports) or time.perf_counter() - began
@@ -324,9 +323,14 @@ class Workshop:
         more["data"] = self._fit_fingerprint()
         self._save(entry.fit_key, entry.method.state_dict(), recipes, data.reports, **more)
 
-    def _load_fit(self, entry: Entry) -> None:
+    def _load_fit(self, entry: Entry, made_it: bool = False) -> None:
+        made = entry.method
+        if made_it:  # it scores with what was saved, today as tomorrow
+            entry.method = made_anew(made)
+            self.connect(entry)
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         self.store.load_into(entry.fit_key, entry.method, recipes)
+        check_saved(made, entry)
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
         if rank() > 0:
@@ -378,7 +382,3 @@ class Workshop:
                     entry.left_out = entry.unasked and isinstance(error, UnmetNeed)
             out = "left out: " if all(e.left_out for e in entries) else ""
             self.say(f"{', '.join(e.label for e in entries)}: {out}{sentence}")
-
-
-def _asked_weights(spec: NetworkSpec) -> Any:
-    return dict(spec.options).get(OPTION, "none")

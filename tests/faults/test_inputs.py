@@ -83,6 +83,25 @@ def turn(path):
     image.save(path, exif=exif)
 
 
+def channels(path):
+    Image.open(path).convert("RGB").save(path)
+
+
+def twice(path):
+    image = Image.open(path)
+    image.save(path, save_all=True, append_images=[image.point(lambda value: 255 - value)])
+
+
+def shorten(path):
+    image = Image.open(path)
+    image.crop((0, 0, image.width, image.height - 1)).save(path)
+
+
+def grey(path):
+    Image.fromarray((np.load(path) * 30 + 100).clip(0, 255).astype(np.uint8)).save(path.with_suffix(".png"))
+    path.unlink()
+
+
 def one_a_map(bench):
     """Every map has one score, and these are one part in 1e9 apart."""
     for number in range(3):
@@ -102,6 +121,13 @@ HUGE = str({"descr": "<f8", "fortran_order": False, "shape": (1 << 20, 1 << 20)}
 FAULTS = [
     # images and labels
     Fault("labels as JPEG", at("set/labels/1.png", lambda p: Image.open(p).save(p, "JPEG")), SCORE, "1.png is a JPEG"),
+    Fault("labels in three channels", at("set/labels/1.png", channels), SCORE, r"1\.png is an image of mode RGB"),
+    Fault("labels of two pictures", at("set/labels/1.png", twice), SCORE, r"1\.png holds 2 images; save"),
+    Fault("labels a row too short", at("set/labels/1.png", shorten), SCORE, r"1\.png has 32x23 .* 32x24"),
+    Fault("what a Mac leaves beside an image", content("set/images/._1.png", b"\0\5"), SCORE, "AUPR", 0, all_measured),
+    Fault("two images of one name", at("set/images/1.jpg", lambda p: Image.new("RGB", (32, 24)).save(p)),
+          SCORE,
+          r"1\.jpg and .*1\.png have the same name"),
     Fault("labels stored turned", at("set/labels/1.png", turn), SCORE, r"1\.png is stored turned .*n 3\)"),
     Fault("a header of 60000x60000", content("set/images/1.png", BOMB), SCORE, r"1\.png cannot be decoded"),
     Fault("labels of 60000x60000", content("set/labels/1.png", BOMB), SCORE, r"1\.png cannot be decoded"),
@@ -127,6 +153,9 @@ FAULTS = [
         TOML.replace("labels]", "labels]\n01 = 'ignore'"), TOML.replace("labels]", "labels]\n'²' = 'ignore'"),
         TOML + "[splits]\ntest = 5", "labels = 5\n" + TOML.split("[")[0], f"title = {DEEP}\n{TOML}", "\0",
         "title = 5" + TOML,
+        "scales = [24, 24]\n" + TOML, "scales = [99999999]\n" + TOML, "scales = [1e9]\n" + TOML,
+        "licence = nan\n" + TOML,
+        TOML.replace("0 =", "0x00 ="), TOML.replace('"anomaly"', '"Anomaly"'), TOML + TOML,
         "scales = [true]" + TOML, TOML.replace("minihazards", "road-anomaly"), TOML.replace("minihazards", "folder"),
         "classes = [[1]]\n[labels]\n0 = 'ignore'\n", "classes = ['a']\n[labels]\n0 = 'a'\n[light]\nepochs = true",
         "classes = ['a']\n[labels]\n0 = 'a'\n[light]\nepochs = 1\nscales = 5",
@@ -146,12 +175,24 @@ FAULTS = [
     scores("complex", lambda s: s.astype(np.complex64), "holds values of type complex64"),
     scores("with an axis too many", lambda s: s[None], r"shape \(1, 24, 32\)"),
     scores("none", lambda s: s[:0], r"shape \(0, 32\)"),
-    scores("beyond float32", lambda s: s.astype(np.float64) * 1e300, "image '0': scores exceed the range of float32"),
+    scores("beyond float32", lambda s: s.astype(np.float64) * 1e300, "image '0': scores exceed the range of flo"),
     scores("one part in 1e9 apart", lambda s: 1 + 1e-9 * s.astype(np.float64), "image '0': .*lie closer together"),
     Fault("scores: one part in 1e9 apart between images", one_a_map, SCORE, "maps: .* all images .*closer"),
+    scores("HxWx1", lambda s: s[..., None], r"shape \(24, 32, 1\)"),
+    scores("half as large", lambda s: s[::2, ::2], r"image '0': scores are \(12, 16\), labels \(24, 32\)"),
+    scores("turned", lambda s: s.T, r"image '0': scores are \(32, 24\), labels \(24, 32\)"),
+    scores("with NaN", lambda s: np.where(s > 2, np.nan, s), "image '0': 17 of 768 .* NaN"),
+    scores("differences of dates", lambda s: s.astype("m8[s]"), "holds values of type timedelta64"),
+    scores("beyond 2 to the 63rd", lambda s: (s * 9 + 99).astype(np.uint64) + np.uint64(1 << 63), "lie closer"),
+    scores("zeros of both signs", lambda s: np.where(s > 0, -0.0, 0.0), "Hint: All pixels have the same score", 0),
     scores("large integers", lambda s: (s * 50).astype(np.int64) + (1 << 40), "image '0': .*lie closer together"),
     Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], "wide: .*float64 values beyond the range", 1),
     Fault("a folder of 300 letters", lambda bench: None, ["score", "x" * 300, *SCORE[2:]], "xx is no folder"),
+    Fault("a PNG of 8 bits for a map", at("maps/1.npy", grey), SCORE, r"1\.png is of mode L; write one channel"),
+    Fault("two maps of an image", at("maps/1.npy", lambda p: np.savez(p.with_suffix(".npz"), a=np.zeros(SIZE))),
+          SCORE,
+          r"1\.npy and 1\.npz are both maps of image '1'"),
+    Fault("a map too many", at("maps/9.npy", lambda p: np.save(p, np.zeros(SIZE))), SCORE, "1 file belongs to no"),
     # advice
     labels("0 and 255", lambda m: (m == 1) * np.uint8(255), "Hint: .*if 255 marks the anomalies"),
     labels("only ignored", lambda m: m * 0 + 255, "Hint: Every pixel is labelled 255"),

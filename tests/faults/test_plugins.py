@@ -96,6 +96,7 @@ WRITES = [
     ("the list of scales", [OUT, "out.scales.clear()"], "AttributeError.*bad.py, line"),
     ("the images", ["batch.images.zero_()"], r"bad: score\(\) changes the images"),
     ("the images through numpy", ["batch.images.numpy()[:] = 0"], r"bad: score\(\) changes the images"),
+    ("the size of the images", ["batch.images.resize_(0)"], r"bad: score\(\) changes the images"),
     ("the labels", ["batch.labels.fill_(1)"], r"bad: score\(\) changes the images or labels"),
 ]  # fmt: skip
 SETTINGS = [
@@ -142,6 +143,26 @@ SETTINGS = [
     ('os.chdir("/")', "the working directory"),
     ("signal.signal(signal.SIGINT, lambda *_: None)", "the handler of Ctrl-C"),
     ('sys.stdout = open(os.devnull, "w")', "standard output"),
+    ("sys.settrace(lambda *a: None)", "Python's tracing"),
+    ("torch.autograd.set_detect_anomaly(True)", "torch's detection of anomalies"),
+    ("from torch.overrides import TorchFunctionMode; TorchFunctionMode().__enter__()", "torch's modes"),
+    ("torch.set_default_tensor_type(torch.DoubleTensor)", "torch's default dtype"),
+    ("import builtins; builtins.sorted = lambda *a, **k: []", r"builtins\.sorted"),
+    ("import time; time.perf_counter = lambda: 0.0", r"time\.perf_counter"),
+    (
+        "import benchmark.methods.energy as other; other.Energy.score = lambda self, b, n: b.images[:, 0].float()",
+        r"benchmark\.methods\.energy\.Energy\.score",
+    ),
+    (
+        "import benchmark.methods.energy as other, benchmark.methods.msp as msp; other.Energy.score = msp.MSP.score",
+        r"benchmark\.methods\.energy\.Energy\.score",
+    ),
+    ("import benchmark.methods.energy as other; other.torch = None", r"benchmark\.methods\.energy\.torch"),
+    (
+        "import benchmark.networks.pspnet as other; other.PSPNet.forward = lambda self, x, taps=(): None",
+        r"benchmark\.networks\.pspnet\.PSPNet\.forward",
+    ),
+    ("import benchmark.data as own; own.Batch.blind = property(lambda self: self)", r"benchmark\.data\.Batch\.blind"),
 ]
 ZEROS = "torch.nn.functional.interpolate = lambda x, size, **k: torch.zeros(*x.shape[:2], *size)"
 """What the harness enlarges shared maps with, so that they are made with the wrong function."""
@@ -301,6 +322,22 @@ ENDS = [
           r"observe\(\) returned a generator, so that nothing of it ran", 1, others_are_untouched),
     Fault("fit() as a coroutine", method("async def fit(self, data, networks):\n    pass"), RUN,
           r"fit\(\) returned a coroutine", 1, others_are_untouched),
+    Fault("a fit that is kept in an attribute",
+          method("def __init__(self):\n        super().__init__()\n        self.offset = 0.0\n"
+                 "def fit(self, data, networks):\n        self.offset = 1.0"),
+          RUN, r"fit\(\) leaves offset in attributes, which are not saved with it", 1, others_are_untouched),
+    Fault("a fit that is kept in a module's attribute",
+          method("def __init__(self):\n        super().__init__()\n        self.part = nn.Identity()\n"
+                 "def fit(self, data, networks):\n        self.part.centres = {'road': np.ones(3)}"),
+          RUN, r"fit\(\) leaves part\.centres in attributes", 1, others_are_untouched),
+    Fault("a channel too many", plugin(scores='networks["base"](batch).logits()[:, :1]'), RUN,
+          r"must return one value per pixel, \(1, 48, 64\); it returned a tensor of shape \(1, 1, 48, 64\)", 1,
+          others_are_untouched),
+    Fault("scores without values", plugin(scores='networks["base"](batch).logits()[:, 0].to("meta")'), RUN,
+          "scores are no array", 1, others_are_untouched),
+    Fault("scores made in inference mode",
+          plugin("with torch.inference_mode(): made = networks['base'](batch).logits().amax(1)", scores="made"), RUN,
+          r"Inference tensors .*bad.py, line \d+, in score", 1, others_are_untouched),
     Fault("complex scores", plugin(scores='networks["base"](batch).logits()[:, 0] * 1j'), RUN,
           r"score\(\) must return real numbers, float32; it returned a complex64 tensor", 1, others_are_untouched),
     Fault("sparse scores", plugin(scores='networks["base"](batch).logits()[:, 0].to_sparse()'), RUN,

@@ -208,7 +208,7 @@ def test_another_number_of_images_than_published_is_said(shore):
     masks = taped({"1.png": image(np.full((12, 20), 2, np.uint8))})
     shore.site.files["/masks.tar"] = masks + bytes(len(MASKS) - len(masks))
     shore.write(first="")
-    assert shore("pond") == 0 and "test: 1 images (published are 2)" in shore.out
+    assert shore("pond") == 0 and "test: 1 image (published are 2)" in shore.out
 
 
 def test_steps_behind_a_login_are_printed(shore):

@@ -90,7 +90,7 @@ def test_what_is_there_is_kept_unless_forced(bench, photos, forwards):
     (folder / "msp" / "toy" / "2.npy").unlink()
     np.save(folder / "msp" / "toy" / "1.npy", np.zeros((48, 64), np.float32))
     assert bench("infer", photos, "--methods", "msp,energy", "--to", folder) == 0
-    assert "msp: 1 score maps written, 3 kept" in bench.out and "energy: 4 score maps written" in bench.out
+    assert "msp: 1 score map written, 3 kept" in bench.out and "energy: 4 score maps written" in bench.out
     assert not read_scores(folder / "msp" / "toy" / "1.npy").any()
     assert bench("infer", photos, "--methods", "msp", "--to", folder, "--force") == 0
     assert {name: content for name, content in maps(folder).items() if name in before} == before
@@ -106,7 +106,7 @@ def test_the_map_of_a_photo_that_was_replaced_under_its_name_is_made_anew(bench,
         Image.effect_noise(size, 90).convert("RGB").save(photo)
         os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
         assert bench("infer", *line) == 0
-        assert "1 score maps written, 3 kept" in bench.out
+        assert "1 score map written, 3 kept" in bench.out
         assert read_scores(made).shape == size[::-1] and made.read_bytes() != before
     photo.write_bytes(kept)
     assert bench("infer", *line) == 0 and made.read_bytes() == before

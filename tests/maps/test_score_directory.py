@@ -105,7 +105,7 @@ def test_a_missing_map_is_named_with_the_file_that_was_expected(tmp_path, datase
 
 def test_maps_of_no_image_and_two_maps_of_one_image(tmp_path, dataset):
     np.save(write(tmp_path, dataset) / "other.npy", np.zeros((40, 50)))
-    with pytest.raises(BenchmarkError, match=r"1 files.*four.*other\.npy"):
+    with pytest.raises(BenchmarkError, match=r"1 file belongs.*four.*other\.npy"):
         score_directory(tmp_path, dataset)
     np.savez(tmp_path / "t0" / "0.npz", np.zeros((40, 50)))
     with pytest.raises(BenchmarkError, match=r"0\.npy and 0\.npz"):

@@ -63,6 +63,9 @@ def test_what_fit_does_not_put_into_buffers_is_lost_and_noticed(registries, tmp_
     found = findings(
         tmp_path, text.replace("        self.gain = gain", "        self.gain, self.offset = gain, 0.0") + fit
     )
+    assert "fit() leaves offset in attributes" in found["needs, builds and fits"]
+    hidden = text.replace("self.offset", "self._offset").replace("gain = gain", "gain, self._offset = gain, 0.0")
+    found = findings(tmp_path, hidden + fit.replace("offset", "_offset"), "hidden")
     assert found["what was fitted comes back from its file"].startswith("they differ")
     kept = text.replace(
         "        self.gain = gain", "        self.gain = gain\n        self.register_buffer('offset', torch.zeros(()))"
