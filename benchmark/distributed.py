@@ -28,7 +28,7 @@ AGAIN = "what was finished is kept, and the same command, with any number of pro
 
 Value = TypeVar("Value")
 _KINDS = {kind.__name__: kind for kind in (BenchmarkError, PluginError, UnmetNeed)}
-_control: dist.ProcessGroup | None = None  # on the CPU, apart from what trainings send
+_control: Any = None  # on the CPU, apart from what trainings send
 
 
 class Parted(KeyboardInterrupt):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -27,6 +28,7 @@ class Machine:
             the other.
         progress: whether bars or lines are printed.
         save_every: seconds between two resume states.
+        events: folder for event files of trainings, as TensorBoard reads them; None writes none.
     """
 
     device: torch.device
@@ -34,6 +36,7 @@ class Machine:
     workers: int = 0
     progress: bool = True
     save_every: float = 30.0
+    events: Path | None = None
 
     @classmethod
     def choose(
@@ -63,7 +66,7 @@ class Machine:
         if (chosen.index or 0) >= found:
             raise BenchmarkError(f"Device '{device}': there {'is one' if found == 1 else f'are {found}'}, from 0.")
         if chosen.type == "cuda" and world() > 1:
-            if chosen.index is not None:
+            if device != "cuda":
                 raise BenchmarkError(f"Device '{device}': of several processes each takes a GPU; give --device cuda.")
             if local_rank() >= found:
                 raise BenchmarkError(

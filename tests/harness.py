@@ -9,8 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+import torch
+
 from benchmark.cli import main as cli
 from benchmark.registry import BROKEN, DATASETS, METHODS, NETWORKS
+
+_WITH_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+DEVICES = ["cpu", pytest.param("cuda", marks=_WITH_CUDA)]
+"""Where contracts are tried: on a GPU, too, where there is one."""
 
 # Four images of 64x48 pixels; a file DIR/damaged holds the position of a test image that cannot be read.
 TOWN = """
@@ -129,6 +136,8 @@ class Bench:
     out: str = ""
     err: str = ""
     device: str = "cpu"
+    report: bool = False
+    """Whether ``run`` leaves its page behind, which takes as long as a small run."""
 
     def __post_init__(self) -> None:
         self.data, self.runs = self.folder / "data", self.folder / "runs"
@@ -150,6 +159,8 @@ class Bench:
         if verb in ("run", "train", "infer", "show"):
             where = ["--dataset", "town", "--data", str(self.data), "--out", str(self.runs), "--quiet"]
             where += ["--device", self.device, *(["--batch-size", "1"] if verb in ("run", "infer") else [])]
+        if verb == "run" and not self.report:
+            where.append("--no-report")
         kind, rest = (rest[:1], rest[1:]) if verb in ("bench", "weights") else ((), rest)
         return [verb, *kind, *plugins, *where, *map(str, rest)]
 

@@ -198,7 +198,7 @@ ROOMS = """
     images network encoders networks derived pool method
     metrics training weights records fetch
     run
-    leaderboard report pictures maps bench
+    leaderboard pictures maps report bench
     api
     cli __main__
 """

@@ -155,6 +155,11 @@ def work(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train again even where weights exist; the old ones stay until the new ones are finished",
     )
+    group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write losses, learning rate and validation values of every epoch to DIR/tensorboard of --out",
+    )
 
 
 def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:

@@ -19,6 +19,7 @@ from benchmark.cli import (
     report,
     reproduce,
     run,
+    runs,
     score,
     show,
     table,
@@ -48,6 +49,7 @@ VERBS = (
     compare.add,
     bench.add,
     weights.add,
+    runs.add,
 )
 """Each adds the parser of its verb, in the order of ``--help``."""
 

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Plan, train, fit, evaluate, record and print the table of every dataset; then write the report of all."""
     code = _each_dataset(_run, arguments)
     if not (arguments.dry_run or arguments.no_report or launched()[0]):
-        after_run(arguments.out)
+        after_run(arguments.out, arguments.data)
     return code
 
 
@@ -83,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from benchmark.run.measure import measure
 
     begun = arguments.intent.keep
-    outcomes = [measure(options, _say, arguments.dry_run, begun) for options in _repetitions(arguments)]
+    outcomes = [measure(options, _say, arguments.dry_run, begun) for options in _repetitions(arguments, True)]
     records = [record for outcome in outcomes for record in outcome.records]
     found = arguments.answer.setdefault("records", [])
     found += [{"path": str(record.path(arguments.out)), **to_plain(record)} for record in records]
@@ -104,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from benchmark.run.measure import train as train_once
 
-    return _report([train_once(options, _say, arguments.intent.keep) for options in _repetitions(arguments)])
+    return _report([train_once(options, _say, arguments.intent.keep) for options in _repetitions(arguments, False)])
 
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
@@ -127,15 +127,20 @@ def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse
     return max(codes)
 
 
-def _repetitions(arguments: argparse.Namespace) -> Iterator[Options]:
-    """The options of every repetition."""
+def _repetitions(arguments: argparse.Namespace, evaluates: bool) -> Iterator[Options]:
+    """The options of every repetition; before several, how long all of them take."""
     from benchmark.run.options import options_of, parse_repetitions
 
     repetitions = parse_repetitions(arguments.repetition)
-    for each in repetitions:
-        if len(repetitions) > 1:
+    several = [options_of(argparse.Namespace(**vars(arguments) | {"repetition": each})) for each in repetitions]
+    if len(several) > 1:
+        from benchmark.run.measure import foretell
+
+        foretell(several, _say, evaluates)
+    for each, options in zip(repetitions, several, strict=True):
+        if len(several) > 1:
             _say(f"Repetition {each}.")
-        yield options_of(argparse.Namespace(**vars(arguments) | {"repetition": each}))
+        yield options
 
 
 def _report(outcomes: Sequence[Outcome]) -> int:

@@ -114,9 +114,13 @@ class Content:
     problems: list[str]
 
 
-def content(results: Path) -> Content:
+def content(results: Path, root: Path, drawn: int) -> Content:
     """Read a results folder.
 
+    Args:
+        results: folder with records/, published/ or both, and scores/ where ``infer`` wrote score maps.
+        root: the data root, for the images of heat maps.
+        drawn: images of a board that have heat maps, where there are score maps.
     Raises:
         BenchmarkError: it holds neither a record nor a published number.
     """
@@ -124,7 +128,7 @@ def content(results: Path) -> Content:
     records, problems = read_all(results)
     published = read_published(results, {record.dataset.name for record in records})
     found = [
-        _place(results, board, block, [r for r in records if _belongs(r, board, block)], published)
+        _place(results, board, block, [r for r in records if _belongs(r, board, block)], published, root, drawn)
         for board in boards(records, published)
         for block in board.blocks
     ]
@@ -148,7 +152,15 @@ def _belongs(record: Record, board: Board, block: Block) -> bool:
     return record.dataset.whole and record.dataset.name == board.name and record.network.label == block.network
 
 
-def _place(results: Path, board: Board, block: Block, records: Sequence[Record], published: Published) -> Place:
+def _place(
+    results: Path,
+    board: Board,
+    block: Block,
+    records: Sequence[Record],
+    published: Published,
+    root: Path,
+    drawn: int,
+) -> Place:
     by_label: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: r.network.seed):
         by_label.setdefault(record.method.label, []).append(record)
@@ -157,7 +169,7 @@ def _place(results: Path, board: Board, block: Block, records: Sequence[Record],
     made = _sections(block, keys, by_label)
     titles = {row.label: row.title for _, rows in made for row in rows if row.records}
     ordered = {label: by_label[label] for label in titles}
-    shown, remarks = views.all_of(results, block, ordered)
+    shown, remarks = views.all_of(results, block, ordered, root, drawn)
     beside = {p.method: _source(p) for p in published.rows.get(board.name, []) if p.comparable}
     shown["rows"] = [_row_values(row, keys, beside) for _, rows in made for row in rows]
     name = "/".join(filter(None, (file_name(board.name), file_name(block.network) if block.network else "")))

@@ -23,9 +23,10 @@ from benchmark.leaderboard.generate import LEGEND
 from benchmark.leaderboard.protocols import SIZES_TITLE
 from benchmark.leaderboard.wording import METRIC_TITLES
 from benchmark.report.content import KINDS, Content, Place, content
+from benchmark.report.heat import IMAGES
 
 NAME = "report.html"
-SCRIPTS = ("state.js", "table.js", "record.js", "charts.js", "images.js", "main.js")
+SCRIPTS = ("state.js", "table.js", "record.js", "maps.js", "charts.js", "images.js", "main.js")
 """In the order of their use; each is a classic script that shares its top-level names with those behind it."""
 
 
@@ -34,17 +35,19 @@ def available() -> bool:
     return find_spec("plotly") is not None
 
 
-def write(results: Path, to: Path | None = None) -> Path:
+def write(results: Path, root: Path, to: Path | None = None, drawn: int = IMAGES) -> Path:
     """Write the report of a results folder.
 
     Args:
-        results: folder with records/, published/ or both.
+        results: folder with records/, published/ or both, and scores/ where ``infer`` wrote score maps.
+        root: the data root, for the images of heat maps.
+        drawn: images of a board that have heat maps, where there are score maps.
         to: the page; ``report.html`` in that folder by default.
     Raises:
         BenchmarkError: there is nothing to show, Plotly is missing, or the page cannot be written.
     """
     path = Path(to) if to else Path(results) / NAME
-    text = render(content(results))
+    text = render(content(results, root, drawn))
     with replacing(path, disposable=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
@@ -125,14 +128,12 @@ class _Tables:
         """The failure split."""
         return Markup(html_table(failure_texts(place.block.failures, HTML)))
 
-    def further(self, place: Place) -> list[tuple[Further, Markup]]:
-        """What was published on other images or by methods that are not here."""
-        return [(made, Markup(_further(made))) for made in further(place.board.further)]
-
-
-def _further(made: Further) -> str:
-    words = sum(title in WORDS for title in made.cells) - 1  # columns behind the numbers
-    return html_table(made.texts(HTML), f'class="words{words}"')
+    def further(self, place: Place) -> list[tuple[Further, int, Markup]]:
+        """What was published on other images or by methods that are not here, with the number of columns of words."""
+        return [
+            (made, sum(title in WORDS for title in made.cells) - 1, Markup(html_table(made.texts(HTML))))
+            for made in further(place.board.further)
+        ]
 
 
 def _template(name: str) -> str:

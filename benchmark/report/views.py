@@ -16,6 +16,7 @@ from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent, prima
 from benchmark.metrics import PixelProtocol, pixel_protocol, read_curves, read_rows, select_rows
 from benchmark.metrics.bootstrap import HIGHER_IS_BETTER, resampled_means
 from benchmark.records.record import Record
+from benchmark.report.heat import find_maps, heat_maps
 
 DRAWS = 2000
 """Resamples behind a rank, as many as ``compare`` draws for its matrix."""
@@ -30,13 +31,17 @@ Repetitions = Mapping[str, Sequence[Record]]
 """Label of a method -> its records, a seed each."""
 
 
-def all_of(results: Path, block: Block, records: Repetitions) -> tuple[dict[str, Any], list[str]]:
+def all_of(
+    results: Path, block: Block, records: Repetitions, root: Path, drawn: int
+) -> tuple[dict[str, Any], list[str]]:
     """Every view of a block that has something to show, and a sentence for what has not.
 
     Args:
         results: folder of the records.
         block: the table.
         records: behind its rows, in their order.
+        root: the data root, for the images of heat maps.
+        drawn: number of images with heat maps, where there are score maps.
     """
     protocol, rows, remarks = rows_of(results, records)
     found: dict[str, Any] = {}
@@ -49,6 +54,9 @@ def all_of(results: Path, block: Block, records: Repetitions) -> tuple[dict[str,
         found["strata"] = strata(pixels, tables)
         if len(rows) > 1:
             found["stability"] = {metric: stability(table, metric) for metric, table in tables.items()}
+        if maps := find_maps(results, records):
+            found["maps"], more = heat_maps(results, maps, root, protocol, rows, drawn)
+            remarks += more
     curves, unreadable = curves_of(results, records)
     found |= {"curves": curves} if curves else {}
     found |= {"failures": failures(block.failures)} if len(block.failures) else {}

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
 from benchmark.machine import caution, idle
+from benchmark.progress import duration
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep
-from benchmark.run.forecast import Forecast
+from benchmark.run.forecast import Forecast, hopeless
 from benchmark.run.options import Options, choose_dataset
 from benchmark.run.plan import Step, check_recipes, make_steps, network_name
 from benchmark.run.recording import make_record
@@ -97,6 +98,28 @@ def _record(workshop: Workshop, group: Sequence[Step], tally: Tally) -> None:
                 step.reasons = []
 
     shared(write)
+
+
+def foretell(several: Sequence[Options], say: Say, evaluates: bool = True) -> None:
+    """Say how long several repetitions take together, if that is known.
+
+    Args:
+        several: the options of each.
+        say: prints a line.
+        evaluates: whether the test images are scored.
+    Raises:
+        BenchmarkError: as :func:`measure`.
+    """
+    seconds, measured = 0.0, {}
+    for options in several:
+        workshop, steps, _ = _begin(options, lambda line: None)
+        pending = [step for step in steps if not (evaluates and step.current)]
+        forecast = Forecast(workshop, pending, evaluates, measured)
+        if not forecast.known:
+            return
+        seconds += forecast.whole.seconds if pending else 0.0
+    if seconds and not hopeless(workshop.setup.machine.device, seconds):
+        say(f"All {len(several)} repetitions together about {duration(seconds)} on {workshop.setup.machine.device}.")
 
 
 def train(options: Options, say: Say = print, begun: Callable[[], None] = lambda: None) -> Outcome:

@@ -50,9 +50,13 @@ def cached(dataset: Dataset, machine: Machine, budget: int = CACHE_BYTES) -> Dat
     """The dataset kept in memory if it fits into `budget` bytes (judged by its first sample), else itself."""
     if isinstance(dataset, Cached) or not len(dataset):
         return dataset
+    return Cached(dataset, machine) if fits_in_memory(dataset, budget) else dataset
+
+
+def fits_in_memory(dataset: Dataset, budget: int = CACHE_BYTES) -> bool:
+    """Whether a dataset fits into `budget` bytes once it is decoded, judged by its first sample."""
     first = dataset[0]
-    fits = (first.image.numel() + first.labels.numel()) * len(dataset) <= budget
-    return Cached(dataset, machine) if fits else dataset
+    return (first.image.numel() + first.labels.numel()) * len(dataset) <= budget
 
 
 def training_batches(

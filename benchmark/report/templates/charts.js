@@ -88,7 +88,7 @@ function drawRanks(section) {
   const traces = [{
     type: "heatmap", z, x: places.map((i) => i + 1), y: places, text, hovertemplate: "%{text}<extra></extra>",
     colorscale: pairs ? [[0, "#b2523c"], [0.5, isDark() ? "#2a2f36" : "#f4f4f2"], [1, "#2b7bba"]] : [[0, isDark() ? "#1f2a36" : "#e6eef7"], [1, isDark() ? "#7cc0ff" : "#08519c"]],
-    zmin: 0, zmax: 100, xgap: 1, ygap: 1, colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 },
+    zmin: 0, zmax: 100, xgap: 1, ygap: 1, showscale: innerWidth > 600, colorbar: { title: { text: "%" }, thickness: 10, outlinewidth: 0 },
   }];
   if (!pairs) {
     traces.push({
@@ -100,7 +100,7 @@ function drawRanks(section) {
     ? `On how many of ${found.draws} resamples of the ${found.images} images the method of the line has a better ${data.metrics[metric]} than that of the column; ${place().protocol}.`
     : `The ${found.images} images drawn ${found.draws} times with replacement, the same ones for all methods: how often each method has which rank by ${data.metrics[metric]} (${place().protocol}); dots and bars: median and 95 %. Every measured row takes part, also those that saw outliers in training.`;
   plot(view.querySelector(".chart"), traces, {
-    height: 110 + 21 * names.length, margin: { l: 20, r: 10, t: 10, b: 48 },
+    height: 110 + 21 * names.length, margin: { l: 20, r: 10, t: 32, b: 48 },
     xaxis: { title: { text: pairs ? "against the method of this place" : "rank" }, range: [0.4, names.length + 0.6], showgrid: false, zeroline: false },
     yaxis: { tickvals: places, ticktext: names, autorange: "reversed", showgrid: false, zeroline: false },
   });
@@ -177,7 +177,7 @@ function drawStrata(section) {
   plot(view.querySelector(".chart"), traces, { height: 420, xaxis: { type: "category", title: { text: "anomalous share of the image's pixels" } }, yaxis: { title: { text: `${data.metrics[metric]}, %` }, rangemode: "tozero" } });
 }
 
-const DRAW = { ranks: drawRanks, curves: drawCurves, costs: drawCosts, failures: drawFailures, sizes: drawStrata };
+const DRAW = { ranks: drawRanks, curves: drawCurves, costs: drawCosts, failures: drawFailures, sizes: drawStrata, images: showMaps };
 
 function draw() {
   const section = sectionOf();

@@ -15,7 +15,7 @@ function setUpImages(section) {
     select.append(...measured.map((row) => el("option", { value: row.label }, row.title)));
     if (first !== null) select.selectedIndex = first;
   }
-  for (const select of view.querySelectorAll("select")) {
+  for (const select of view.querySelectorAll(":scope > .tools select")) {
     select.onchange = () => {
       shownImages[section.dataset.place] = PAGE;
       listImages(section);
@@ -31,7 +31,7 @@ function setUpImages(section) {
 function listImages(section) {
   const view = section.querySelector('[data-view="images"]');
   const { images, protocol } = place();
-  const [method, against, metric, order] = ["method", "against", "metric", "order"].map((name) => view.querySelector(`.${name}`).value);
+  const [method, against, metric, order] = ["method", "against", "metric", "order"].map((name) => view.querySelector(`:scope > .tools .${name}`).value);
   const own = images.values[metric][method];
   const other = against ? images.values[metric][against] : null;
   const sign = (metric === "fpr95" ? -1 : 1) * (order === "best" ? -1 : 1);
@@ -51,11 +51,10 @@ function listImages(section) {
   view.querySelector("tbody").replaceChildren(...lines);
   view.querySelector(".more").hidden = lines.length >= known.length;
   const left = images.ids.length - known.length;
-  view.querySelector(".legend").textContent =
+  view.querySelector(":scope > .legend").textContent =
     `${lines.length} of ${known.length} images, ${other ? "by the difference" : `${order} first`}, in percent under ${protocol}` +
     `${left ? `; ${left} hold one kind of pixel only` : ""}. An image's name shows what every method makes of it.` +
-    `${place().maps ? "" : " These results hold values per image but no score maps, so no heat maps are shown."}`;
-  showMaps(view);
+    `${place().maps ? "" : " These results hold values per image but no heat maps: those take score maps (infer) and the images."}`;
 }
 
 /** What every method makes of an image. */
@@ -78,5 +77,3 @@ function openImage(i) {
     el("div", { className: "scroll" }, el("table", { className: "protocols" }, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...body))),
   );
 }
-
-function showMaps() {}

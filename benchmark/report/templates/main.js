@@ -11,7 +11,7 @@ function route() {
   state.place = name in data.places ? name : "";
   document.getElementById("overview").hidden = Boolean(state.place);
   document.getElementById("places").value = state.place;
-  for (const section of document.querySelectorAll("section.place")) section.hidden = section.dataset.place !== state.place;
+  for (const section of document.querySelectorAll("section.place")) section.classList.toggle("shown", section.dataset.place === state.place);
   if (!state.place) return;
   const section = sectionOf();
   const tabs = [...section.querySelectorAll(".tabs a")];

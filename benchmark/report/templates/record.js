@@ -56,7 +56,7 @@ function recordPart(name, several) {
     "section",
     { className: "record" },
     el("h3", {}, several ? `Measured, seed ${network.seed}` : "Measured"),
-    protocolTable(record.metrics),
+    ...protocolPart(record.metrics),
     el("h4", {}, "Command"), command, copy,
     el("h4", {}, "Dataset"),
     facts([["images", `${dataset.images} of ${dataset.split}`], ["fingerprint", dataset.fingerprint], ["pixels", dataset.pixels], ["validation images", record.validation]]),
@@ -82,21 +82,17 @@ function recordPart(name, several) {
 }
 
 /** Every protocol of a record with its values as they are stored: fractions. */
-function protocolTable(metrics) {
-  const body = el("tbody");
-  for (const [protocol, found] of Object.entries(metrics)) {
-    const row = el("tr", {}, el("th", { scope: "row" }, `${protocol} v${found.version}`));
-    for (const metric of Object.keys(data.metrics)) {
+function protocolPart(metrics) {
+  return Object.entries(metrics).flatMap(([protocol, found]) => {
+    const value = (metric) => {
+      if (found[metric] === null) return found.missing[metric];
       const ends = found.intervals[metric];
-      const cell = el("td", {}, found[metric] === null ? found.missing[metric] ?? "–" : String(found[metric]));
-      if (ends) cell.append(el("small", {}, `[${ends.join(", ")}]`));
-      row.append(cell);
-    }
-    row.append(el("td", {}, Object.entries(found.extra).map(([key, value]) => `${key} ${value}`).join(", ")));
-    body.append(row);
-  }
-  const heads = ["Protocol", ...Object.values(data.metrics), "more"].map((title) => el("th", { scope: "col" }, title));
-  return el("div", { className: "scroll" }, el("table", { className: "protocols" }, el("thead", {}, el("tr", {}, ...heads)), body));
+      return `${found[metric]}${ends ? ` [${ends.join(", ")}]` : ""}`;
+    };
+    const values = Object.entries(data.metrics).map(([metric, title]) => [title, value(metric)]);
+    const about = [["images", found.images], ["skipped", found.skipped || null], ["AUPR of a constant score", found.constant_aupr]];
+    return [el("h4", {}, `${protocol} v${found.version}`), facts([...values, ...about, ...Object.entries(found.extra)])];
+  });
 }
 
 panel.querySelector(".close").onclick = () => panel.close();
