@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmark import HOME
+from benchmark.io.jsonfile import OMITTED
 from benchmark.values import Amount
 
 _CODE = ("benchmark", "methods", "datasets", "pyproject.toml")
@@ -36,6 +37,7 @@ class Provenance:
     command: str = ""  # command line as typed; absolute paths are cut to ".../name"
     load: Amount | None = None  # processes that ran or waited to per processor of the machine, mean of the last
     # minute; null where the system does not say or an older record does not state it
+    processes: int = field(default=0, metadata=OMITTED)  # that shared the work; left out where there was one
 
 
 def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
@@ -46,6 +48,8 @@ def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
         precision: "fp32", "tf32" or "bf16".
     """
     import torch
+
+    from benchmark.distributed import world
 
     commit, dirty = git_state(HOME)
     return Provenance(
@@ -58,6 +62,7 @@ def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
         threads=torch.get_num_threads(),
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         load=_load(),
+        processes=world() if world() > 1 else 0,
         command=command_line(sys.argv),
     )
 

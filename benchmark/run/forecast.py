@@ -12,6 +12,7 @@ import torch
 
 from benchmark.data import Dataset
 from benchmark.derived import AbsentSplit
+from benchmark.distributed import world
 from benchmark.errors import BenchmarkError
 from benchmark.network import NetworkSpec, scaled_size
 from benchmark.networks import buildable, network_of, pretrained_of
@@ -100,9 +101,8 @@ class Forecast:
         if step is not None:
             return step * steps_per_epoch(recipe, len(setup.train)) * recipe.epochs
         speed = self._speed(spec, setup.machine.precision)
-        return estimate_seconds(
-            self._flops(spec), self._size, recipe, len(setup.train), speed, validation=len(setup.val)
-        )
+        flops, train, val = self._flops(spec), len(setup.train), len(setup.val)
+        return estimate_seconds(flops, self._size, recipe, train, speed, validation=val) / world()
 
     @cached_property
     def fits(self) -> dict[str, tuple[Entry, float]]:
@@ -119,7 +119,7 @@ class Forecast:
             if step is not None:
                 return step * steps_per_epoch(recipe, len(train)) * recipe.epochs
             own, speed = self._flops(base), self._speed(base, setup.machine.precision)
-            return estimate_seconds(own, self._size, recipe, len(train), speed, own, len(val) if val else 0)
+            return estimate_seconds(own, self._size, recipe, len(train), speed, own, len(val) if val else 0) / world()
 
         return sum(map(seconds, entry.recipes.values()))
 
@@ -233,7 +233,7 @@ class Forecast:
         if trained or keys:
             images += self._read(trained, [self.fits[key][0] for key in keys])
         if self.evaluates and entries:
-            passes = 2 if has_second_pass(setup) else 1
+            passes = (2 if has_second_pass(setup) else 1) / world()
             evaluation = self._shared(entries, len(setup.test)) + sum(map(self._scoring, entries))
             evaluation, images = passes * evaluation, images + passes * self._reading(setup.test) * len(setup.test)
         statistics = 0.0

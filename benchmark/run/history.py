@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from benchmark.distributed import world
 from benchmark.io.jsonfile import to_plain
 from benchmark.network import NetworkSpec
 from benchmark.recipe import Recipe
@@ -130,7 +131,8 @@ class History:
     def _machine(self) -> dict[str, Any]:
         on_gpu = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if on_gpu else str(self.device)
-        return {"device": name, "cpu": cpu_model(), "threads": torch.get_num_threads()}
+        several = world() if world() > 1 else None
+        return {"device": name, "cpu": cpu_model(), "threads": torch.get_num_threads(), "processes": several}
 
 
 def _costly(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,7 +158,11 @@ def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
     brief = {"reports": [{k: r[k] for k in kept if k in r} for r in sidecar.get("reports", ())]}
     brief["recipe"] = sidecar.get("recipe")
     made = sidecar.get("provenance", {})
-    brief |= {key: made[key] for key in ("device", "cpu", "threads", "precision", "commit", "date") if key in made}
+    brief |= {
+        key: made[key]
+        for key in ("device", "cpu", "threads", "precision", "processes", "commit", "date")
+        if key in made
+    }
     if "seconds" in sidecar:
         brief["seconds"] = sidecar["seconds"]
     if "imported" in sidecar:

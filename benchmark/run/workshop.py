@@ -17,6 +17,7 @@ from benchmark.derived import Resized, VoidAsClass
 from benchmark.distributed import agreed, rank, shared
 from benchmark.encoders import OPTION, find
 from benchmark.errors import BenchmarkError, PluginError, UnmetNeed, in_words
+from benchmark.io.jsonfile import to_plain
 from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
@@ -342,7 +343,7 @@ class Workshop:
             "data": self.setup.base.data or self.setup.train.fingerprint(),
             **more,
             "reports": [dataclasses.asdict(report) for report in reports],
-            "provenance": dataclasses.asdict(gather(str(self.setup.machine.device), precision)),
+            "provenance": to_plain(gather(str(self.setup.machine.device), precision)),
         }
         self.store.save(key, dict(state), sidecar)
         clear_states(self.store.path(key).with_suffix(""))

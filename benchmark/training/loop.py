@@ -148,7 +148,7 @@ class _Run:
                 self.val_set = everywhere(lambda: cached(val_set, self.machine))
             progress = Progress(self.title, journal.step, self.steps, self.machine)
             folder = self.machine.events if rank() == 0 else None
-            self.events = Events(folder, self.path, journal.step // self.per_epoch)
+            self.events = everywhere(lambda: Events(folder, self.path, journal.step // self.per_epoch))
             exact = products(self.machine.device, self.machine.precision, repeatable=True)
             try:
                 with exact, seeded(self.recipe):

@@ -23,6 +23,9 @@ class Task(nn.Module, ABC):
     attribute, else it is lost at a resume. A frozen network that merely helps (a teacher) must not be a child: it would
     be put in training mode and saved with every state; keep the handle (``networks["base"]``) or a tuple around it and
     call it under ``torch.no_grad()``.
+
+    Several processes share the forwards of children and of networks (:mod:`benchmark.training.sharing`): a child treats
+    images one by one, batch normalisation aside; what relates them to each other belongs into the loss.
     """
 
     stride: int = 8

@@ -83,7 +83,7 @@ def test_two_processes_make_the_record_of_one_bit_for_bit(bench):
     wanted = ("--protocols", PROTOCOLS, "--methods", "msp,mahalanobis", "--no-report")
     assert bench("run", *wanted) == 0
     reference = {m: (measured(bench.record(m)), files(bench, m)) for m in ("msp", "mahalanobis")}
-    assert len(reference["msp"][1]) == 2
+    assert len(reference["msp"][1]) == 2 and "processes" not in bench.record("msp")["provenance"]
     shutil.rmtree(bench.runs / "records")
     first, second = two(bench, "run", *wanted[:3], "msp,failing:at=toy/1,mahalanobis", "--no-report")
     assert first.returncode == 1, first.stderr
@@ -94,6 +94,7 @@ def test_two_processes_make_the_record_of_one_bit_for_bit(bench):
     for label, (record, beside) in reference.items():
         assert measured(bench.record(label)) == record
         assert files(bench, label) == beside
+    assert bench.record("msp")["provenance"]["processes"] == 2
     assert not list((bench.runs / "partial").glob("*"))
 
 
