@@ -82,7 +82,7 @@ class Method(Plugin, nn.Module, ABC):
     """Keywords that stand in for what the user did not state on a network without the features that the method would
     ask for; labels then show them."""
     trial: ClassVar[Mapping[str, Any]] = {}
-    """Keywords that stand in for their defaults on the few small images of ``check`` and ``bench devices``."""
+    """Keywords that stand in for their defaults on the few small images of ``check`` and ``bench device``."""
     version: ClassVar[int] = 1
     """Raise it when the method computes something else than before: records and fits of the old version are stale."""
 

@@ -9,8 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+import torch
+
 from benchmark.cli import main as cli
 from benchmark.registry import BROKEN, DATASETS, METHODS, NETWORKS
+
+_WITH_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+DEVICES = ["cpu", pytest.param("cuda", marks=_WITH_CUDA)]
+"""Where contracts are tried: on a GPU, too, where there is one."""
 
 # Four images of 64x48 pixels; a file DIR/damaged holds the position of a test image that cannot be read.
 TOWN = """

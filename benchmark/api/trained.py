@@ -1,19 +1,42 @@
-"""Networks and fits of the weights store: loaded, or made first where that is asked for."""
+"""Datasets; networks and fits of the weights store, loaded, or made first where that is asked for."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark.api.detector import Detector
+from benchmark.data import Dataset
 from benchmark.errors import BenchmarkError
-from benchmark.run.options import Options, parse_recipe
+from benchmark.registry import DATASETS
+from benchmark.run.options import Options, choose_dataset, data_root, parse_recipe
 from benchmark.run.plan import check_recipes, make_steps
 from benchmark.run.setup import make_setup
 from benchmark.run.workshop import Workshop
 from benchmark.values import format_value
+
+LOGGER = logging.getLogger("benchmark")
+"""Where what the command line would print goes, at the level INFO: what was left out of a file of weights and more."""
+
+
+def open_dataset(dataset: str = "auto", split: str = "test", *, data: str | Path | None = None) -> Dataset:
+    """A split of a dataset: a sequence of samples with `id`, `image` and `labels`.
+
+    Args:
+        dataset: name, with options as "name:key=value"; "auto" is the best-ranked one that is there.
+        split: "train", "val" or "test"; only the last holds anomalies.
+        data: the data root; None is ``ANOMALY_DATA``, else ``./data``.
+    Returns:
+        The dataset, whose `card` says what it is; ``dataset[0].image`` is uint8 RGB (3, H, W), ``dataset[0].labels``
+        uint8 (H, W): known classes by position in ``dataset.classes``, 254 anomaly, 255 ignore.
+    Raises:
+        BenchmarkError: there is no such dataset or split, or its files are not there.
+    """
+    root = data_root(None if data is None else Path(data))
+    return DATASETS.create(choose_dataset(dataset, root)[0], split=split, root=root)
 
 
 def load(
@@ -64,8 +87,6 @@ def load(
     Raises:
         BenchmarkError: an argument is wrong, something is not trained and `train` is not asked for, or it fails.
     """
-    if isinstance(data, str) and not data:
-        raise BenchmarkError("data='' names no folder; leave it out for ANOMALY_DATA, else ./data.")
     options = Options(
         methods=(method,),
         dataset=dataset,
@@ -84,7 +105,7 @@ def load(
         precision=precision,
         progress=progress,
     )
-    workshop = Workshop(make_setup(options), say=lambda line: None)
+    workshop = Workshop(make_setup(options), say=LOGGER.info)
     steps, broken = make_steps(workshop, options.methods)
     for sentence in broken.values():
         raise BenchmarkError(sentence)

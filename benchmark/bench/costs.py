@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from benchmark.bench.stand_in import SIZE, StandIn
 from benchmark.bench.step_timer import CutShort, StepTimer, reason
 from benchmark.cost_meter import CostMeter, clear, now
 from benchmark.data import Batch
+from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine, products
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import REFERENCE, build_network
@@ -47,6 +50,7 @@ def bench_costs(
     steps: int = 0,
     images: int = 0,
     say: Callable[[str], None] = print,
+    deadline: float = math.inf,
 ) -> Costs:
     """Measure what every row costs.
 
@@ -58,8 +62,10 @@ def bench_costs(
         steps: timed steps per scale and timed batches; 0 chooses by device.
         images: images of every split, for trials; 0 is as many as published.
         say: prints a line.
+        deadline: time on :func:`time.monotonic` from which nothing is begun; what is missing then says so.
     """
     bench = _Bench(options, folder, size, steps, images, say)
+    bench.deadline = deadline
     gc.collect()
     gc.freeze()  # collections before every measurement need not search what is loaded by now
     try:
@@ -101,6 +107,7 @@ class _Bench:
         if self.device.type == "cpu" and not self.reduced:
             say("On a CPU this takes hours; `bench --help` has an example of a trial.")
         self.timer = StepTimer(self.setup, self.like.card.sizes["train"], self.warm, self.steps, folder, say)
+        self.deadline = math.inf
         self.found: dict[str, dict[str, Any]] = {}  # label -> fields of its MethodCost
         self.networks: dict[NetworkSpec, tuple[float, float]] = {}  # milliseconds per image, GiB
         count = options.batch_size or images_per_batch(self.setup.test[0])
@@ -243,6 +250,8 @@ class _Bench:
     def _attempt(self, entries: Sequence[Entry], what: str, work: Callable[[], object]) -> bool:
         """Do something on which rows depend; where it fails, keep and print why, and go on."""
         try:
+            if time.monotonic() > self.deadline:
+                raise BenchmarkError("not begun, the time was up")
             with products(self.device, self.machine.precision):  # a training sets its own
                 work()
             return True

@@ -16,21 +16,33 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.records.device import MetricTime
+
 SIZE = (720, 1280)
 REFERENCE = "scikit-learn, as the reference evaluation calls it"
 
 
 def bench_metrics(rounds: int = 7, size: tuple[int, int] = SIZE) -> str:
+    """The table of :func:`metric_times` as text; arguments as there."""
+    from tabulate import tabulate
+
+    lines = []
+    for one in metric_times(rounds, size):
+        ratios = ("" if r is None else f"{r:.1f}" for r in (one.times_faster, one.cpu_times_faster))
+        lines.append((one.name, f"{one.milliseconds:.2f}", f"{one.cpu_milliseconds:.2f}", *ratios))
+    header = ("", "ms", "CPU ms", "times faster", "(CPU time)")
+    table = tabulate(lines, header, colalign=("left", *["right"] * 4), disable_numparse=True)
+    machine = f"{platform.processor() or platform.machine()}, numpy {np.__version__}"
+    return f"Milliseconds per {size[0]}x{size[1]} image, medians of {rounds} rounds ({machine}):\n\n{table}"
+
+
+def metric_times(rounds: int = 7, size: tuple[int, int] = SIZE) -> list[MetricTime]:
     """Measure all contestants that are installed.
 
     Args:
         rounds: repetitions over all images, of which medians are taken.
         size: (H, W) of the images in pixels.
-    Returns:
-        The table as text.
     """
-    from tabulate import tabulate
-
     images = [synthetic_image(seed, size) for seed in range(3)]
     contestants = dict(_contestants(images))
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
@@ -43,16 +55,13 @@ def bench_metrics(rounds: int = 7, size: tuple[int, int] = SIZE) -> str:
                 spent = time.perf_counter() - wall, time.process_time() - cpu
                 times[name].append((spent[0] / len(images), spent[1] / len(images)))
     reference = np.array(times[REFERENCE])
-    lines = []
+    found = []
     for name, measured in times.items():
         wall, cpu = np.median(measured, axis=0) * 1e3
-        ratio = np.median(reference / np.array(measured), axis=0)
+        ratios = np.median(reference / np.array(measured), axis=0)
         compared = not name.startswith("components")
-        lines.append((name, f"{wall:.2f}", f"{cpu:.2f}", *(f"{r:.1f}" if compared else "" for r in ratio)))
-    header = ("", "ms", "CPU ms", "times faster", "(CPU time)")
-    table = tabulate(lines, header, colalign=("left", *["right"] * 4), disable_numparse=True)
-    machine = f"{platform.processor() or platform.machine()}, numpy {np.__version__}"
-    return f"Milliseconds per {size[0]}x{size[1]} image, medians of {rounds} rounds ({machine}):\n\n{table}"
+        found.append(MetricTime(name, float(wall), float(cpu), *(float(r) if compared else None for r in ratios)))
+    return found
 
 
 def synthetic_image(seed: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:

@@ -1,17 +1,19 @@
 """``python -m benchmark bench pipeline``: what limits a pass over test images, part by part and as a whole.
 
 A real :func:`benchmark.run.evaluate.evaluate` runs over encoded synthetic images of full size, with networks of random
-weights. In the same process its parts are timed alone: reading (decoding, batching, the copy to the device), networks
-and scores on batches that lie ready, and metrics on scores that lie ready. If the whole pass takes as long as the parts
-together, nothing overlaps; if it takes as long as the largest, that one is the limit.
+weights, once with everything beside each other and once, in the same process, one after the other. Its parts are timed
+alone: reading (decoding, batching, the copy to the device), networks and scores on batches that lie ready, and metrics
+on scores that lie ready. If the pass takes as long as the largest part, that one is the limit.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -23,12 +25,14 @@ from benchmark.cost_meter import now
 from benchmark.data import Batch
 from benchmark.machine import Machine, products
 from benchmark.metrics import FirstPass
+from benchmark.records.device import Pipeline
 from benchmark.registry import DATASETS, METHODS
+from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 from benchmark.run.evaluate import evaluate
 from benchmark.run.options import Options
 from benchmark.run.plan import Step
-from benchmark.run.scoring import images_per_batch, score, views
+from benchmark.run.scoring import BatchSize, score, to_cpu, views
 from benchmark.run.setup import assemble
 from benchmark.training import native_batches
 
@@ -38,47 +42,29 @@ READY = 8
 """Batches of scores that lie ready for the metrics."""
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """Milliseconds per image, medians over the rounds."""
+def terminal(found: Pipeline) -> str:
+    """The table, and what it says."""
+    from tabulate import tabulate
 
-    methods: tuple[str, ...]
-    network: str
-    device: str
-    precision: str
-    size: tuple[int, int]
-    images: int
-    batch_size: int
-    reading: float
-    scoring: float  # networks, shared maps and scores
-    metrics: float
-    whole: float
-    ratio: float  # of the parts together and the whole, median of the rounds
-
-    @property
-    def limit(self) -> str:
-        """The part that takes longest."""
-        parts = {"reading": self.reading, "networks and scores": self.scoring, "metrics": self.metrics}
-        return max(parts, key=lambda name: parts[name])
-
-    def __str__(self) -> str:
-        from tabulate import tabulate
-
-        parts = (("reading", self.reading), ("networks and scores", self.scoring), ("metrics", self.metrics))
-        lines = [(name, f"{ms:.2f}", f"{1000 / ms:.1f}", f"{ms / self.whole:.0%}") for name, ms in parts]
-        lines.append(("whole pass", f"{self.whole:.2f}", f"{1000 / self.whole:.1f}", ""))
-        table = tabulate(
-            lines,
-            ("part", "ms/image", "images/s", "of the pass"),
-            colalign=("left", *["right"] * 3),
-            disable_numparse=True,
-        )
-        height, width = self.size
-        return (
-            f"{table}\n\n{self.images} images of {width}x{height} in batches of {self.batch_size}, "
-            f"{', '.join(self.methods)}; {self.network} with random weights on {self.device} ({self.precision}).\n"
-            f"The parts one after the other take {self.ratio:.2f} times as long as the pass; {self.limit} take longest."
-        )
+    parts = (
+        ("reading", found.reading),
+        ("networks and scores", found.scoring),
+        ("metrics", found.metrics),
+        ("pass, one after the other", found.serial),
+        ("pass, beside each other", found.whole),
+    )
+    lines = [(name, f"{ms:.2f}", f"{1000 / ms:.1f}", f"{ms / found.whole:.0%}") for name, ms in parts]
+    heads = ("part", "ms/image", "images/s", "of the pass")
+    table = tabulate(lines, heads, colalign=("left", *["right"] * 3), disable_numparse=True)
+    height, width = found.size
+    busy = "" if found.busy is None else f" The GPU is busy for {found.busy:.0%} of the pass."
+    return (
+        f"{table}\n\n{found.images} images of {width}x{height} in batches of {found.batch_size}, "
+        f"{', '.join(found.methods)}; {found.network} with random weights on {found.device} ({found.precision}); "
+        f"threads beside it: {found.workers} to read, {found.workers} to measure.\n"
+        f"One after the other takes {found.ratio:.2f} times as long as beside each other; {found.limit} take longest."
+        f"{busy}"
+    )
 
 
 def bench_pipeline(
@@ -87,8 +73,10 @@ def bench_pipeline(
     images: int = 0,
     rounds: int = 3,
     say: Callable[[str], None] = print,
+    methods: int = 0,
+    deadline: float = math.inf,
 ) -> Pipeline:
-    """Time a pass and its parts, which take turns in every round.
+    """Time a pass, beside each other and one after the other, and its parts, which take turns in every round.
 
     Args:
         options: dataset, methods (what they would have fitted is random; of all, those that fit nothing and need the
@@ -97,22 +85,26 @@ def bench_pipeline(
         images: of a pass; 0 chooses by device.
         rounds: of which medians are taken; the one before the first warms up.
         say: prints a line.
+        methods: at most so many, those that were asked for first; 0 takes every one.
+        deadline: time on :func:`time.monotonic` after which no further round begins; one is always made.
     """
     machine = Machine.choose(options.device, options.precision, options.workers, progress=False)
     like = DATASETS.get(options.dataset)
     with tempfile.TemporaryDirectory() as folder:
-        options = dataclasses.replace(options, out=Path(folder), precision=machine.precision, progress=False)
         count = images or IMAGES.get(machine.device.type, 16)
-        setup = assemble(options, *(StandIn(like, split, size, count) for split in ("test", "train", "val")))
+        splits = [StandIn(like, split, size, count) for split in ("test", "train", "val")]
+        batch_size = BatchSize(splits[0][0], options.batch_size, machine.device).most
+        options = dataclasses.replace(
+            options, out=Path(folder), precision=machine.precision, progress=False, batch_size=batch_size
+        )
+        setup = assemble(options, *splits)
         workshop = Untrained(setup, say)
-        entries = [workshop.entry(METHODS.create(call)) for call in options.methods]
-        if len(entries) == len(METHODS.names()):
-            entries = [
-                e
-                for e in entries
-                if not e.fit_key and set(e.specs) == {setup.base} and workshop.outline.offers(e.needs)
-            ]
-        batch_size = options.batch_size or images_per_batch(setup.test[0])
+        asked = [call for call in options.methods if call not in options.unasked]
+        brought = [workshop.entry(METHODS.create(call)) for call in options.methods if call in options.unasked]
+        alone = (
+            e for e in brought if not e.fit_key and set(e.specs) == {setup.base} and workshop.outline.offers(e.needs)
+        )
+        entries = [*(workshop.entry(METHODS.create(call)) for call in asked), *alone][: methods or None]
         with products(machine.device, machine.precision):
             for entry in entries:
                 workshop.connect(entry)
@@ -123,28 +115,33 @@ def bench_pipeline(
                 "reading": lambda: _read(setup.test, setup.machine, batch_size),
                 "scoring": lambda: _score(workshop, entries, [batch for batch, _ in ready]),
                 "metrics": lambda: _measure(setup, entries, ready),
-                "whole": lambda: _pass(workshop, steps),
+                "whole": lambda: _pass(workshop, steps, machine.workers),
+                "serial": lambda: _pass(workshop, steps, 0),
             }
             done = sum(len(batch) for batch, _ in ready)
-            per = {"reading": count, "scoring": done, "metrics": done, "whole": count}
+            per = {"reading": count, "scoring": done, "metrics": done, "whole": count, "serial": count}
             times: dict[str, list[float]] = {name: [] for name in parts}
             for index in range(rounds + 1):
+                if index > 1 and time.monotonic() > deadline:
+                    break
                 for name, work in parts.items():
                     began = now(machine.device)
                     work()
                     if index:
                         times[name].append(1000 * (now(machine.device) - began) / per[name])
-    rows = zip(*times.values(), strict=True)
+            busy = _busy(machine.device, parts["whole"])
     return Pipeline(
-        methods=tuple(entry.method.label for entry in entries),
+        methods=[entry.method.label for entry in entries],
         network=setup.base.arch,
         device=_name(machine.device),
         precision=machine.precision,
-        size=size,
+        size=list(size),
         images=count,
         batch_size=batch_size,
+        workers=machine.workers,
         **{name: median(found) for name, found in times.items()},
-        ratio=median((reading + scoring + metrics) / whole for reading, scoring, metrics, whole in rows),
+        ratio=median(serial / whole for serial, whole in zip(times["serial"], times["whole"], strict=True)),
+        busy=busy,
     )
 
 
@@ -152,7 +149,8 @@ def _ready(workshop: Untrained, entries: Sequence[Entry], batch_size: int) -> li
     """Some batches with the scores of every method."""
     setup, found = workshop.setup, []
     for batch in native_batches(setup.test, setup.machine, batch_size, limit=READY * batch_size):
-        found.append((batch, [score(workshop, entry, batch)[0] for entry in entries]))
+        scores = [to_cpu(score(workshop, entry, batch)[0].clone()) for entry in entries]
+        found.append((batch.to("cpu"), [one() for one in scores]))
     return found
 
 
@@ -165,7 +163,7 @@ def _score(workshop: Untrained, entries: Sequence[Entry], batches: Sequence[Batc
     pool, setup = workshop.pool, workshop.setup
     pool.forget()
     for batch in batches:
-        fresh = Batch(batch.ids, batch.images, batch.labels)  # an object of its own, for which nothing is kept
+        fresh = Batch(batch.ids, batch.images, batch.labels).to(pool.device)  # a new object, for which nothing is kept
         for entry in entries:
             score(workshop, entry, fresh)
         pool.outputs(setup.base, fresh.blind).prediction(len(setup.test.classes))
@@ -173,19 +171,58 @@ def _score(workshop: Untrained, entries: Sequence[Entry], batches: Sequence[Batc
 
 
 def _measure(setup, entries: Sequence[Entry], ready: Sequence[tuple[Batch, list]]) -> None:
-    firsts = [FirstPass(setup.protocols, setup.test.classes, entry.method.label) for entry in entries]
-    for batch, scores in ready:
-        for first, one in zip(firsts, scores, strict=True):
-            for view in views(batch, one, batch.labels):
-                first.update(view)
+    beside: Beside[None] = Beside(setup.machine.workers)
+    firsts = {e.method.label: FirstPass(setup.protocols, setup.test.classes, e.method.label) for e in entries}
+
+    def update(first: FirstPass, batch: Batch, scores: torch.Tensor) -> None:
+        for view in views(batch, scores, batch.labels):
+            first.update(view)
+
+    try:
+        for batch, scores in ready:
+            for (label, first), one in zip(firsts.items(), scores, strict=True):
+                beside.submit(label, partial(update, first, batch, one), None)
+        for _, error, _ in beside.settle():
+            raise error
+    finally:
+        beside.close()
 
 
-def _pass(workshop: Untrained, steps: Sequence[Step]) -> None:
-    tally = evaluate(workshop, steps)
+def _pass(workshop: Untrained, steps: Sequence[Step], workers: int) -> None:
+    setup = workshop.setup
+    workshop.setup = dataclasses.replace(setup, machine=dataclasses.replace(setup.machine, workers=workers))
+    try:
+        tally = evaluate(workshop, steps)
+    finally:
+        workshop.setup = setup
     tally.journal.delete()
     for step in steps:
         if step.entry.error:
             raise RuntimeError(step.entry.error)
+
+
+def _busy(device: torch.device, work: Callable[[], object]) -> float | None:
+    """Share of some work during which a GPU computes or copies; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    from torch.autograd import DeviceType
+    from torch.profiler import ProfilerActivity, profile
+
+    began = now(device)
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        work()
+        spent = now(device) - began
+    ranges = [event.time_range for event in seen.events() if event.device_type == DeviceType.CUDA]
+    return min(1.0, covered([(each.start, each.end) for each in ranges]) / 1e6 / spent)
+
+
+def covered(intervals: Sequence[tuple[float, float]]) -> float:
+    """Length of what intervals cover together."""
+    length, reached = 0.0, -math.inf
+    for begin, end in sorted(intervals):
+        length += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return length
 
 
 def _name(device: torch.device) -> str:

@@ -25,7 +25,7 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
         examples: command lines without the program's name, one a line.
     """
     parser = _described(verbs, name, summary, examples)
-    parser.set_defaults(handler=handler, verbs=verbs.choices, verb=name)
+    parser.set_defaults(handler=handler, verbs=verbs.choices, verb=name, several=False)
     parser.add_argument(
         "--plugin",
         action="append",
@@ -154,6 +154,11 @@ def work(parser: argparse.ArgumentParser) -> None:
         "--retrain",
         action="store_true",
         help="train again even where weights exist; the old ones stay until the new ones are finished",
+    )
+    group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write losses, learning rate and validation values of every epoch to DIR/tensorboard of --out",
     )
 
 

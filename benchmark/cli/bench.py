@@ -17,18 +17,22 @@ def add(verbs) -> None:
         """
 bench metrics
 bench pooled
-bench devices --methods msp,dicnet
+bench device
 bench pipeline --methods msp,dicnet
 bench costs --write results""",
     )
     verb(kinds, "metrics", _metrics, "compare the metrics' speed with scikit-learn's", "bench metrics")
     verb(kinds, "pooled", _pooled, "measure the error of pooled values that keep no score", "bench pooled")
-    devices = verb(
+    device = verb(
         kinds,
-        "devices",
-        _devices,
-        "compare the scores of a GPU with those of the CPU",
-        "bench devices --methods msp,dicnet",
+        "device",
+        _device,
+        "find out in ten minutes, without any data, whether all methods work on a machine, and how fast it is",
+        """
+bench device --write results
+bench device --parts contracts --methods msp,dicnet
+bench device --parts costs,pipeline --write results
+bench device --device cpu --quick""",
     )
     pipeline = verb(
         kinds,
@@ -49,7 +53,7 @@ bench costs
 bench costs --write results
 bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     )
-    for parser in (devices, pipeline, costs):
+    for parser in (device, pipeline, costs):
         parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
         parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
     for parser in (pipeline, costs):
@@ -75,6 +79,22 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
         parser.add_argument(
             "--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)"
         )
+    device.add_argument(
+        "--parts",
+        default="contracts,metrics,costs,pipeline",
+        metavar="A,B",
+        help="of which one is measured in this process, several each in one of its own (default: %(default)s)",
+    )
+    device.add_argument(
+        "--minutes", type=COUNT, default=10, metavar="N", help="for all four parts together (default: %(default)s)"
+    )
+    device.add_argument("--quick", action="store_true", help="a trial at reduced size, which enters no table")
+    device.add_argument(
+        "--write",
+        type=Path,
+        metavar="DIR",
+        help="also store what was measured for the tables, usually in results; other parts stay as they are there",
+    )
     pipeline.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a pass (default: by device)")
     costs.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a split, for trials")
     costs.add_argument(
@@ -88,15 +108,37 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     )
 
 
-def _devices(arguments: argparse.Namespace) -> int:
-    """Print how far a GPU's scores are from the CPU's; 1 where something broke."""
-    from benchmark.bench.devices import bench_devices, require, terminal
-    from benchmark.run.options import split_calls
+def _device(arguments: argparse.Namespace) -> int:
+    """Print what a machine gives and costs; 1 where something broke."""
+    from benchmark.bench import agreement, pipeline
+    from benchmark.bench.device import Asked, empty_report, measure_apart, measure_part, parse_parts
+    from benchmark.leaderboard.devices import terminal
+    from benchmark.records.device import read_report
 
-    device = require(arguments.device)
-    rows = bench_devices(split_calls(arguments.methods, "common"), device, say=_say)
-    print(f"\n{terminal(rows, device)}")
-    return int(any(row.failed for row in rows))
+    methods = "" if arguments.methods == "all" else arguments.methods
+    asked = Asked(methods, arguments.device, arguments.minutes, arguments.quick)
+    parts, report = parse_parts(arguments.parts), empty_report(asked)
+    if arguments.write and (path := report.path(arguments.write)).exists():
+        report = read_report(path)
+    if len(parts) == 1:
+        made = [measure_part(parts[0], asked, _say)]
+    else:
+        made = measure_apart(parts, asked, arguments.plugin or (), _say)
+    failed = False
+    for name, newer in zip(parts, made, strict=True):
+        report = report.with_part(name, newer)
+        failed |= bool(newer.parts[name].error) or any(row.failed for row in newer.contracts)
+        if arguments.write:
+            path = report.write(arguments.write)  # part by part, so that a kill loses one
+        if newer.contracts:
+            print(f"\n{agreement.terminal(newer.contracts, report.device)}")
+        if newer.pipeline:
+            print(f"\n{pipeline.terminal(newer.pipeline)}")
+    print(f"\n{terminal(report)}", flush=True)
+    if arguments.write:
+        then = "a trial, which enters no table" if report.reduced else "`python -m benchmark table` puts it into one"
+        print(f"\nWrote {path}; {then}.")
+    return int(failed)
 
 
 def _metrics(arguments: argparse.Namespace) -> int:
@@ -123,7 +165,7 @@ def _pooled(arguments: argparse.Namespace) -> int:
 
 def _pipeline(arguments: argparse.Namespace) -> int:
     """Print what limits a pass over test images."""
-    from benchmark.bench.pipeline import bench_pipeline
+    from benchmark.bench.pipeline import bench_pipeline, terminal
     from benchmark.run.options import Options, asked_methods, ranked_datasets
 
     options = Options(
@@ -136,7 +178,7 @@ def _pipeline(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
     )
     width, height = arguments.size
-    print(bench_pipeline(options, (height, width), arguments.images, say=_say))
+    print(terminal(bench_pipeline(options, (height, width), arguments.images, say=_say)))
     return 0
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 
 from benchmark import __version__
 from benchmark.cli import (
@@ -17,6 +19,7 @@ from benchmark.cli import (
     report,
     reproduce,
     run,
+    runs,
     score,
     show,
     table,
@@ -26,7 +29,7 @@ from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
 from benchmark.cli.completion import complete
 from benchmark.cli.config import expanded
-from benchmark.cli.environment import prepare
+from benchmark.cli.environment import launched, prepare
 from benchmark.cli.output import answered, complaint, lasting_output
 from benchmark.errors import BenchmarkError, PluginError
 
@@ -46,6 +49,7 @@ VERBS = (
     compare.add,
     bench.add,
     weights.add,
+    runs.add,
 )
 """Each adds the parser of its verb, in the order of ``--help``."""
 
@@ -72,7 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     complete(parser)
     prepare()  # numpy and torch are first imported below
-    with lasting_output() as out:
+    with lasting_output() as out, ExitStack() as silenced:
+        if launched()[0] > 0:  # rank 0 speaks for all
+            null = silenced.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            silenced.enter_context(redirect_stdout(null))
+            silenced.enter_context(redirect_stderr(null))
         code = _run(parser, sys.argv[1:] if arguments is None else arguments)
     if reason := complaint(out):
         print(f"error: {reason}", file=sys.stderr)
@@ -86,7 +94,8 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
         options = expanded(parser, arguments)
         with answered(options):
             broken += _load(options.plugin)
-            return max(options.handler(options), 2 if broken else 0)
+            code = options.handler(options) if launched()[1] == 1 else _together(options)
+            return max(code, 2 if broken else 0)
     except BenchmarkError as error:
         if str(error) not in broken:
             print(f"error: {error}", file=sys.stderr)
@@ -95,6 +104,19 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
         truth = str(stop) or "what was finished is kept, the same command does the rest"
         print(f"\nInterrupted; {truth}.", file=sys.stderr)
         return 130
+
+
+def _together(options: argparse.Namespace) -> int:
+    """Run a verb as one of the processes that ``torchrun`` has started."""
+    if not options.several:
+        raise BenchmarkError(
+            "Several processes share run and train only; give this command to `python -m benchmark`, without torchrun."
+        )
+    from benchmark.distributed import joined
+
+    with joined():
+        code = options.handler(options)
+    return code if launched()[0] == 0 else 0
 
 
 def _load(plugins: Sequence[str]) -> list[str]:

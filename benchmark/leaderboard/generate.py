@@ -12,8 +12,10 @@ from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
 from benchmark.io.names import file_name
 from benchmark.io.walk import require_file
+from benchmark.leaderboard import scale
 from benchmark.leaderboard.board import Block, Board, boards
 from benchmark.leaderboard.costs import markdown as costs_tables
+from benchmark.leaderboard.devices import markdown as device_tables
 from benchmark.leaderboard.failures import LEGEND as FAILURES_LEGEND
 from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
 from benchmark.leaderboard.formats import (
@@ -29,7 +31,8 @@ from benchmark.leaderboard.formats import (
 from benchmark.leaderboard.further import TITLE as FURTHER_TITLE
 from benchmark.leaderboard.further import Further, further
 from benchmark.leaderboard.page import html
-from benchmark.records.costs import Costs, read_costs
+from benchmark.records.costs import Costs
+from benchmark.records.device import DeviceReport, known_costs, read_reports
 from benchmark.records.published import read_published
 from benchmark.records.record import read_all
 
@@ -60,13 +63,15 @@ def render(results: Path) -> dict[Path, str]:
     results = Path(results)
     made = _boards(results)
     tables = results / "tables"
-    files = {results / "LEADERBOARD.md": _page(made, read_costs(results))}
+    files = {results / "LEADERBOARD.md": _page(made, known_costs(results), read_reports(results))}
     for board in made:
         stem = file_name(board.name)
         if any(len(block.table) for block in board.blocks):
             files[tables / f"{stem}.csv"] = csv(board)
             files[tables / f"{stem}.tex"] = latex(board)
         files[tables / f"{stem}.html"] = html(board, LEGEND)
+    if (page := results / "README.md").is_file():
+        files[page] = scale.rendered(_read(page), known_costs(results))
     return files
 
 
@@ -165,8 +170,9 @@ def check(results: Path, readme: Path | None = None) -> list[str]:
     return problems
 
 
-def _page(made: Sequence[Board], costs: Sequence[Costs]) -> str:
+def _page(made: Sequence[Board], costs: Sequence[Costs], devices: Sequence[DeviceReport]) -> str:
     more = ["## What a row costs", costs_tables(costs)] if costs else []
+    more += ["## Machines", device_tables(devices)] if devices else []
     return "\n\n".join(["# Leaderboard", _MADE_BY, LEGEND, *(_section(b) for b in made), *more]) + "\n"
 
 

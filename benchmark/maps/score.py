@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from benchmark.errors import BenchmarkError
 from benchmark.io.walk import walk
 from benchmark.maps.files import SUFFIXES, read_scores
 from benchmark.metrics import Curves, Evaluator, FirstPass, Measurements, Protocol, View, hints_of, protocol
 from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
+from benchmark.progress import counted
 from benchmark.records.record import validation_part
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def _read_all(directory: Path, dataset: Dataset, evaluator: Evaluator[Measuremen
     """Add the map of every image; a map of none is refused, since it may be meant for an image of another name."""
     found, ids = _find(directory), set()
     views, name = _views(dataset, found, directory), directory.resolve().name
-    for view in tqdm(views, name, len(dataset), unit="image", disable=None, leave=False):
+    for view in counted(views, len(dataset), name):
         evaluator.update(view)
         ids.add(view.image)
     if unknown := sorted(found.keys() - ids):

@@ -67,7 +67,7 @@ class Threshold:
 
     def as_dict(self) -> dict[str, Any]:
         """As METHOD.json states it."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if self.normal or key in ("value", "rule")}
 
 
 def parse_threshold(text: str) -> Rule:
@@ -102,22 +102,40 @@ def normal_images(setup: Setup, rule: Rule, call: str, entries: Sequence[Entry],
         entries: the methods.
         longest: as of :class:`~benchmark.maps.photos.Photos`.
     Raises:
-        BenchmarkError: there are none, or only such as a method is fitted to.
+        BenchmarkError: there are none, or only such as a method is fitted to; or a number is for several methods.
     """
     if rule.kind == "number":
         if call:
             raise BenchmarkError("--threshold-on is for --threshold fpr=5 or conformal=5; leave it out for a number.")
-        return None
-    if call:
-        return _named(call, setup.options.root, longest)
-    train, val = setup.fit_splits
-    if val is None:
-        if fitted := [entry.label for entry in entries if entry.method.fitted]:
+        if len(entries) > 1:
             raise BenchmarkError(
-                f"{fitted[0]} is fitted to all images of --normal, whose scores are too low for a threshold; name "
-                f"other normal images by --threshold-on."
+                f"--threshold {rule.text} is a score of one method, and the scales of {len(entries)} differ; name one "
+                f"by --methods, or give fpr=5."
             )
-        val = train
+        return None
+    images = _named(call, setup.options.root, longest) if call else _validation(setup, rule, longest)
+    fitted = [entry.label for entry in entries if entry.method.fitted]
+    if fitted and _fits(setup, images):
+        raise BenchmarkError(
+            f"{fitted[0]} is fitted to these images, whose scores are too low for a threshold; name other normal "
+            f"images by --threshold-on."
+        )
+    _check_count(rule, len(images))
+    return images
+
+
+def _fits(setup: Setup, images: Dataset) -> bool:
+    """Whether methods are fitted to these images."""
+    if isinstance(images, Photos):
+        return bool(setup.options.normal) and Path(setup.options.normal).resolve() in map(Path.resolve, images.sources)
+    return images.split == "train" and images.label == setup.fit_splits[0].label
+
+
+def _validation(setup: Setup, rule: Rule, longest: int) -> Dataset:
+    """The validation images of what methods are fitted to; all of --normal where it has none."""
+    _, val = setup.fit_splits
+    if val is None:
+        return _named(setup.options.normal, setup.options.root, longest)
     try:
         len(val)
     except BenchmarkError as error:
@@ -200,13 +218,9 @@ def operating_point(scores: Sequence[np.ndarray], pixels: Sequence[int], rule: R
     counts = np.array([len(each) for each in scores], np.float64)
     weights = np.array(pixels, np.float64) / (np.sum(pixels) * counts)
     if rule.kind == "conformal":
+        _check_count(rule, count)
         level = (rule.value * (count + 1) - 1) / count
         weights = 1 / (count * counts)
-        if level < -1e-12:
-            raise BenchmarkError(
-                f"--threshold {rule.text} takes at least {math.ceil(1 / rule.value - 1 - 1e-9)} normal images, these "
-                f"are {count}; take a larger percentage, or fpr."
-            )
     values = np.concatenate(scores)
     weight = np.repeat(weights, [len(each) for each in scores])
     order = np.argsort(values)[::-1]
@@ -217,6 +231,16 @@ def operating_point(scores: Sequence[np.ndarray], pixels: Sequence[int], rule: R
         raise BenchmarkError(f"--threshold {rule.text}: more normal pixels than that have an infinite score.")
     value = np.nextafter(np.float32(highest), np.float32(np.inf))
     return float(value), float(weight[values >= value].sum())
+
+
+def _check_count(rule: Rule, count: int) -> None:
+    """Refuse fewer images than a conformal threshold can rest on: n with share (n + 1) >= 1."""
+    least = math.ceil(1 / rule.value - 1 - 1e-9)
+    if rule.kind == "conformal" and count < least:
+        raise BenchmarkError(
+            f"--threshold {rule.text} takes at least {least} normal images, these are {count}; take a larger "
+            f"percentage, or fpr."
+        )
 
 
 def _normal_scores(

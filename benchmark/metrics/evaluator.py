@@ -97,6 +97,10 @@ class Evaluator(ABC, Generic[Found]):
         self._merge(other)
         self._images |= other._images
 
+    def empty(self) -> Self:
+        """An evaluator of the same configuration that has seen no image."""
+        return self._configured(self._configuration())
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything as plain arrays for ``np.savez``, to continue later with :meth:`from_state`."""
         plain: dict[str, Any] = {}

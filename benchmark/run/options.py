@@ -53,6 +53,7 @@ class Options:
     force: bool = False
     retrain: bool = False
     progress: bool = True
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
@@ -111,6 +112,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         force=getattr(arguments, "force", False),
         retrain=getattr(arguments, "retrain", False),
         progress=not arguments.quiet,
+        tensorboard=getattr(arguments, "tensorboard", False),
     )
 
 

@@ -175,6 +175,7 @@ def assemble(
     from benchmark.machine import Machine, check_precision
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import resolve
+    from benchmark.training.events import available
 
     arch, keywords, own = resolved or resolve(options.network or test.policy.shared)
     begun = None if own else _begun(options, test.policy, arch, keywords)
@@ -207,6 +208,9 @@ def assemble(
         pretrained=begun.sha256 if begun else "",
     )
     machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
+    if options.tensorboard:
+        available()
+        machine = dataclasses.replace(machine, events=options.out / "tensorboard")
     check_precision(machine.device, options.precision)
     class_names = labels.names if labels else tuple(train.classes)
     made = Setup(options, test.label, test, train, val, base, machine, own, class_names)

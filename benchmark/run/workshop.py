@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
+from benchmark.distributed import agreed, rank, shared, world
 from benchmark.encoders import OPTION, find
 from benchmark.errors import BenchmarkError, PluginError, UnmetNeed, in_words
 from benchmark.io.names import file_name
@@ -184,14 +185,17 @@ class Workshop:
     def prepare(self, entries: list[Entry]) -> None:
         """Train what is missing and fit what is not fitted; an entry that fails keeps the sentence in `error`.
 
-        What is trained anew replaces the old weights when it is finished, not before.
+        What is trained anew replaces the old weights when it is finished, not before. Several processes share the
+        trainings, and each sees all training images for statistics, whose sums would depend on the order; rank 0
+        stores, and the others load what it has stored.
         """
-        for spec in self.to_train(entries):
+        for spec in shared(lambda: self.to_train(entries)):
             users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
             self._guard(users, "the training of a network", lambda s=spec: self.train_network(s))
         for entry in entries:
             self._guard([entry], "build()", lambda e=entry: self.connect(e))
-        missing = self.to_fit([e for e in entries if not e.error])
+        labels = shared(lambda: [e.label for e in self.to_fit([e for e in entries if not e.error])])
+        missing = [e for e in entries if e.label in labels]
         for entry in missing:
             self._guard([entry], "fit()", lambda e=entry: check_labels(self.setup, e.method))
         missing = [e for e in missing if not e.error]
@@ -204,8 +208,9 @@ class Workshop:
             self._guard(users, "fit()", lambda e=users[0]: self._fit(e))
         fitted = [users[0] for users in sharing.values()]
         for entry in entries:
-            if entry.fit_key and entry not in fitted and not entry.error:
-                self._guard([entry], "loading", lambda e=entry: self._load_fit(e))
+            if entry.fit_key and not entry.error and (world() > 1 or entry not in fitted):
+                here = rank() == 0 and entry in fitted
+                self._guard([entry], "loading", lambda e=entry, here=here: None if here else self._load_fit(e))
             self._guard([entry], "eval()", lambda e=entry: self.settle(e))
 
     def train_network(self, spec: NetworkSpec) -> None:
@@ -324,6 +329,8 @@ class Workshop:
         self.store.load_into(entry.fit_key, entry.method, recipes)
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
+        if rank() > 0:
+            return
         # Statistics are gathered at the evaluation's precision; only what was trained has a precision of training.
         precision = self.setup.machine.precision if reports else self.pool.precision
         sidecar = {
@@ -353,13 +360,16 @@ class Workshop:
         """
         if all(e.error for e in entries):
             return
+        failure: BaseException | None = None
         try:
             with (
                 products(self.pool.device, self.pool.precision),  # a training sets its own
                 self.pool.border(what, lambda: [e.networks for e in entries], copies),
             ):
                 work()
-        except BaseException as error:  # whatever a plugin raises must not take the others down
+        except BaseException as found:  # whatever a plugin raises must not take the others down
+            failure = found
+        if (error := agreed(failure)) is not None:
             sentence = in_words(error)
             for entry in entries:
                 if not entry.error:

@@ -1,5 +1,6 @@
 """The Python API gives what the command line gives, quietly, and its examples run as they stand in the page."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -77,6 +78,25 @@ def test_the_examples_of_the_page_run(town, photo, monkeypatch, capsys):
     assert names["images"]["aupr"].notna().any()
     out = capsys.readouterr().out
     assert out.startswith("MSP ('ground', 'box', 'sky', 'post')\nAUPR 0.") and "camvid-ood" in out
+
+
+def test_the_notebook_runs_from_top_to_bottom(town, monkeypatch, capsys):
+    """With the tiny set in the place of the rendered one; what a cell ends in can be shown."""
+    monkeypatch.chdir(town.bench.folder)
+    api.load_plugin(town.bench.plugins[0])
+    book = json.loads((HOME / "benchmark" / "tour.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells), "strip the outputs"
+    names, shown = {}, []
+    for cell in cells:
+        code = "".join(cell["source"]).replace('"minihazards"', '"town"').replace('HOME / "runs"', '"runs"')
+        tree = ast.parse(code)
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "tour", "exec"), names)
+        shown.append(eval(compile(ast.Expression(last.value), "tour", "eval"), names) if last else None)
+    assert len(shown) == 7 and sum(isinstance(each, Image.Image) for each in shown) == 2
+    assert list(shown[3].columns) == ["AUPR", "FPR95", "AUROC"] and len(shown[-1]) == 10
+    assert "AUPR 0." in capsys.readouterr().out
 
 
 def test_scores_are_those_of_infer_to_the_last_bit(town, photo):

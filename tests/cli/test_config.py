@@ -1,6 +1,8 @@
 """Command lines as files: what one says is what would be typed, and what was typed is kept as such a file."""
 
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +98,13 @@ def test_words_without_a_flag_have_a_name_too(tmp_path):
 def test_what_a_file_may_not_say(tmp_path, text, words):
     with pytest.raises(BenchmarkError, match=words):
         read(tmp_path, text)
+
+
+def test_the_example_of_the_page_is_read(tmp_path):
+    page = Path(__file__).resolve().parents[2] / "benchmark" / "cli" / "README.md"
+    (block,) = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    line = ["--dataset=camvid-ood", "--methods=dicnet,knn:k=5", "--repetition=0-2", "--recipe=segmentation.epochs=20"]
+    assert read(tmp_path, block) == typed(*line)
 
 
 def test_a_file_that_is_not_there_or_is_none(tmp_path):

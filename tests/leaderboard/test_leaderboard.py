@@ -148,7 +148,9 @@ def test_a_row_published_elsewhere_is_marked_by_what_outliers_were_seen(results)
         assert "| Elsewhere (Net) " in text
         assert [other for other in headings.values() if other and other in text] == [heading] * bool(heading)
     path.write_text(f"{HEAD}toyset,,Elsewhere,Net,50,50,50,,pooled,A paper,,no,some\n")
-    with pytest.raises(BenchmarkError, match="line 2: auxiliary_data must be yes or no or synthetic or unknown, not 'some'"):
+    with pytest.raises(
+        BenchmarkError, match="line 2: auxiliary_data must be yes or no or synthetic or unknown, not 'some'"
+    ):
         read_published(results)
 
 

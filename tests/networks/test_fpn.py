@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from harness import DEVICES
 
 from benchmark.encoders import FOLDER, frozen, timm_encoder
 from benchmark.errors import BenchmarkError
@@ -30,10 +31,11 @@ def weights(tmp_path, monkeypatch):
     return state
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("arch", [f"fpn-{TINY}", "fpn-test_resnet"])
-def test_it_keeps_the_contract_of_networks(arch):
+def test_it_keeps_the_contract_of_networks(arch, device):
     torch.manual_seed(0)
-    assert [f"{finding.clause}: {finding.wrong}" for finding in check_network(arch) if finding.wrong] == []
+    assert [f"{finding.clause}: {finding.wrong}" for finding in check_network(arch, device) if finding.wrong] == []
 
 
 @pytest.mark.parametrize("stride", [4, 8])

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from harness import DEVICES
 from mask_folders import SIDE, write_folder
 from safetensors.torch import load_file, save_file
 
@@ -70,8 +71,9 @@ def test_windows_are_averaged_where_they_overlap(size):
         assert torch.allclose(found[..., columns], value)
 
 
-def test_the_small_network_keeps_the_contract():
-    assert [f"{f.clause}: {f.wrong}" for f in check_network("maskformer-small") if f.wrong] == []
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_small_network_keeps_the_contract(device):
+    assert [f"{f.clause}: {f.wrong}" for f in check_network("maskformer-small", device) if f.wrong] == []
     with pytest.raises(BenchmarkError, match="there is maskformer-small"):
         build_network("maskformer-large", 3)
 

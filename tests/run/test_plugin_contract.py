@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from harness import METHOD, TOWN
+from harness import DEVICES, METHOD, TOWN
 
 from benchmark.registry import load_plugin
 from benchmark.run.contract import Toy, check_dataset, check_method, check_network, toy_workshop, trial_call
@@ -103,8 +103,9 @@ def test_a_dataset_and_what_is_wrong_with_it(registries, tmp_path):
     assert wrong["metadata is complete"] == "licence, citation missing"
 
 
-def test_the_small_network_keeps_its_contract():
-    assert not any(finding.wrong for finding in check_network("pspnet-small"))
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_small_network_keeps_its_contract(device):
+    assert not any(finding.wrong for finding in check_network("pspnet-small", device))
 
 
 def test_a_toy_workshop_trains_for_one_step(tmp_path):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError, in_words
-from benchmark.machine import PRECISIONS, Machine
+from benchmark.machine import PRECISIONS
+from benchmark.records.device import DeviceRow, Gap
 from benchmark.registry import METHODS
 from benchmark.run.contract import (
     TOLERANCE,
@@ -28,37 +30,12 @@ from benchmark.run.contract import (
 HEADS = ("Method", "contract", "precision", "largest difference", "of the range", "rank correlation", "AUROC")
 
 
-@dataclass(frozen=True)
-class Gap:
-    """How far scores are from those of the CPU."""
-
-    absolute: float  # largest difference
-    relative: float  # the same as a share of the range of the CPU's scores
-    rank: float  # Spearman's correlation of all pixels
-    auroc: float  # AUROC less the CPU's, in percentage points
-
-
-@dataclass
-class DeviceRow:
-    """A method on the device."""
-
-    call: str
-    broken: list[str] = field(default_factory=list)  # clauses of its contract, with what was wrong
-    gaps: dict[str, Gap] = field(default_factory=dict)  # by precision
-    errors: dict[str, str] = field(default_factory=dict)  # by precision
-
-    @property
-    def failed(self) -> bool:
-        """Whether something does not work on the device, or float32 gives something else there."""
-        exact = self.gaps.get("fp32")
-        return bool(self.broken or self.errors) or (exact is not None and not exact.relative <= TOLERANCE)
-
-
-def bench_devices(
+def bench_agreement(
     methods: Sequence[str],
     device: str = "cuda",
     precisions: Sequence[str] = PRECISIONS,
     say: Callable[[str], None] = print,
+    deadline: float = math.inf,
 ) -> list[DeviceRow]:
     """Try methods on a device: their contract there in float32, then a fit made on the CPU in each precision.
 
@@ -67,10 +44,13 @@ def bench_devices(
         device: to compare with the CPU.
         precisions: of the device; the CPU computes in float32.
         say: prints a line.
+        deadline: time on :func:`time.monotonic` from which no method is begun; those that are left have no row.
     """
     rows = []
     for call in methods:
-        row = DeviceRow(trial_call(call))
+        if time.monotonic() > deadline:
+            break
+        row = DeviceRow(trial_call(call), tolerance=TOLERANCE)
         try:
             row.broken = [f"{f.clause}: {f.wrong}" for f in check_method(row.call, device) if f.wrong]
         except BaseException as error:  # whatever a plugin raises
@@ -80,17 +60,6 @@ def bench_devices(
         problems = [*row.broken, *(f"{precision}: {error}" for precision, error in row.errors.items())]
         say(f"{row.call}: {'; '.join(problems) or 'ok'}")
     return rows
-
-
-def require(device: str) -> str:
-    """The device to compare with the CPU.
-
-    Raises:
-        BenchmarkError: there is none.
-    """
-    if Machine.choose(device, progress=False).device.type == "cpu":
-        raise BenchmarkError("This compares a CUDA GPU with the CPU, and this PyTorch finds no GPU.")
-    return "cuda" if device == "auto" else device
 
 
 def _compare(row: DeviceRow, device: str, precisions: Sequence[str]) -> None:
@@ -143,7 +112,7 @@ def gap(expected: torch.Tensor, found: torch.Tensor, labels: torch.Tensor) -> Ga
     )
 
 
-def terminal(rows: Sequence[DeviceRow], device: str) -> str:
+def terminal(rows: Sequence[DeviceRow], machine: str) -> str:
     """The table, and what it says."""
     from tabulate import tabulate
 
@@ -157,8 +126,6 @@ def terminal(rows: Sequence[DeviceRow], device: str) -> str:
         for precision, error in row.errors.items():
             lines.append([name, contract, precision, error, "", "", ""])
             name = contract = ""
-    place = torch.device(device)
-    machine = torch.cuda.get_device_name(place) if place.type == "cuda" else device
     failed = [row.call for row in rows if row.failed]
     return (
         f"{tabulate(lines, HEADS, disable_numparse=True)}\n\n"
