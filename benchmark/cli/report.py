@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from benchmark.cli.arguments import existing, number, verb
+from benchmark.cli.arguments import existing, machine_readable, number, verb
 from benchmark.values import Range
 
 
@@ -40,6 +40,7 @@ report --to board.html""",
         "the folder and the images are at hand (default: %(default)s)",
     )
     parser.add_argument("--to", type=Path, metavar="FILE", help="the page (default: report.html in that folder)")
+    machine_readable(parser)
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -48,6 +49,7 @@ def report(arguments: argparse.Namespace) -> int:
     from benchmark.run.options import data_root
 
     found = write(existing(arguments.results), data_root(arguments.data), arguments.to, arguments.images)
+    arguments.answer["report"] = str(found)
     print(f"Report: {found}")
     return 0
 

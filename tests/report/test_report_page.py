@@ -14,7 +14,7 @@ from benchmark.leaderboard.formats import sections
 from benchmark.metrics.rows import COLUMNS, write_rows
 from benchmark.records.published import read_published
 from benchmark.records.record import read_all
-from benchmark.report.page import write
+from benchmark.report.page import NAME, write
 
 HOME = Path(__file__).resolve().parents[2]
 RESULTS = HOME / "results"
@@ -233,7 +233,8 @@ def test_no_text_of_a_record_is_taken_for_markup_or_script(browser, hostile):
 
 def test_one_slider_sets_the_threshold_of_every_heat_map(browser, bench):
     assert bench("run", "--methods", "msp,energy") == 0 and bench("infer", "--methods", "msp,energy") == 0
-    page = Page(browser, write(bench.runs, bench.data))
+    assert bench("report", "--results", bench.runs, "--data", bench.data) == 0
+    page = Page(browser, bench.runs / NAME)
     name = place_of(page)
     page.go(name, "images")
     page.until("return sectionOf().querySelectorAll('.grid figure').length === 3")
