@@ -113,12 +113,17 @@ class Batch:
         return Batch(self.ids[cut], self.images[cut], self.labels[cut])
 
 
-def chained_digest(before: str, image_id: str, image: Tensor, labels: Tensor) -> str:
-    """Digest of the images seen before and one more: its id, its pixels, its labels."""
-    found = hashlib.sha256(f"{before} {image_id} {tuple(image.shape)}".encode())
+def image_digest(image_id: str, image: Tensor, labels: Tensor) -> str:
+    """Digest of an image: its id, its pixels, its labels."""
+    found = hashlib.sha256(f"{image_id} {tuple(image.shape)}".encode())
     for pixels in (image, labels):
         found.update(pixels.cpu().contiguous().numpy().data)
     return found.hexdigest()
+
+
+def chained_digest(before: str, image: str) -> str:
+    """Digest of the images seen before and one more, whose own it is."""
+    return hashlib.sha256(f"{before} {image}".encode()).hexdigest()
 
 
 def collate(samples: Sequence[Sample]) -> list[Batch]:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -107,6 +109,20 @@ class Pretrained:
         return f"{self.source}{version} ({self.file.name}, {self.licence}, SHA-256 {self.sha256[:10]})"
 
 
+_UNSEEN: ContextVar[bool] = ContextVar("unseen", default=False)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Inside, no pretrained weights are looked for, as if they were not on this machine: what methods need can then be
+    listed without timm and within a moment."""
+    token = _UNSEEN.set(True)
+    try:
+        yield
+    finally:
+        _UNSEEN.reset(token)
+
+
 def find(encoder: str) -> Pretrained:
     """The pretrained weights of an encoder.
 
@@ -116,6 +132,8 @@ def find(encoder: str) -> Pretrained:
         BenchmarkError: there is no such encoder.
         UnmetNeed: its weights are not on this machine; the sentence says how to get them.
     """
+    if _UNSEEN.get():
+        raise BenchmarkError(f"The pretrained weights of the encoder '{encoder}' were not looked for.")
     _check(encoder)
     found = _in_folder(encoder) or _in_package(encoder) or _in_cache(encoder)
     if found:

@@ -1,10 +1,10 @@
-"""Image files: found beneath a folder, in natural order, decoded; and a dataset of nothing but images."""
+"""Image files: found beneath a folder, in natural order, decoded."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.data import IGNORE, Dataset, Sample
 from benchmark.errors import BenchmarkError
-from benchmark.io.walk import named, require_file, walk
+from benchmark.io.walk import require_file, walk
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -24,46 +23,6 @@ _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"
 """Pillow's modes with 8 bits a channel, or of which it keeps the upper 8."""
 BITS, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339
 """Numbers of tags in a TIFF."""
-
-
-class ImageFiles(Dataset):
-    """Image files without labels: every pixel is labelled "ignore".
-
-    The id of an image in a folder is its relative name without suffix, that of a single file its name without suffix.
-
-    Args:
-        sources: files and folders.
-    Raises:
-        BenchmarkError: a source does not exist, there is no image, or two have one id.
-    """
-
-    def __init__(self, sources: Sequence[Path]) -> None:
-        self.files: dict[str, Path] = {}
-        for source in sources:
-            if not os.path.exists(source):  # other than Path.exists, also of a name that no file can have
-                raise BenchmarkError(f"{source} is neither an image file nor a folder of images.")
-            file = named(source, source.parent)
-            found = find_images(source) if source.is_dir() else {file.removesuffix(source.suffix): source}
-            for name in sorted(found, key=natural):
-                if name in self.files:
-                    raise BenchmarkError(
-                        f"{self.files[name]} and {found[name]} would both be image '{name}'; give them apart."
-                    )
-                self.files[name] = found[name]
-        if not self.files:
-            raise BenchmarkError(f"{', '.join(map(str, sources))}: no images there.")
-        self._ids = list(self.files)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __getitem__(self, index: int) -> Sample:
-        name = self._ids[index]
-        image = read_image(self.files[name])
-        return Sample(name, image, torch.full(image.shape[1:], IGNORE, dtype=torch.uint8))
-
-    def fingerprint(self) -> str:
-        raise BenchmarkError("Images without labels are not measured.")
 
 
 def read_image(path: Path) -> Tensor:
@@ -76,12 +35,19 @@ def read_image(path: Path) -> Tensor:
     Raises:
         BenchmarkError: missing, truncated, not an image, or of numbers whose scale nothing tells (32 bits, floats).
     """
-    pixels = decode(path, lambda image: _rgb(path, image))
+    pixels = decode(path, lambda image: rgb(path, image))
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def _rgb(path: Path, image: Image.Image) -> np.ndarray:
-    """Pixels of an opened image, uint8 (H, W, 3)."""
+def rgb(path: Path | str, image: Image.Image) -> np.ndarray:
+    """Pixels of an opened image, uint8 (H, W, 3), as :func:`read_image` takes them.
+
+    Args:
+        path: names the image in messages.
+        image: as Pillow opened it.
+    Raises:
+        BenchmarkError: its numbers have a scale that nothing tells.
+    """
     if image.mode in _EIGHT_BITS:
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")  # by Pillow's version

@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from benchmark.distributed import local_rank, world
 from benchmark.errors import BenchmarkError
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -26,6 +28,7 @@ class Machine:
             the other.
         progress: whether bars or lines are printed.
         save_every: seconds between two resume states.
+        events: folder for event files of trainings, as TensorBoard reads them; None writes none.
     """
 
     device: torch.device
@@ -33,6 +36,7 @@ class Machine:
     workers: int = 0
     progress: bool = True
     save_every: float = 30.0
+    events: Path | None = None
 
     @classmethod
     def choose(
@@ -61,13 +65,22 @@ class Machine:
         found = torch.cuda.device_count() if chosen.type == "cuda" else 1
         if (chosen.index or 0) >= found:
             raise BenchmarkError(f"Device '{device}': there {'is one' if found == 1 else f'are {found}'}, from 0.")
+        if chosen.type == "cuda" and world() > 1:
+            if device != "cuda":
+                raise BenchmarkError(f"Device '{device}': of several processes each takes a GPU; give --device cuda.")
+            if local_rank() >= found:
+                raise BenchmarkError(
+                    f"There are more processes than GPUs here; start `torchrun --nproc-per-node {found} -m benchmark`."
+                )
+            chosen = torch.device("cuda", local_rank())
         if precision == "auto":
             precision = "bf16" if _native_bf16(chosen) else "fp32"
         check_precision(chosen, precision)
         if chosen.type == "cuda" and chosen.index is not None:
             torch.cuda.set_device(chosen)  # where plugins that say only "cuda" put things
         if workers is None:
-            workers = min(8, cores() - (torch.get_num_threads() if chosen.type == "cpu" else 0))
+            own = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            workers = min(8, own - (torch.get_num_threads() if chosen.type == "cpu" else 0))
         return cls(chosen, precision, max(0, workers), progress)
 
 
@@ -84,6 +97,17 @@ def _native_bf16(device: torch.device) -> bool:
     # Where PyTorch does not say what the processor has, fp32 is the safe answer.
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def idle(device: torch.device) -> str:
+    """What a user of one process should know of the other GPUs of a machine; else empty."""
+    found = torch.cuda.device_count() if device.type == "cuda" and world() == 1 else 1
+    if found == 1:
+        return ""
+    return (
+        f"Of {found} GPUs this uses one, {torch.device('cuda', device.index or 0)}; with `torchrun --nproc-per-node "
+        f"{found} -m benchmark` in the place of `python -m benchmark`, and without --device, the command uses all."
+    )
 
 
 def caution(device: torch.device, precision: str) -> str:

@@ -247,6 +247,16 @@ class Handle:
         return self._pool.sealed(self.spec)
 
     @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._pool.device
+
+    @property
+    def precision(self) -> str:
+        """In which arithmetic, one of :data:`benchmark.machine.PRECISIONS`."""
+        return self._pool.precision
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """Names of its classes in the order of the outputs, of which it may have more; None where nobody says."""
         return self._pool.class_names

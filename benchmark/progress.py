@@ -21,9 +21,9 @@ def say(text: str, machine: Machine, always: bool = False) -> None:
         tqdm.write(text, file=sys.stderr)
 
 
-def counted(items: Iterable[Item], total: int, text: str, machine: Machine) -> Iterator[Item]:
-    """Pass items on under a bar that vanishes; silent in a log."""
-    shown = machine.progress and rank() == 0 and sys.stderr.isatty()
+def counted(items: Iterable[Item], total: int, text: str, machine: Machine | None = None) -> Iterator[Item]:
+    """Pass items on under a bar that vanishes; silent in a log, and where a machine shows none."""
+    shown = (machine is None or machine.progress) and rank() == 0 and sys.stderr.isatty()
     return iter(tqdm(items, text, total, leave=False, disable=not shown, dynamic_ncols=True))
 
 

@@ -1,15 +1,54 @@
-"""A folder with a tiny dataset and the command line in it."""
+"""A folder with a tiny dataset and the command line in it; how many processes share the tests."""
 
 import os
 
-# Read when torch is first imported: small tensors gain nothing from threads, which wait by spinning.
+# Read when torch is first imported: small tensors gain nothing from threads, which wait by spinning, and the other
+# cores have tests of their own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
 
 import pytest
 from harness import Bench, fresh_registries
 from own_networks import lay_out
 
+from benchmark.errors import BenchmarkError
 from benchmark.network import Network
+from benchmark.networks import split_arch
+from benchmark.registry import NETWORKS
+from benchmark.run import forecast
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers(config):
+    """A single file, or one test of it, takes no longer here than workers take to start."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    return 0 if len(files) == 1 and Path(*files).is_file() else None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nobody_waits():
+    """Nothing is held back till the disk has it, and every kind of network is timed once, not for every command.
+
+    What is remembered of a network is forgotten where another one has its name, or a test has its own stopwatch.
+    """
+    once, known = forecast.Forecast._once, {}
+
+    def remembered(self, key, make):
+        try:
+            family = NETWORKS.get(split_arch(key[0])[0])
+        except BenchmarkError:  # a test's own, which the registry does not know
+            return once(self, key, make)
+        setup = self.workshop.setup
+        which = family, self._size, setup.base.classes, setup.machine.device, forecast.measured_speed
+        if (key, which) not in known:
+            known[key, which] = make()
+        return known[key, which]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forecast.Forecast, "_once", remembered)
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 A test of a fault is a line in a list of ``tests/faults/test_*.py``:
 
     FAULTS = [
-        Fault("a truncated image", lambda bench: cut(bench.data / "a.png"), ["infer", "a.png"], r"a\\.png cannot be decoded"),
+        Fault("a truncated image", lambda bench: cut(bench.data / "a.png"), RUN, r"a\\.png cannot be decoded"),
     ]
 
     @pytest.mark.parametrize("fault", FAULTS, ids=str)

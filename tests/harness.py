@@ -136,6 +136,8 @@ class Bench:
     out: str = ""
     err: str = ""
     device: str = "cpu"
+    report: bool = False
+    """Whether ``run`` leaves its page behind, which takes as long as a small run."""
 
     def __post_init__(self) -> None:
         self.data, self.runs = self.folder / "data", self.folder / "runs"
@@ -157,6 +159,8 @@ class Bench:
         if verb in ("run", "train", "infer", "show"):
             where = ["--dataset", "town", "--data", str(self.data), "--out", str(self.runs), "--quiet"]
             where += ["--device", self.device, *(["--batch-size", "1"] if verb in ("run", "infer") else [])]
+        if verb == "run" and not self.report:
+            where.append("--no-report")
         kind, rest = (rest[:1], rest[1:]) if verb in ("bench", "weights") else ((), rest)
         return [verb, *kind, *plugins, *where, *map(str, rest)]
 

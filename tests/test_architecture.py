@@ -194,11 +194,12 @@ def test_no_string_of_the_harness_names_a_plugin():
 
 
 ROOMS = """
-    errors source values io isolation recipe released distributed machine cost_meter progress blocks registry data images
-    network encoders networks derived pool method
+    errors source values io isolation recipe released distributed machine cost_meter progress blocks registry data
+    images network encoders networks derived pool method
     metrics training weights records fetch
     run
-    leaderboard pictures maps bench
+    leaderboard pictures maps report bench
+    api
     cli __main__
 """
 """Rooms of benchmark/ (a file or a folder at its top) from the ground up: each builds on what stands before it."""
@@ -262,7 +263,10 @@ HEAVY = {"torch", "torchvision", "timm", "cv2", "sklearn", "scipy", "pandas", "m
         (["run", "--help"], HEAVY),
         (["table", "--help"], HEAVY),
         (["--version"], HEAVY),
-        (["list", "methods"], {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib", "transformers"}),
+        (
+            ["list", "methods"],
+            {"torchvision", "timm", "triton", "sklearn", "scipy", "pandas", "matplotlib", "transformers"},
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def checkout(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp("project") / "checkout"
     for folder in ("benchmark", *PLUGINS, "results/published"):
         shutil.copytree(HOME / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(HOME / name, copy)
     return copy
 
@@ -123,10 +124,24 @@ def test_a_wheel_takes_one_name_and_holds_every_module_and_the_published_numbers
         names = {name for name in archive.namelist() if not name.endswith("/")}
     information = f"anomaly_benchmark-{__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"benchmark", information}
-    wanted = {p.relative_to(HOME).as_posix() for p in (HOME / "benchmark").rglob("*") if p.suffix in (".py", ".typed")}
+    kinds = (".py", ".typed", ".j2", ".js", ".css")
+    wanted = {p.relative_to(HOME).as_posix() for p in (HOME / "benchmark").rglob("*") if p.suffix in kinds}
     for folder, kind in (*((plugins, "*.py") for plugins in PLUGINS), ("results/published", "*.*")):
         wanted |= {f"benchmark/{p.relative_to(HOME).as_posix()}" for p in (HOME / folder).rglob(kind)}
     assert {name for name in names if not name.startswith(information)} == wanted
+
+
+def test_wheel_and_sdist_carry_the_licence_that_the_project_states(wheel, checkout, tmp_path):
+    licence = (HOME / "LICENSE").read_bytes()
+    with zipfile.ZipFile(wheel) as archive:
+        information = f"anomaly_benchmark-{__version__}.dist-info"
+        assert archive.read(f"{information}/licenses/LICENSE") == licence
+        assert "\nLicense-Expression: Apache-2.0\n" in archive.read(f"{information}/METADATA").decode()
+    build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    run(sys.executable, "-c", build, tmp_path, folder=checkout)
+    (made,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        assert archive.extractfile(f"anomaly_benchmark-{__version__}/LICENSE").read() == licence
 
 
 def test_ours_and_hugging_faces_datasets_live_side_by_side(wheel, theirs, environment, checkout):

@@ -15,11 +15,12 @@ from test_architecture import RANKS, graph
 from benchmark.cli.main import make_parser
 from benchmark.data import Batch, Sample
 from benchmark.leaderboard.compare import compare
-from benchmark.metrics import View
+from benchmark.metrics import PROTOCOLS, View
 from benchmark.metrics.sorted_image import SortedImage
 from benchmark.network import NetworkSpec, Outputs
 from benchmark.recipe import Recipe
 from benchmark.registry import DATASETS, METHODS
+from benchmark.run.kinds import KINDS, profile
 from tests.datasets.files import noise, write
 
 HOME = Path(__file__).resolve().parents[1]
@@ -67,9 +68,19 @@ def commands(path: Path) -> list[list[str]]:
 def table(path: Path, heading: str) -> list[dict[str, str]]:
     """The first table below a heading, a dict per row, by the titles of its columns."""
     text = path.read_text(encoding="utf-8")
-    found = re.search(r"(?:^\|.*\n)+", text[text.index(f"\n{heading}\n") :], re.M)[0]
+    return cells(text[text.index(f"\n{heading}\n") :])
+
+
+def cells(text: str) -> list[dict[str, str]]:
+    """The first table of a text, likewise."""
+    found = re.search(r"(?:^\|.*(?:\n|$))+", text, re.M)[0]
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split(" | ")] for line in found.splitlines())
     return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def by_method(text: str) -> dict[str, dict[str, str]]:
+    """The rows of the first table of a text, by the method."""
+    return {row["Method"].strip(): row for row in cells(text)}
 
 
 def anchors(path: Path) -> set[str]:
@@ -165,8 +176,14 @@ def test_the_notebook_example_prints_what_it_says(capsys):
 
 
 def test_the_table_of_methods_is_the_registrys():
-    rows = table(HOME / "methods" / "README.md", "## All methods")
-    assert [row["plugin"].strip("`") for row in rows] == METHODS.names()
+    page = HOME / "methods" / "README.md"
+    heads = [kind for kind in KINDS if f"### {kind}\n" in page.read_text().partition("## All methods")[2]]
+    groups = {kind: table(page, f"### {kind}") for kind in heads}
+    kinds = {name: profile(METHODS.create(name)).kind for name in METHODS.names()}
+    expected = {kind: [name for name in METHODS.names() if kinds[name] == kind] for kind in KINDS}
+    found = {kind: [row["plugin"].strip("`") for row in rows] for kind, rows in groups.items()}
+    assert found == {kind: names for kind, names in expected.items() if names}
+    rows = [row for group in groups.values() for row in group]
     base = NetworkSpec("pspnet-small", "x", 13, Recipe())
     for row in rows:
         method = METHODS.create(row["plugin"].strip("`"))
@@ -178,6 +195,11 @@ def test_the_table_of_methods_is_the_registrys():
         assert ("trains" in row["needs"]) == trains or "extra=true" in row["needs"], method.name
         taps = {tap for need in needs.values() for tap in need.taps}
         assert set(re.findall(r"tap `(\S+)`", row["needs"])) == taps, method.name
+
+
+def test_the_table_of_protocols_is_the_registrys():
+    rows = table(HOME / "results" / "README.md", "## The protocol is part of a number")
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row["protocol"])} == set(PROTOCOLS)
 
 
 def test_the_table_of_data_sets_is_the_registrys():
@@ -201,10 +223,11 @@ def test_the_differences_are_those_of_compare():
     results = HOME / "results"
     column = "`python -m benchmark compare --dataset camvid-ood` ..."
     rows = table(results / "README.md", "## Which differences are real")
+    networks = {"`S`": "pspnet-small", "`F`": "fpn-tf_efficientnet_lite0:encoder_weights=imagenet"}
     assert len(rows) > 10
     for row in rows:
-        methods = row[column].strip("`").split()
-        (line,) = re.findall(rf"^{row['metric']} .*", compare(results, methods, "camvid-ood"), re.M)
+        methods, network = row[column].strip("`").split(), networks[row["`--network`"]]
+        (line,) = re.findall(rf"^{row['metric']} .*", compare(results, methods, "camvid-ood", network), re.M)
         found = re.search(r"([-+][\d.]+) \[([-+][\d.]+), ([-+][\d.]+)\]", line).groups()
         stated = re.search(r"([-+][\d.]+) \[([-+][\d.]+), ([-+][\d.]+)\]", row["difference [95 % interval]"]).groups()
         assert [float(v) for v in stated] == pytest.approx([float(v) for v in found], abs=0.1), row[column]
@@ -225,17 +248,27 @@ def test_the_figures_of_the_front_page_are_those_of_its_tables():
     known += [f"{float(number) + 1e-9:.1f}" for numbers in intervals for number in numbers]
     for number in re.findall(r"\d+\.\d", told.replace("0.3 million", "")):
         assert number in known, number
-    rows = {row["Method"].strip(): row for row in table(HOME / "results" / "LEADERBOARD.md", "## CamVid-OOD")}
-    frozen, own = (
-        max(float(row["AUPR<br>per image"].strip("* ").split()[0]) for name, row in rows.items() if chosen(name))
-        for chosen in (lambda name: "encoder=" in name and name.startswith("kNN"), lambda name: name == "kNN (k=5)")
-    )
+    board = (HOME / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")
+    section = board.partition("\n## CamVid-OOD\n")[2].partition("\n## ")[0]
+    pretrained, small = section.partition("\n### pspnet-small\n")[::2]
+    rows = {name: by_method(part) for name, part in (("F", pretrained), ("S", small))}
+    aupr = {
+        network: {
+            name: row["AUPR<br>per image"].split()[0].strip("*")
+            for name, row in found.items()
+            if not name.startswith("*")  # a heading
+        }
+        for network, found in rows.items()
+    }
+    frozen = aupr["F"][r"kNN (encoder=tf\_efficientnet\_lite0, k=3)"]
+    own = {name: float(value) for name, value in aupr["F"].items() if "encoder=" not in name and name != "Guided kNN"}
+    best = max(own, key=own.get)
     line = told.replace("\n", " ")
-    assert f"({frozen} against {own}" in line
-    board = HOME / "results" / "LEADERBOARD.md"
-    section = board.read_text(encoding="utf-8").partition("\n## CamVid-OOD")[2]
-    heading = next(each for each in section.splitlines() if each.startswith("False alarms where the network errs"))
-    split = {row["Method"]: row for row in table(board, heading)}
+    assert f"({frozen} against {own[best]} of {best}" in line
+    assert f"MSP rises from {aupr['S']['MSP']} to {aupr['F']['MSP']}" in line
+    assert f"the energy from {aupr['S']['Energy']} to {aupr['F']['Energy']}" in line
+    assert f"follow the edges of the image, has {aupr['F']['Guided kNN']}" in line
+    split = by_method(small[small.index("False alarms where the network errs") :])
     wrong, right = (
         {name: f"{float(row[column].strip('* ')):.0f} %" for name, row in split.items()}
         for column in ("wrongly classified", "correctly classified")

@@ -117,7 +117,7 @@ class _Bench:
         asked = self.setup.options
         entries = [self.workshop.entry(METHODS.create(call)) for call in asked.methods]
         brought = [call in asked.unasked for call in asked.methods]
-        entries = [e for e, by_all in zip(entries, brought) if not by_all or self.workshop.offers(e.needs)]
+        entries = [e for e, by_all in zip(entries, brought) if not by_all or self.workshop.outline.offers(e.needs)]
         for entry in entries:
             self.found[entry.method.label] = {"title": _title(entry), "trainings": _trainings(entry)}
         for spec in dict.fromkeys(spec.checkpoint.member(0) for entry in entries for spec in entry.specs):

@@ -101,7 +101,9 @@ def bench_pipeline(
         workshop = Untrained(setup, say)
         asked = [call for call in options.methods if call not in options.unasked]
         brought = [workshop.entry(METHODS.create(call)) for call in options.methods if call in options.unasked]
-        alone = (e for e in brought if not e.fit_key and set(e.specs) == {setup.base} and workshop.offers(e.needs))
+        alone = (
+            e for e in brought if not e.fit_key and set(e.specs) == {setup.base} and workshop.outline.offers(e.needs)
+        )
         entries = [*(workshop.entry(METHODS.create(call)) for call in asked), *alone][: methods or None]
         with products(machine.device, machine.precision):
             for entry in entries:

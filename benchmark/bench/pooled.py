@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from benchmark.progress import counted
+
 SIZE = (720, 1280)
 IMAGES = 4
 """Images of a kind: 3.7 million pixels, which scikit-learn sorts in seconds; every score is kept."""
@@ -45,11 +47,10 @@ def bench_pooled(images: int = IMAGES, size: tuple[int, int] = SIZE) -> str:
         The table as text.
     """
     from tabulate import tabulate
-    from tqdm import tqdm
 
     metrics = ("AUROC", "AP", "FPR95")
     header = ("scores", *metrics, *(f"{m}, sample" for m in metrics), *(f"{m} <=" for m in metrics), "MiB", "shards")
-    lines = [(kind, *_measure(kind, images, size)) for kind in tqdm(KINDS, "pooled", leave=False)]
+    lines = [(kind, *_measure(kind, images, size)) for kind in counted(KINDS, len(KINDS), "pooled")]
     table = tabulate(lines, header, colalign=("left", *["right"] * 11), disable_numparse=True)
     pixels, ratio = images * size[0] * size[1] / 1e6, (LARGE / images) ** 0.5
     return (

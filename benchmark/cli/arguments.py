@@ -25,7 +25,7 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
         examples: command lines without the program's name, one a line.
     """
     parser = _described(verbs, name, summary, examples)
-    parser.set_defaults(handler=handler, verbs=verbs.choices)
+    parser.set_defaults(handler=handler, verbs=verbs.choices, verb=name, several=False)
     parser.add_argument(
         "--plugin",
         action="append",
@@ -98,6 +98,15 @@ def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
 
 
+def machine_readable(parser: argparse.ArgumentParser) -> None:
+    """Whether the result is for a program: what a verb puts into ``arguments.answer``."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the result as JSON on standard output, and everything else on standard error",
+    )
+
+
 def exact_pooled(parser: argparse.ArgumentParser) -> None:
     """Whether pooled values of sets of any size rank every pixel."""
     parser.add_argument(
@@ -145,6 +154,11 @@ def work(parser: argparse.ArgumentParser) -> None:
         "--retrain",
         action="store_true",
         help="train again even where weights exist; the old ones stay until the new ones are finished",
+    )
+    group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write losses, learning rate and validation values of every epoch to DIR/tensorboard of --out",
     )
 
 
@@ -229,7 +243,7 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
         "--protocols",
         default="",
         metavar="A,B",
-        help="evaluation protocols beside the dataset's own, e.g. open-set,smiyc-components (a second pass)",
+        help="evaluation protocols beside the dataset's own, e.g. sizes,open-set-fpr; `list protocols` shows all",
     )
     group.add_argument(
         "--label-size",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import existing, verb
+from benchmark.cli.arguments import existing, machine_readable, verb
 
 
 def add(verbs) -> None:
@@ -39,11 +39,14 @@ compare dicnet@pspnet-small Mine@elsewhere --results runs""",
         metavar="DIR",
         help="folder with records/: results, or runs for this machine's own (default: %(default)s)",
     )
+    machine_readable(parser)
 
 
 def compare(arguments: argparse.Namespace) -> int:
     """Print a pair of methods, or a matrix of all, for every dataset."""
-    from benchmark.leaderboard.compare import compare as compare_records
+    from benchmark.leaderboard.compare import comparisons
 
-    print(compare_records(existing(arguments.results), arguments.methods, arguments.dataset, arguments.network))
+    found = comparisons(existing(arguments.results), arguments.methods, arguments.dataset, arguments.network)
+    print("\n\n\n".join(map(str, found)))
+    arguments.answer["comparisons"] = [comparison.values for comparison in found]
     return 0

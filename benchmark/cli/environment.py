@@ -1,9 +1,9 @@
-"""Environment variables that numpy and torch read once, when they are first imported."""
+"""Environment variables that numpy, torch and OpenCV read once, when they are first imported."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,10 +21,19 @@ def prepare(environment: MutableMapping[str, str] = os.environ, cpuinfo: Path = 
     # OpenMP threads that wait by spinning make a training beside any other busy process ten times slower; a short spin
     # costs next to nothing on an idle machine.
     environment.setdefault("GOMP_SPINCOUNT", "1000")
+    # A video that OpenCV cannot open is named in one sentence; FFmpeg and OpenCV would print more beside it.
+    environment.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    environment.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     # numpy's AVX-512 sort stores with an instruction that Zen 4 has only in microcode: 921,600 scores take 29 ms, with
     # the AVX2 sort 5 ms (`bench metrics`).
     if _is_zen4(cpuinfo):
         environment.setdefault("NPY_DISABLE_CPU_FEATURES", " ".join(_avx512_of_numpy()))
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """Rank of this process, and how many ``torchrun`` has started; (0, 1) without it."""
+    rank, processes = (environment.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    return (int(rank), int(processes)) if rank.isdecimal() and processes.isdecimal() else (0, 1)
 
 
 def _is_zen4(cpuinfo: Path) -> bool:

@@ -1,17 +1,24 @@
-"""``list``: what is registered, and what is unavailable and why."""
+"""``list``: what is registered, what is unavailable and why, and which options a plugin has."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.arguments import verb
+from benchmark.cli.arguments import machine_readable, verb
+from benchmark.cli.describe import NETWORK_GIVEN, Option, options_of, summary
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
+
+About = Mapping[str, Any]
+"""What there is to say of one plugin, in plain values."""
+KINDS = ("methods", "datasets", "networks", "protocols")
 
 
 def add(verbs) -> None:
@@ -19,69 +26,226 @@ def add(verbs) -> None:
         verbs,
         "list",
         list_plugins,
-        "list methods, datasets and networks, and what is unavailable and why",
+        "list methods, datasets, networks and protocols, what is unavailable and why, and the options of one",
         """
 list
 list methods
+list methods knn
+list networks pspnet
+list protocols --json
 list --plugin my_method.py""",
     )
-    parser.add_argument("kind", nargs="?", choices=("methods", "datasets", "networks"))
+    parser.add_argument("kind", nargs="?", choices=KINDS)
+    parser.add_argument("name", nargs="?", metavar="PLUGIN", help="one of that kind, with its options")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+    machine_readable(parser)
 
 
 def list_plugins(arguments: argparse.Namespace) -> int:
-    """Print what is registered, and what is unavailable and why."""
-    from tabulate import tabulate
-
+    """Print what is registered, and what is unavailable and why; or one plugin with its options."""
     from benchmark.registry import DATASETS, METHODS, NETWORKS
     from benchmark.run.options import data_root
 
     root = data_root(arguments.data)
-    tables = {
-        "methods": (METHODS, ["method", "source", "options"], _method),
-        "datasets": (DATASETS, ["dataset", f"under {root}", "images train/val/test", "title"], _dataset(root)),
-        "networks": (NETWORKS, ["network", "description"], None),
-    }
-    for kind, (registry, headers, describe) in tables.items():
+    registries: dict[str, Registry[Any]] = {"methods": METHODS, "datasets": DATASETS, "networks": NETWORKS}
+    abouts = {"methods": _method, "datasets": lambda name: _dataset(name, root), "networks": _network}
+    heads = {"methods": _methods, "datasets": lambda found: _datasets(found, root), "networks": _networks}
+    if arguments.name:
+        if arguments.kind == "protocols":
+            about = _protocol(arguments.name)
+        else:
+            about = abouts[arguments.kind](_registered(registries[arguments.kind], arguments.name))
+        arguments.answer.update(about)
+        print(_page(about))
+        return 0
+    for kind, registry in registries.items():
         if arguments.kind not in (None, kind):
             continue
         broken = registry.unavailable()
-        names = [n for n in registry.names() if n not in broken]
-        rows = [row for n in names for row in (_network(n) if describe is None else [describe(registry, n)])]
-        print(tabulate(rows, headers=headers, tablefmt="simple"))
+        found = [abouts[kind](name) for name in registry.names() if name not in broken]
+        print(heads[kind](found))
         for error in broken.values():
             print(f"unavailable: {error}")
+        print()
+        arguments.answer[kind] = found
+        arguments.answer.setdefault("unavailable", {}).update(broken)
+    if arguments.kind in (None, "protocols"):
+        from benchmark.metrics import PROTOCOLS
+
+        arguments.answer["protocols"] = found = [_protocol(name) for name in PROTOCOLS]
+        print(_protocols(found))
         print()
     return 0
 
 
-def _method(registry: Registry, name: str) -> list[str]:
-    cls = registry.get(name)
-    options = [f"{key}={value}" for key, value in cls.defaults().items()]
-    source = registry.source(name)
-    return [name, cls.paper + ("" if source == "built in" else f" ({source})"), " ".join(options)]
+def _registered(registry: Registry[Any], name: str) -> str:
+    """The name of a plugin; of a network that of its family."""
+    if registry.kind == "network":
+        from benchmark.networks import split_arch
+
+        name = split_arch(name)[0]
+    registry.get(name)  # says what is near where there is none
+    return registry.canonical(name)
 
 
-def _dataset(root: Path):
-    def describe(registry: Registry, name: str) -> list[str]:
-        cls = registry.get(name)
-        try:
-            found = "found" if cls.available(root) else "not found"
-        except BenchmarkError as error:
-            found = str(error)
-        from benchmark.data import SPLITS
+def _method(name: str) -> About:
+    from benchmark.registry import METHODS
+    from benchmark.run.kinds import profile
 
-        sizes = "/".join(str(cls.card.sizes.get(s, "-")) for s in SPLITS) if cls.card.sizes else ""
-        return [name, found, sizes, cls.card.title]
+    cls = METHODS.get(name)
+    found = profile(cls())
+    return {
+        "name": name,
+        "title": cls.title,
+        "kind": found.kind,
+        "paper": cls.paper,
+        "source": METHODS.source(name),
+        "needs": found.needs,
+        "cost": found.cost,
+        "about": summary(inspect.getdoc(cls) or ""),
+        "options": options_of(cls, cls.given),
+    }
 
-    return describe
+
+def _dataset(name: str, root: Path) -> About:
+    from benchmark.registry import DATASETS
+
+    cls = DATASETS.get(name)
+    card = cls.card
+    try:
+        found = "found" if cls.available(root) else "not found"
+    except BenchmarkError as error:
+        found = str(error)
+    return {
+        "name": name,
+        "title": card.title,
+        "found": found,
+        "sizes": dict(card.sizes),
+        "classes": list(card.classes),
+        "trained_on": card.trained_on or name,
+        "licence": card.licence,
+        "citation": card.citation,
+        "url": card.url,
+        "note": card.note,
+        "source": DATASETS.source(name),
+        "about": summary(inspect.getdoc(cls) or ""),
+        "options": options_of(cls, cls.given),
+    }
 
 
-def _network(family: str) -> list[list[str]]:
+def _network(family: str) -> About:
     from benchmark.registry import NETWORKS
 
     build = NETWORKS.get(family)
-    variants = getattr(inspect.getmodule(build), "VARIANTS", {})
-    if not variants:
-        return [[family, (inspect.getdoc(build) or "").partition("\n")[0]]]
-    return [[f"{family}-{variant}", text] for variant, text in variants.items()]
+    about = summary(inspect.getdoc(build) or "")
+    variants = getattr(inspect.getmodule(build), "VARIANTS", {}) or {None: about.partition("\n")[0]}
+    names = {None: family}
+    return {
+        "name": family,
+        "variants": {names.get(variant, f"{family}-{variant}"): text for variant, text in variants.items()},
+        "source": NETWORKS.source(family),
+        "about": about,
+        "options": options_of(build, NETWORK_GIVEN),
+    }
+
+
+def _protocol(name: str) -> About:
+    """A protocol, what it gives, and what it needs beside one pass over scores and labels."""
+    from benchmark.metrics import protocol
+
+    found = protocol(name)
+    needs = {
+        "a second pass": found.passes == 2,
+        "validation images": found.validates,
+        "predicted classes": found.predictions,
+    }
+    return {
+        "name": found.name,
+        "version": found.version,
+        "gives": dict(found.headlines),
+        "needs": [what for what, has in needs.items() if has],
+        "source": found.source,
+    }
+
+
+def _methods(found: Sequence[About]) -> str:
+    """A table for each kind of method, with the options that its methods have by default."""
+    from benchmark.run.kinds import KINDS
+
+    widths = [None, None, 34, 34, 40]
+    heads = ["method", "paper", "needs", "cost beside the shared forward", "options"]
+    kinds: dict[str, list[list[str]]] = {kind: [] for kind in KINDS}
+    for each in found:
+        paper = each["paper"] + ("" if each["source"] == "built in" else f" ({each['source']})")
+        kinds[each["kind"]].append([each["name"], paper, each["needs"], each["cost"], _defaults(each["options"])])
+    parts = [f"{kind}: they {KINDS[kind]}\n\n{_table(rows, heads, widths)}" for kind, rows in kinds.items() if rows]
+    return "\n\n".join(parts)
+
+
+def _defaults(options: Sequence[Option]) -> str:
+    return " ".join(f"{option.name}={option.default}" for option in options if option.default is not None)
+
+
+def _datasets(found: Sequence[About], root: Path) -> str:
+    from benchmark.data import SPLITS
+
+    rows = []
+    for each in found:
+        sizes = "/".join(str(each["sizes"].get(split, "-")) for split in SPLITS) if each["sizes"] else ""
+        rows.append([each["name"], each["found"], sizes, each["title"]])
+    return _table(rows, ["dataset", f"under {root}", "images train/val/test", "title"])
+
+
+def _networks(found: Sequence[About]) -> str:
+    return _table([row for each in found for row in each["variants"].items()], ["network", "description"])
+
+
+def _protocols(found: Sequence[About]) -> str:
+    rows = [
+        [p["name"], f"v{p['version']}", ", ".join(p["gives"].values()), ", ".join(p["needs"]), p["source"]]
+        for p in found
+    ]
+    return _table(rows, ["protocol", "version", "gives", "needs", "source"])
+
+
+def _page(about: About) -> str:
+    """All that there is to say of one plugin."""
+    name, width = about["name"], 120
+    facts = [[key, _words(value)] for key, value in about.items() if key not in ("name", "about", "options") and value]
+    parts = [name, _table(facts, [], [None, 100], "plain")]
+    parts += ["\n\n".join(_wrapped(part, width) for part in about["about"].split("\n\n"))] if about.get("about") else []
+    if "options" in about:
+        rows = [
+            [o.name, o.values, "must be given" if o.default is None else o.default or '""', o.meaning]
+            for o in about["options"]
+        ]
+        heads = ["option", "takes", "default", "meaning"]
+        parts.append(_table(rows, heads, [None, 24, 20, 60]) if rows else "It has no options.")
+        if rows:
+            parts.append(f"As in {name}:{rows[0][0]}=..., several joined by colons.")
+    return "\n\n".join(parts)
+
+
+def _wrapped(paragraph: str, width: int) -> str:
+    """A paragraph of running text in lines of a width; formulas and lists keep theirs."""
+    lines = paragraph.splitlines()
+    if any(line.startswith((" ", "-", "*")) for line in lines):
+        return paragraph
+    return textwrap.fill(" ".join(lines), width)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}: {each}" for key, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _table(
+    rows: Sequence[Sequence[str]],
+    heads: Sequence[str],
+    widths: Sequence[int | None] | None = None,
+    form: str = "simple",
+) -> str:
+    from tabulate import tabulate
+
+    return tabulate(rows, headers=heads, tablefmt=form, maxcolwidths=widths, disable_numparse=True)

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 
 from benchmark import __version__
-from benchmark.cli import bench, check, compare, export, fetch, infer, reproduce, run, score, show, table, weights
+from benchmark.cli import (
+    bench,
+    check,
+    compare,
+    export,
+    fetch,
+    infer,
+    report,
+    reproduce,
+    run,
+    runs,
+    score,
+    show,
+    table,
+    weights,
+)
 from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
-from benchmark.cli.environment import prepare
-from benchmark.cli.output import complaint, lasting_output
+from benchmark.cli.completion import complete
+from benchmark.cli.config import expanded
+from benchmark.cli.environment import launched, prepare
+from benchmark.cli.output import answered, complaint, lasting_output
 from benchmark.errors import BenchmarkError, PluginError
 
 VERBS = (
@@ -20,6 +39,7 @@ VERBS = (
     infer.add,
     reproduce.add,
     table.add,
+    report.add,
     show.add,
     list_.add,
     fetch.add,
@@ -29,6 +49,7 @@ VERBS = (
     compare.add,
     bench.add,
     weights.add,
+    runs.add,
 )
 """Each adds the parser of its verb, in the order of ``--help``."""
 
@@ -52,21 +73,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all went well, 1 when a method failed and the others finished, 2 when the user has to mend something,
         130 after Ctrl-C.
     """
+    parser = make_parser()
+    complete(parser)
     prepare()  # numpy and torch are first imported below
-    with lasting_output() as out:
-        code = _run(arguments)
+    with lasting_output() as out, ExitStack() as silenced:
+        if launched()[0] > 0:  # rank 0 speaks for all
+            null = silenced.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            silenced.enter_context(redirect_stdout(null))
+            silenced.enter_context(redirect_stderr(null))
+        code = _run(parser, sys.argv[1:] if arguments is None else arguments)
     if reason := complaint(out):
         print(f"error: {reason}", file=sys.stderr)
         return 2
     return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     broken: list[str] = []
     try:
-        options = make_parser().parse_args(arguments)
-        broken += _load(options.plugin)
-        return max(options.handler(options), 2 if broken else 0)
+        options = expanded(parser, arguments)
+        with answered(options):
+            broken += _load(options.plugin)
+            code = options.handler(options) if launched()[1] == 1 else _together(options)
+            return max(code, 2 if broken else 0)
     except BenchmarkError as error:
         if str(error) not in broken:
             print(f"error: {error}", file=sys.stderr)
@@ -75,6 +104,19 @@ def _run(arguments: Sequence[str] | None) -> int:
         truth = str(stop) or "what was finished is kept, the same command does the rest"
         print(f"\nInterrupted; {truth}.", file=sys.stderr)
         return 130
+
+
+def _together(options: argparse.Namespace) -> int:
+    """Run a verb as one of the processes that ``torchrun`` has started."""
+    if not options.several:
+        raise BenchmarkError(
+            "Several processes share run and train only; give this command to `python -m benchmark`, without torchrun."
+        )
+    from benchmark.distributed import joined
+
+    with joined():
+        code = options.handler(options)
+    return code if launched()[0] == 0 else 0
 
 
 def _load(plugins: Sequence[str]) -> list[str]:

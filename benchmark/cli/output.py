@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
 
 PLAIN = {
@@ -87,6 +88,24 @@ def lasting_output() -> Iterator[Output]:
         out.flush()
         err.flush()
         sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def answered(options: argparse.Namespace) -> Iterator[None]:
+    """Print what a verb puts into `answer` of its arguments as JSON, where ``--json`` was given.
+
+    Standard output then holds nothing else: what is printed inside goes to standard error. A mistake of the user, which
+    raises, prints no answer.
+    """
+    options.answer = {}
+    if not getattr(options, "json", False):
+        yield
+        return
+    from benchmark.io.jsonfile import dumps
+
+    with redirect_stdout(sys.stderr):
+        yield
+    print(dumps(options.answer), end="")
 
 
 def complaint(out: Output) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.arguments import evaluation, verb, work
+from benchmark.cli.arguments import evaluation, machine_readable, verb, work
+from benchmark.cli.config import config
 from benchmark.cli.run import run
 from benchmark.errors import BenchmarkError
 
@@ -24,6 +25,8 @@ reproduce streethazards --dry-run""",
     parser.add_argument("name", nargs="?", metavar="DATASET", help="the same as --dataset")
     work(parser)
     evaluation(parser)
+    machine_readable(parser)
+    config(parser)
 
 
 def reproduce(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.cli.arguments import evaluation, preset, verb, work
+from benchmark.cli.arguments import evaluation, machine_readable, preset, verb, work
+from benchmark.cli.config import config
+from benchmark.cli.environment import launched
+from benchmark.cli.report import after_run
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -29,12 +32,17 @@ run --methods my_method --plugin my_method.py
 run --methods dicnet --recipe distillation.epochs=5 --force
 run --dataset streethazards --preset paper
 run --methods msp,dicnet --repetition 0-2
-run --methods msp,energy --protocols open-set,smiyc-components
-run --dataset road-anomaly,road-anomaly-21 --network erfnet.py --weights erfnet.pth --classes cityscapes""",
+run --methods msp,energy --protocols open-set-fpr,sizes,calibration
+run --dataset road-anomaly,road-anomaly-21 --network erfnet.py --weights erfnet.pth --classes cityscapes
+run --config run.toml --limit 20 --json""",
     )
+    parser.set_defaults(several=True)
     work(parser)
     preset(parser)
     evaluation(parser)
+    machine_readable(parser)
+    config(parser)
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html in the --out folder")
 
 
 def add_train(verbs) -> None:
@@ -45,15 +53,21 @@ def add_train(verbs) -> None:
         "train networks and fit methods without evaluating them",
         """
 train --methods deep_ensemble
-train --methods dicnet --dataset streethazards --retrain""",
+train --methods dicnet --dataset streethazards --retrain
+train --config run.toml""",
     )
+    parser.set_defaults(several=True)
     work(parser)
     preset(parser)
+    config(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, train, fit, evaluate, record and print the table of every dataset."""
-    return _each_dataset(_run, arguments)
+    """Plan, train, fit, evaluate, record and print the table of every dataset; then write the report of all."""
+    code = _each_dataset(_run, arguments)
+    if not (arguments.dry_run or arguments.no_report or launched()[0]):
+        after_run(arguments.out, arguments.data)
+    return code
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -63,12 +77,17 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Measure every repetition, one after the other, and print the table of all."""
+    from benchmark.io.jsonfile import to_plain
     from benchmark.leaderboard.console import advice, print_table, summary
     from benchmark.records.published import RESULTS, read_published
     from benchmark.run.measure import measure
 
-    outcomes = [measure(options, _say, arguments.dry_run) for options in _repetitions(arguments)]
+    begun = arguments.intent.keep
+    outcomes = [measure(options, _say, arguments.dry_run, begun) for options in _repetitions(arguments, True)]
     records = [record for outcome in outcomes for record in outcome.records]
+    found = arguments.answer.setdefault("records", [])
+    found += [{"path": str(record.path(arguments.out)), **to_plain(record)} for record in records]
+    arguments.answer.setdefault("failed", []).extend(sentence for outcome in outcomes for sentence in outcome.failed)
     if records and not arguments.dry_run:
         print()
         print(print_table(records, read_published(RESULTS).rows))
@@ -85,11 +104,12 @@ def _run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from benchmark.run.measure import train as train_once
 
-    return _report([train_once(options, _say) for options in _repetitions(arguments)])
+    return _report([train_once(options, _say, arguments.intent.keep) for options in _repetitions(arguments, False)])
 
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
+    from benchmark.distributed import everywhere
     from benchmark.values import split_outside_quotes
 
     names = list(filter(None, split_outside_quotes(arguments.dataset, ",")))
@@ -99,22 +119,28 @@ def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse
     for name in names:
         _say(f"\n== {name}")
         try:
-            codes.append(work(argparse.Namespace(**vars(arguments) | {"dataset": name})))
+            named = argparse.Namespace(**vars(arguments) | {"dataset": name})
+            codes.append(everywhere(lambda each=named: work(each)))
         except BenchmarkError as error:
             print(f"error: {error}", file=sys.stderr)
             codes.append(2)
     return max(codes)
 
 
-def _repetitions(arguments: argparse.Namespace) -> Iterator[Options]:
-    """The options of every repetition."""
+def _repetitions(arguments: argparse.Namespace, evaluates: bool) -> Iterator[Options]:
+    """The options of every repetition; before several, how long all of them take."""
     from benchmark.run.options import options_of, parse_repetitions
 
     repetitions = parse_repetitions(arguments.repetition)
-    for each in repetitions:
-        if len(repetitions) > 1:
+    several = [options_of(argparse.Namespace(**vars(arguments) | {"repetition": each})) for each in repetitions]
+    if len(several) > 1:
+        from benchmark.run.measure import foretell
+
+        foretell(several, _say, evaluates)
+    for each, options in zip(repetitions, several, strict=True):
+        if len(several) > 1:
             _say(f"Repetition {each}.")
-        yield options_of(argparse.Namespace(**vars(arguments) | {"repetition": each}))
+        yield options
 
 
 def _report(outcomes: Sequence[Outcome]) -> int:

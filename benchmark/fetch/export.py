@@ -74,7 +74,8 @@ def export(
         count = len(data) if limit is None else min(limit, len(data))
         missing = [i for i in range(count) if i not in complete]
         chunks = [missing[i : i + _CHUNK] for i in range(0, len(missing), _CHUNK)]
-        bar = tqdm(total=count, initial=count - len(missing), desc=f"{data.name} {split}", unit="image", disable=quiet)
+        hidden = True if quiet else None  # on a terminal only, as all bars here
+        bar = tqdm(total=count, initial=count - len(missing), desc=f"{data.name} {split}", unit="image", disable=hidden)
         with bar:
             for written in _run(factory, data, chunks, target, workers):
                 target.note(written)

@@ -19,6 +19,10 @@ DEEPEST = 64
 _TOO_DEEP = "lists within lists without end"
 
 
+OMITTED = {"omitted": True}
+"""Metadata of a field that is left out of a file where it is empty."""
+
+
 def dumps(value: Any) -> str:
     """JSON text of a dataclass: fields and keys in their order, a list of plain values on one line.
 
@@ -36,7 +40,10 @@ def _one_line(match: re.Match[str]) -> str:
 def to_plain(value: Any) -> Any:
     """The value in JSON's own types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: (f, getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            name: to_plain(part) for name, (f, part) in fields.items() if part or OMITTED.items() - f.metadata.items()
+        }
     if isinstance(value, dict):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

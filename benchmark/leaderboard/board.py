@@ -9,6 +9,7 @@ import numpy as np
 from pandas import DataFrame, concat
 
 from benchmark.leaderboard.failures import failures
+from benchmark.leaderboard.protocols import Extra, calibration, extras
 from benchmark.leaderboard.wording import (
     distinct,
     method_title,
@@ -56,6 +57,7 @@ class Block:
     remarks: list[str]  # what a reader must know of single values
     absent: str = ""  # what to say of a row without seeds
     failures: DataFrame = field(default_factory=lambda: failures([]))  # false alarms where the network errs
+    extras: list[Extra] = field(default_factory=list)  # what further protocols say of the same rows
 
     @property
     def published(self) -> int:
@@ -132,7 +134,8 @@ def block(records: Sequence[Record], beside: Sequence[PublishedRow], absent: str
         absent: what to say of a published method without a record; such rows are left out where this is empty.
     """
     table = _table(records, beside, bool(absent))
-    return Block(records[0].network.label, setting(records), table, remarks(records), absent, failures(records))
+    phrases, further = [*setting(records), *calibration(records)], extras(records, list(table["method"]))
+    return Block(records[0].network.label, phrases, table, remarks(records), absent, failures(records), further)
 
 
 def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bool) -> DataFrame:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from pandas import DataFrame
 
@@ -23,8 +25,30 @@ Rows = dict[str, dict[int, DataFrame]]
 """Label -> repetition -> rows per image."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Methods compared on one dataset, with one network or each with its own.
+
+    Attributes:
+        text: as printed.
+        values: the same in plain values: dataset, networks, protocol, repetitions, and "metrics" of a pair or "methods"
+            of a matrix, in percent and percentage points.
+    """
+
+    text: str
+    values: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "") -> str:
-    """Whether one method is better than another, or a matrix of all methods, as text.
+    """The :func:`comparisons` as text."""
+    return "\n\n\n".join(map(str, comparisons(results, methods, dataset, network)))
+
+
+def comparisons(results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "") -> list[Comparison]:
+    """Whether one method is better than another, or a matrix of all methods, for every dataset asked for.
 
     Methods are compared repetition by repetition: with the same seeds, and so on the same networks.
 
@@ -58,7 +82,7 @@ def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", netwo
         )
     if not methods and all(len(group) < 2 for group in chosen):
         raise BenchmarkError(f"{next(iter(chosen[0]))} is the only method measured there; a comparison needs two.")
-    return "\n\n\n".join(_section(results, group, labels) for group in chosen if len(group) > 1)
+    return [_section(results, group, labels) for group in chosen if len(group) > 1]
 
 
 def _places(folder: Path, dataset: str, network: str, across: bool) -> list[dict[str, Repetitions]]:
@@ -102,7 +126,7 @@ def _label(folder: Path, name: str, places: Sequence[Mapping[str, Repetitions]])
     return found[0]
 
 
-def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[str]) -> str:
+def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[str]) -> Comparison:
     """Two methods, or all of them, on one dataset with one network."""
     chosen = {label: group[label] for label in labels or group}
     seeds = {label: set(repetitions) for label, repetitions in chosen.items()}
@@ -119,12 +143,14 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
     networks = list(dict.fromkeys(record.network.label for record in records))
     heading = f"{where.dataset.title}, {' and '.join(networks)}, protocol {protocol.label}, percent"
     parts = [TERMINAL.escape(heading)]
-    parts.append(_pair(rows, protocol) if labels else _matrix(rows, protocol))
+    table, found = _pair(rows, protocol) if labels else _matrix(rows, protocol)
+    parts.append(table)
     if len(networks) == 1 and len({(r.network.seed, r.network.weights_sha256) for r in records}) > len(
         {r.network.seed for r in records}
     ):
         parts.append("Not all were measured with the same weights of the network.")
-    return note + "\n\n".join(parts)
+    about = {"dataset": where.dataset.name, "networks": networks, "protocol": protocol.label}
+    return Comparison(note + "\n\n".join(parts), about | found)
 
 
 def _in_common(seeds: Mapping[str, set[int]]) -> list[int]:
@@ -169,14 +195,14 @@ def _rows(results: Path, record: Record) -> DataFrame:
     return read_rows(path)
 
 
-def _pair(rows: Rows, protocol: PixelProtocol) -> str:
-    """Means, paired difference and the share of resamples, per metric.
+def _pair(rows: Rows, protocol: PixelProtocol) -> tuple[str, dict[str, Any]]:
+    """Means, paired difference and the share of resamples, per metric; as a table and as plain values.
 
     With several repetitions, resamples draw among them, too, and the difference in each is shown.
     """
     one, other = rows
     mine, others = (list(each.values()) for each in rows.values())
-    lines = []
+    lines, plain = [], {}
     for metric, title in METRIC_TITLES.items():
         values = [[_value(table, metric, protocol) for table in tables] for tables in (mine, others)]
         compared = paired_bootstrap(mine, others, metric, protocol)
@@ -188,14 +214,20 @@ def _pair(rows: Rows, protocol: PixelProtocol) -> str:
             line["of each repetition"] = ", ".join(f"{100 * (a - b):+.2f}" for a, b in zip(*values))
         line["verdict"] = f"{better} is better on {100 * share:.0f} % of resamples"
         lines.append(line)
-    return terminal_table(DataFrame(lines))
+        plain[metric] = {
+            "values": {label: [100 * value for value in found] for label, found in zip(rows, values)},
+            "difference": middle,
+            "interval": [low, high],
+            "first_better": 100 * compared.better,
+        }
+    return terminal_table(DataFrame(lines)), {"repetitions": list(rows[one]), "metrics": plain}
 
 
 def _value(table: DataFrame, metric: str, protocol: PixelProtocol) -> float:
     return getattr(per_image_result(protocol, table), metric)
 
 
-def _matrix(rows: Rows, protocol: PixelProtocol) -> str:
+def _matrix(rows: Rows, protocol: PixelProtocol) -> tuple[str, dict[str, Any]]:
     """AUPR, best first, and on how many resamples the method of the row is better than that of the column.
 
     A pair is compared on the repetitions that both have; without any, the cell is a dash.
@@ -203,11 +235,13 @@ def _matrix(rows: Rows, protocol: PixelProtocol) -> str:
     aupr = {label: [_value(table, "aupr", protocol) for table in each.values()] for label, each in rows.items()}
     labels = sorted(rows, key=lambda label: (-sum(aupr[label]) / len(aupr[label]), label))
     better = DataFrame("", labels, labels)
+    shares: dict[str, dict[str, float]] = {label: {} for label in labels}
     for one, other in combinations(labels, 2):
         seeds = sorted(rows[one].keys() & rows[other].keys())
         if seeds:
             mine, others = ([rows[label][seed] for seed in seeds] for label in (one, other))
             share = 100 * paired_bootstrap(mine, others, "aupr", protocol, draws=MATRIX_DRAWS).better
+            shares[one][other], shares[other][one] = share, 100 - share
             better.loc[one, other], better.loc[other, one] = f"{share:.0f}", f"{100 - share:.0f}"
         else:
             better.loc[one, other] = better.loc[other, one] = NOTHING
@@ -225,4 +259,13 @@ def _matrix(rows: Rows, protocol: PixelProtocol) -> str:
     legend = (
         "Under a number: on how many percent of the resamples the row has a better AUPR than the method of that number."
     )
-    return f"{legend}\n\n{terminal_table(table.join(better.set_axis(numbers, axis=1)))}"
+    plain = [
+        {
+            "method": label,
+            "repetitions": list(rows[label]),
+            "aupr": [100 * value for value in aupr[label]],
+            "better_than": shares[label],
+        }
+        for label in labels
+    ]
+    return f"{legend}\n\n{terminal_table(table.join(better.set_axis(numbers, axis=1)))}", {"methods": plain}

@@ -61,10 +61,11 @@ def terminal(block: Block, width: int = 120) -> str:
     return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
 
 
-def summary(records: Sequence[Record]) -> str:
-    """The protocols of the second pass as a small table in percent; empty where the records have none.
+def summary(records: Sequence[Record], width: int = 120) -> str:
+    """What further protocols say, in percent; empty where the records have none.
 
-    Several seeds of a method are one row, with their mean and sample standard deviation.
+    Several seeds of a method are one row, with their mean and sample standard deviation. More columns than fit are
+    continued in further tables.
     """
     rows = DataFrame([_second_pass(record) for record in records])
     measured = list(rows)[2:]
@@ -73,7 +74,15 @@ def summary(records: Sequence[Record]) -> str:
     groups = rows.groupby("label", sort=False)
     texts = groups[measured].agg(lambda fractions: mean_percent(fractions.dropna().tolist()))
     texts.insert(0, "Method", groups["Method"].first())
-    return terminal_table(texts.map(TERMINAL.escape))
+    texts = texts.map(TERMINAL.escape)
+    tables, shown = [], ["Method"]
+    for column in measured:
+        wider = terminal_table(texts[[*shown, column]])
+        if len(shown) > 1 and max(map(len, wider.splitlines())) > width:
+            tables.append(terminal_table(texts[shown]))
+            shown = ["Method"]
+        shown.append(column)
+    return "\n\n".join([*tables, terminal_table(texts[shown])])
 
 
 def _second_pass(record: Record) -> dict[str, str | float | None]:

@@ -96,8 +96,8 @@ def _pipeline(report: DeviceReport) -> str:
     number = len(found.methods)
     busy = "" if found.busy is None else f"the GPU busy for {found.busy:.0%}, "
     return (
-        f"{1000 / found.whole:.1f} images/s with {number} method{'s' * (number > 1)}, {found.ratio:.1f} times as many as "
-        f"one after the other; {busy}{found.limit} take longest"
+        f"{1000 / found.whole:.1f} images/s with {number} method{'s' * (number > 1)}, {found.ratio:.1f} times as many "
+        f"as one after the other; {busy}{found.limit} take longest"
     )
 
 

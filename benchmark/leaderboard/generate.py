@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
@@ -18,15 +19,17 @@ from benchmark.leaderboard.devices import markdown as device_tables
 from benchmark.leaderboard.failures import LEGEND as FAILURES_LEGEND
 from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
 from benchmark.leaderboard.formats import (
+    HTML,
     MARKDOWN,
     block_texts,
     csv,
+    extra_texts,
     failure_texts,
-    further_texts,
-    further_title,
     latex,
     pipe_table,
 )
+from benchmark.leaderboard.further import TITLE as FURTHER_TITLE
+from benchmark.leaderboard.further import Further, further
 from benchmark.leaderboard.page import html
 from benchmark.records.costs import Costs
 from benchmark.records.device import DeviceReport, known_costs, read_reports
@@ -112,6 +115,29 @@ def _boards(results: Path) -> list[Board]:
     return boards(records, read_published(results, {record.dataset.name for record in records}))
 
 
+def plain(results: Path) -> list[dict[str, Any]]:
+    """Every board in plain values: its blocks with their rows, columns as in `benchmark.leaderboard.board.COLUMNS`."""
+    return [
+        {
+            "dataset": board.name,
+            "title": board.title,
+            "note": board.note,
+            "blocks": [
+                {
+                    "network": block.network,
+                    "setting": block.setting,
+                    "rows": block.table.astype(object).to_dict(orient="records"),
+                    "remarks": block.remarks,
+                }
+                for block in board.blocks
+            ],
+            "remarks": board.remarks,
+            "sources": board.sources,
+        }
+        for board in _boards(Path(results))
+    ]
+
+
 def write(results: Path, readme: Path | None = None) -> list[Path]:
     """Write every generated file (and the README's block), remove tables of datasets that are gone.
 
@@ -162,11 +188,23 @@ def _section(board: Board) -> str:
         if len(block.failures):
             table = pipe_table(failure_texts(block.failures, MARKDOWN))
             parts += [f"{FAILURES_TITLE}. {FAILURES_LEGEND}", table]
-    if board.further:
-        parts += [f"{further_title(board)}:", pipe_table(further_texts(board, MARKDOWN))]
+        for extra in block.extras:
+            parts += [f"{extra.title}. {MARKDOWN.escape(extra.legend)}", pipe_table(extra_texts(extra, MARKDOWN))]
+    parts += [f"### {FURTHER_TITLE}"] if board.further else []
+    parts += [_further(each) for each in further(board.further)]
     parts += _sources(board)
     parts += [_list(board.remarks)] if board.remarks else []
     return "\n\n".join(parts)
+
+
+def _further(made: Further) -> str:
+    """A table of published values; a long one is folded, which Markdown leaves to HTML."""
+    title, table = MARKDOWN.escape(made.title), pipe_table(made.texts(MARKDOWN))
+    remark = [MARKDOWN.escape(made.remark)] if made.remark else []
+    if made.folded:
+        head = f"<details>\n<summary>{HTML.escape(made.title)}</summary>"
+        return "\n\n".join([head, *remark, table, "</details>"])
+    return "\n\n".join([f"{title}.", *remark, table])
 
 
 def _short(board: Board, named: Collection[str]) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from jinja2 import Environment
 from markupsafe import Markup
 
-from benchmark.leaderboard.board import Board
-from benchmark.leaderboard.formats import HTML, block_texts, further_texts, further_title, html_table, plain
+from benchmark.leaderboard.board import Block, Board
+from benchmark.leaderboard.formats import HTML, WORDS, block_texts, extra_texts, html_table, plain
+from benchmark.leaderboard.further import TITLE as FURTHER_TITLE
+from benchmark.leaderboard.further import Further, further
+from benchmark.leaderboard.protocols import Extra
 
 _PAGE = """\
 {% macro bullets(remarks) %}
@@ -49,8 +52,8 @@ tbody tr:hover td { background: var(--mark); }
 thead tr:first-child:not(:last-child) th:not(:empty) { border-bottom: 1px solid var(--line); }
 td small { display: block; color: var(--soft); font-size: .75rem; }
 td em { color: var(--soft); }
-.further td:last-child { white-space: normal; }
-.further th:nth-child(n+6), .further td:nth-child(n+6), .further :is(th, td):nth-child(2) { text-align: left; }
+.words1 :is(th, td):last-child, .words2 :is(th, td):nth-last-child(-n+2) { text-align: left; white-space: normal; }
+summary { cursor: pointer; font-weight: 600; }
 </style>
 </head>
 <body>
@@ -58,7 +61,7 @@ td em { color: var(--soft); }
 {% if board.note %}
 <p class="note">{{ board.note }}</p>
 {% endif %}
-{% for block, table in blocks %}
+{% for block, table, extras in blocks %}
 {% if block.network %}
 <h2>{{ block.network }}</h2>
 {% endif %}
@@ -68,11 +71,30 @@ td em { color: var(--soft); }
 {{ table | safe }}</div>
 {% endif %}
 {{- bullets(block.remarks) }}
+{% for extra, cells in extras %}
+<p class="setting">{{ extra.title }}. {{ extra.legend }}</p>
+<div class="scroll">
+{{ cells | safe }}</div>
+{% endfor %}
 {% endfor %}
 {% if further %}
 <h2>{{ further_title }}</h2>
+{% for made, table in further %}
+{% if made.folded %}
+<details>
+<summary>{{ made.title }}</summary>
+{% else %}
+<p class="setting">{{ made.title }}</p>
+{% endif %}
+{% if made.remark %}
+<p class="note">{{ made.remark }}</p>
+{% endif %}
 <div class="scroll">
-{{ further | safe }}</div>
+{{ table | safe }}</div>
+{% if made.folded %}
+</details>
+{% endif %}
+{% endfor %}
 {% endif %}
 {{- bullets(board.remarks) }}
 <footer><p>{{ legend }}
@@ -80,6 +102,17 @@ td em { color: var(--soft); }
 </body>
 </html>
 """
+
+
+def _block(block: Block) -> tuple[Block, str, list[tuple[Extra, str]]]:
+    """A block with its tables as HTML."""
+    table = html_table(block_texts(block, HTML)) if len(block.table) else ""
+    return block, table, [(extra, html_table(extra_texts(extra, HTML))) for extra in block.extras]
+
+
+def _further(made: Further) -> str:
+    words = sum(title in WORDS for title in made.cells) - 1  # columns behind the numbers
+    return html_table(made.texts(HTML), f'class="words{words}"')
 
 
 def html(board: Board, legend: str) -> str:
@@ -94,8 +127,8 @@ def html(board: Board, legend: str) -> str:
     )
     return page.from_string(_PAGE).render(
         board=board,
-        blocks=[(block, html_table(block_texts(block, HTML)) if len(block.table) else "") for block in board.blocks],
-        further=html_table(further_texts(board, HTML), 'class="further"') if board.further else "",
-        further_title=further_title(board),
+        blocks=[_block(block) for block in board.blocks],
+        further=[(made, _further(made)) for made in further(board.further)],
+        further_title=FURTHER_TITLE,
         legend=legend,
     )

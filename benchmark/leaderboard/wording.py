@@ -155,8 +155,8 @@ def remarks(records: Sequence[Record]) -> list[str]:
             if measured.uncertain:
                 bounds = ", ".join(f"{METRIC_TITLES[m]} ±{100 * b:.1g}" for m, b in measured.uncertain.items())
                 found.append(
-                    f"{record.method.label}: values under {protocol} with {SAMPLED} rank a sample of the pixels, off by "
-                    f"at most {bounds} points; run --exact-pooled ranks all."
+                    f"{record.method.label}: values under {protocol} with {SAMPLED} rank a sample of the pixels, off "
+                    f"by at most {bounds} points; run --exact-pooled ranks all."
                 )
             if measured.skipped and measured.aggregation == "per-image":
                 found.append(f"{measured.skipped} images hold one kind of pixel only and are skipped by {protocol}.")

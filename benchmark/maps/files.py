@@ -77,6 +77,11 @@ def write_scores(path: Path, scores: np.ndarray) -> None:
         ) from error
 
 
+def as_stored(scores: np.ndarray, form: str) -> np.ndarray:
+    """What a file of a format in :data:`FORMATS` gives back of scores, as float32: rounded where it holds float16."""
+    return (_half(scores) if form in ("png", "hdf5") else np.asarray(scores)).astype(np.float32)
+
+
 def hdf5() -> ModuleType:
     """The package h5py, which is no dependency of this project.
 

@@ -7,10 +7,10 @@ For a submission to SegmentMeIfYouCan write ``--format hdf5`` maps of its images
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -20,7 +20,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import dumps, loads, to_plain, write_atomic
 from benchmark.io.names import file_name
 from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_scores
-from benchmark.pictures import colour_limits, overlay, save_image
+from benchmark.maps.photos import Photos
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import expected_identity
@@ -28,8 +28,7 @@ from benchmark.run.scoring import drop, images_per_batch, score
 from benchmark.run.workshop import Workshop
 from benchmark.training.loader import ahead
 
-SAMPLED = 1 << 24
-"""Scores of a method, of all images together, that decide the colours of its pictures."""
+FINITE = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -39,7 +38,8 @@ class Maps:
     Args:
         folder: of all methods.
         form: a name in :data:`benchmark.maps.files.FORMATS`.
-        source: where the images come from; maps of other images with the same names are not taken for theirs.
+        source: where the images come from, and how they were read; maps of other images with the same names are not
+            taken for theirs.
         written, kept: number of maps by method label.
         problems: a sentence for every image that could not be read.
         sources: by method label, of which pixels each map was made: image id -> digest.
@@ -47,7 +47,7 @@ class Maps:
 
     folder: Path
     form: str
-    source: str
+    source: Mapping[str, Any]
     written: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -60,6 +60,42 @@ class Maps:
     def path(self, entry: Entry, image_id: str) -> Path:
         """File of one map."""
         return self.of(entry) / f"{image_id}{FORMATS[self.form]}"
+
+    def about(self, entry: Entry) -> dict[str, Any]:
+        """What METHOD.json says: what the maps are made with, and the threshold of the masks where there are any.
+
+        Raises:
+            BenchmarkError: it cannot be read.
+        """
+        path = self._about(entry)
+        try:
+            found = loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise BenchmarkError(f"{path} cannot be read ({error}); delete it and the maps beside it.") from error
+        return found if isinstance(found, dict) else {"": found}
+
+    def claim(self, entry: Entry, about: Mapping[str, Any]) -> None:
+        """Write down what a method's maps are made with, or find that those that are there were made with the same.
+
+        Raises:
+            BenchmarkError: they were not.
+        """
+        before = self.about(entry)
+        threshold = {key: before.pop(key) for key in ("threshold",) if key in before}
+        if before and before != about:
+            changed = [key for key in about if before.get(key) != about[key]]
+            raise BenchmarkError(
+                f"{self.of(entry)} holds maps of another origin (other {', '.join(changed)}, see "
+                f"{self._about(entry)}); name another folder with --to, or delete both."
+            )
+        write_atomic(self._about(entry), dumps({**about, **threshold}))
+
+    def note_threshold(self, entry: Entry, threshold: Mapping[str, Any]) -> None:
+        """Write into METHOD.json what the masks are made with."""
+        write_atomic(self._about(entry), dumps({**self.about(entry), "threshold": dict(threshold)}))
+
+    def _about(self, entry: Entry) -> Path:
+        return self.folder / f"{file_name(entry.label)}.json"
 
     def open(self, entry: Entry) -> None:
         """Read of which pixels a method's maps were made.
@@ -78,6 +114,21 @@ class Maps:
         lines = [line.rpartition("\t") for line in text.split("\n")[:-1]]
         self.sources[entry.label] = {image_id: digest for image_id, tab, digest in lines if tab}
         write_atomic(path, "".join(f"{i}\t{digest}\n" for i, digest in sorted(self.sources[entry.label].items())))
+
+    def read(self, entry: Entry, image_id: str, size: tuple[int, ...]) -> np.ndarray:
+        """A map, float32 (H, W).
+
+        Args:
+            entry: of the method.
+            image_id: of the image.
+            size: (H, W) of the image.
+        Raises:
+            BenchmarkError: it cannot be read, or is not of that size.
+        """
+        scores = read_scores(path := self.path(entry, image_id))
+        if scores.shape != tuple(size):
+            raise BenchmarkError(f"{path} is not of the size of its image; delete it and run again.")
+        return from_half_codes(scores) if self.form == "png" else scores.astype(np.float32)
 
     def has(self, entry: Entry, image_id: str, digest: str) -> bool:
         """Whether a method's map of an image with these pixels is there."""
@@ -128,10 +179,10 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     done, machine = 0, workshop.setup.machine
     progress = Progress(f"scoring with {len(entries)} methods", 0, len(images), machine)
     try:
-        for count, batches in _batches(workshop, images, maps.problems):
+        for count, batches in batches_of(workshop, images, maps.problems):
             for batch, digests in batches:
                 for entry in (e for e in entries if not e.error):
-                    _score(workshop, entry, batch, digests, maps, force)
+                    _score(workshop, entry, images, batch, digests, maps, force)
             done += count
             progress.update(done, "")
     finally:
@@ -139,77 +190,44 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
         workshop.pool.forget()
 
 
-def draw(entries: Sequence[Entry], images: Dataset, maps: Maps) -> Path:
-    """Draw the maps over their images, the colours of a method meaning the same in all of them.
-
-    Args:
-        entries: the methods.
-        images: that were scored.
-        maps: of :func:`infer`.
-    Returns:
-        The folder of the pictures.
-    """
-    home = maps.folder / "pictures"
-    values: dict[str, list[np.ndarray]] = {}
-    for entry, sample in _drawn(entries, images, maps):
-        step = math.ceil(math.sqrt(len(images) * sample.labels.numel() / SAMPLED))
-        values.setdefault(entry.label, []).append(_read(maps, entry, sample)[::step, ::step])
-    limits = {label: colour_limits(sampled) for label, sampled in values.items()}
-    for entry, sample in _drawn(entries, images, maps):
-        picture = overlay(sample.image.permute(1, 2, 0).numpy(), _read(maps, entry, sample), limits[entry.label])
-        save_image(home / file_name(entry.label) / f"{sample.id}.jpg", picture)
-    return home
-
-
 def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
     """Write down beside a method's folder what its maps are made with, or find that it is the same."""
     identity = to_plain(expected_identity(workshop, entry))
-    for key in ("fingerprint", "limit", "protocols"):  # of measuring, not of scoring
+    for key in ("fingerprint", "limit", "protocols", "validation"):  # of measuring, not of scoring
         del identity[key]
-    about = {"images": maps.source, "method": entry.label, **identity}
+    about = {**maps.source, "method": entry.label, **identity}
     about |= {"precision": workshop.setup.options.precision, "format": maps.form}
-    path = maps.folder / f"{file_name(entry.label)}.json"
-    before = about
-    if path.exists():
-        try:
-            before = loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BenchmarkError(f"{path} cannot be read ({error}); delete it and the maps beside it.") from error
-    if before != about:
-        changed = [key for key in about if not isinstance(before, dict) or before.get(key) != about[key]]
-        raise BenchmarkError(
-            f"{maps.of(entry)} holds maps of another origin (other {', '.join(changed)}, see {path}); "
-            f"name another folder with --to, or delete both."
-        )
-    write_atomic(path, dumps(about))
+    maps.claim(entry, about)
     maps.open(entry)
 
 
-def _batches(
+def batches_of(
     workshop: Workshop, images: Dataset, problems: list[str]
 ) -> Iterator[tuple[int, list[tuple[Batch, list[str]]]]]:
     """How many images were tried, and the batches of those that can be read, on the device, with their digests."""
     machine, size = workshop.setup.machine, workshop.setup.options.batch_size
+    workers = 0 if isinstance(images, Photos) and images.videos else machine.workers  # frames come one after the other
     if not size:
-        first = next(iter(_readable(images, range(len(images)), [])), None)
+        first = next(iter(readable(images, range(len(images)), [])), None)
         size = images_per_batch(first) if first else 1
 
     def build(start: int) -> tuple[int, list[tuple[Batch, list[str]]]]:
         indices = range(start, min(start + size, len(images)))
-        batches = collate(list(_readable(images, indices, problems)))
-        return len(indices), [(batch, [_digest(image) for image in batch.images]) for batch in batches]
+        batches = collate(list(readable(images, indices, problems)))
+        return len(indices), [(batch, [pixel_digest(image) for image in batch.images]) for batch in batches]
 
-    for count, batches in ahead(build, range(0, len(images), size), machine.workers):
+    for count, batches in ahead(build, range(0, len(images), size), workers):
         yield count, [(batch.to(machine.device), digests) for batch, digests in batches]
 
 
-def _digest(image: Tensor) -> str:
+def pixel_digest(image: Tensor) -> str:
     """What tells an image from one that takes its place under its name: a digest of its size and pixels."""
     size = "x".join(map(str, image.shape)).encode()
     return hashlib.blake2b(size + image.contiguous().numpy().tobytes(), digest_size=16).hexdigest()
 
 
-def _readable(images: Dataset, indices: Iterable[int], problems: list[str]) -> Iterator[Sample]:
+def readable(images: Dataset, indices: Iterable[int], problems: list[str]) -> Iterator[Sample]:
+    """The images that can be read; of every other one a sentence is added to `problems`."""
     for index in indices:
         try:
             sample = images[index]
@@ -219,9 +237,46 @@ def _readable(images: Dataset, indices: Iterable[int], problems: list[str]) -> I
         yield sample
 
 
-def _score(workshop: Workshop, entry: Entry, batch: Batch, digests: Sequence[str], maps: Maps, force: bool) -> None:
-    images = list(enumerate(zip(batch.ids, digests, strict=True)))
-    missing = [(index, *image) for index, image in images if force or not maps.has(entry, *image)]
+def mapped(
+    entries: Sequence[Entry], images: Dataset, maps: Maps, fit: bool = False
+) -> Iterator[tuple[Entry, Sample, np.ndarray]]:
+    """Every image with the map of every method that has one, at the size of the map, or resized to `fit` the image."""
+    for sample in readable(images, range(len(images)), []):
+        digest = pixel_digest(sample.image)
+        shape = tuple(sample.labels.shape)
+        for entry in entries:
+            if maps.has(entry, sample.id, digest):
+                scores = maps.read(entry, sample.id, full_size(images, sample.id, shape))
+                yield entry, sample, resized(scores, shape) if fit else scores
+
+
+def full_size(images: Dataset, image_id: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(H, W) of an image as it is stored, which may be more than is scored, `shape`."""
+    return images.sizes.get(image_id, shape) if isinstance(images, Photos) else shape
+
+
+def resized(scores: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Scores (H, W) at another size: bilinear where it is larger, else the mean of what becomes one pixel."""
+    if scores.shape == tuple(size):
+        return scores
+    import cv2
+
+    finite = np.clip(scores, -FINITE, FINITE).astype(np.float32)  # no weighted mean knows infinity
+    way = cv2.INTER_LINEAR if size[0] >= scores.shape[0] else cv2.INTER_AREA
+    return cv2.resize(finite, (size[1], size[0]), interpolation=way)
+
+
+def _score(
+    workshop: Workshop,
+    entry: Entry,
+    images: Dataset,
+    batch: Batch,
+    digests: Sequence[str],
+    maps: Maps,
+    force: bool,
+) -> None:
+    found = list(enumerate(zip(batch.ids, digests, strict=True)))
+    missing = [(index, *image) for index, image in found if force or not maps.has(entry, *image)]
     maps.kept[entry.label] = maps.kept.get(entry.label, 0) + len(batch) - len(missing)
     if not missing:
         return
@@ -230,23 +285,8 @@ def _score(workshop: Workshop, entry: Entry, batch: Batch, digests: Sequence[str
         for index, image_id, digest in missing:
             if holes := int(np.isnan(scores[index]).sum()):
                 raise BenchmarkError(f"{entry.label}, image {image_id}: {holes} scores are NaN.")
-            maps.write(entry, image_id, digest, scores[index])
+            size = full_size(images, image_id, scores[index].shape)
+            maps.write(entry, image_id, digest, resized(scores[index], size))
             maps.written[entry.label] = maps.written.get(entry.label, 0) + 1
     except BaseException as error:  # whatever a plugin raises must not take the others down
         drop(workshop, entry, batch.ids, error)
-
-
-def _drawn(entries: Sequence[Entry], images: Dataset, maps: Maps) -> Iterator[tuple[Entry, Sample]]:
-    """Every method with every image of which it has a map."""
-    for sample in _readable(images, range(len(images)), []):
-        digest = _digest(sample.image)
-        for entry in entries:
-            if maps.has(entry, sample.id, digest):
-                yield entry, sample
-
-
-def _read(maps: Maps, entry: Entry, sample: Sample) -> np.ndarray:
-    scores = read_scores(path := maps.path(entry, sample.id))
-    if scores.shape != tuple(sample.labels.shape):
-        raise BenchmarkError(f"{path} is not of the size of its image; delete it and run again.")
-    return from_half_codes(scores) if maps.form == "png" else scores.astype(np.float32)

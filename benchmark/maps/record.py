@@ -57,6 +57,7 @@ def write_record(
         network=NetworkPart(network, network.partition(":")[0], {}, "", [], 0, "", {}),
         method=MethodPart(name, name, name, "", {}, 1, source={"score maps": _digest(directory)}),
         metrics=dict(report.metrics),
+        validation=dict(report.validation),
         provenance=gather(),
     )
     path = record.path(out)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.walk import walk
 from benchmark.maps.files import SUFFIXES, read_scores
-from benchmark.metrics import Curves, FirstPass, Measurements, Protocol, View, hints_of, protocol
+from benchmark.metrics import Curves, Evaluator, FirstPass, Measurements, Protocol, View, hints_of, protocol
 from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
+from benchmark.progress import counted
+from benchmark.records.record import validation_part
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,6 +34,7 @@ class ScoreReport:
         rows: one per image and set of negatives.
         curves: pooled precision-recall and ROC curve, None where no pooled protocol was asked for.
         pixels: numbers of anomalous, normal and ignored ones.
+        validation: the normal images that thresholds were taken from, as a record states them.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ScoreReport:
     rows: DataFrame
     curves: Curves | None
     pixels: Mapping[str, int]
+    validation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -82,6 +84,7 @@ def score_directory(
     dataset: Dataset,
     protocols: Sequence[str | Protocol] = DEFAULT_PROTOCOLS,
     exact_pooled: bool = False,
+    validation: tuple[Path, Dataset] | None = None,
 ) -> ScoreReport:
     """Evaluate a folder of score maps.
 
@@ -93,33 +96,49 @@ def score_directory(
         dataset: split to evaluate on, with its labels.
         protocols: any but those that need predicted classes.
         exact_pooled: keep every score of sets of any size, 4 bytes a pixel.
+        validation: folder of score maps of normal validation images, and these, for protocols that take a threshold
+            from them.
     Raises:
         BenchmarkError: files missing, unknown, ambiguous, unreadable or of another size; an unsuitable protocol.
     """
     chosen = tuple(protocol(p) for p in protocols)
     if unsuitable := [p for p in chosen if p.predictions]:
         raise BenchmarkError(f"Protocol '{unsuitable[0].name}' needs predicted classes, which score maps do not hold.")
+    if validation is None and (unsuitable := [p for p in chosen if p.validates]):
+        raise BenchmarkError(
+            f"Protocol '{unsuitable[0].name}' takes its threshold from normal validation images; name the folder of "
+            f"their score maps by --validation."
+        )
     directory = Path(directory)
     name = directory.resolve().name
-    found = _find(directory)
     classes = dataset.classes if dataset.card.class_labels else ()
-    first, ids = FirstPass(chosen, classes, name, exact_pooled), set()
-    for view in tqdm(_views(dataset, found, directory), name, len(dataset), unit="image", disable=None, leave=False):
-        first.update(view)
+    first, taken_from = FirstPass(chosen, classes, name, exact_pooled), {}
+    _read_all(directory, dataset, first)
+    if validation is not None and first.validation is not None:
+        _read_all(*validation, first.validation)
+        taken_from = validation_part(validation[1])
+    second = first.second_pass()
+    if second.evaluators:
+        for view in _views(dataset, _find(directory), directory):
+            second.update(view)
+    measured = first.measurement() | second.measurement()
+    metrics = {p.name: measured[p.name] for p in chosen}
+    rows, curves, pixels = first.rows(), first.curves(), first.pixels.pixels()
+    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, rows, curves, pixels, taken_from)
+
+
+def _read_all(directory: Path, dataset: Dataset, evaluator: Evaluator[Measurements]) -> None:
+    """Add the map of every image; a map of none is refused, since it may be meant for an image of another name."""
+    found, ids = _find(directory), set()
+    views, name = _views(dataset, found, directory), directory.resolve().name
+    for view in counted(views, len(dataset), name):
+        evaluator.update(view)
         ids.add(view.image)
     if unknown := sorted(found.keys() - ids):
         raise BenchmarkError(
             f"{directory}: {len(unknown)} files belong to no image of {dataset.name} ({dataset.split}), "
             f"the first is {found[unknown[0]][0].name}; remove them or name another dataset."
         )
-    second = first.second_pass()
-    if second.evaluators:
-        for view in _views(dataset, found, directory):
-            second.update(view)
-    measured = first.measurement() | second.measurement()
-    metrics = {p.name: measured[p.name] for p in chosen}
-    rows, curves, pixels = first.rows(), first.curves(), first.pixels.pixels()
-    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, rows, curves, pixels)
 
 
 def _views(dataset: Dataset, found: Mapping[str, list[Path]], directory: Path) -> Iterator[View]:

@@ -15,17 +15,20 @@ from benchmark.metrics.components import ComponentEvaluator, ComponentProtocol
 from benchmark.metrics.curves import Curves, read_curves, write_curves
 from benchmark.metrics.evaluate import evaluate_scores
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
+from benchmark.metrics.fixed_fpr import FixedFprProtocol
 from benchmark.metrics.folds import FoldEvaluator
 from benchmark.metrics.hints import hints, hints_of
 from benchmark.metrics.measurement import METRICS, Measurement, Segmentation
 from benchmark.metrics.openset import OpenSetEvaluator, OpenSetProtocol
+from benchmark.metrics.operating import OperatingProtocol
 from benchmark.metrics.passes import FirstPass, SecondPass
 from benchmark.metrics.pixel import PixelEvaluator
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
-from benchmark.metrics.protocols import PROTOCOLS, protocol
+from benchmark.metrics.protocols import PROTOCOLS, network_evaluators, network_measurements, protocol
 from benchmark.metrics.result import PixelResult, per_image_result
 from benchmark.metrics.rows import read_rows, select_rows, write_rows
 from benchmark.metrics.segmentation import SegmentationEvaluator
+from benchmark.metrics.sizes import SizeProtocol
 
 __all__ = [
     "FPR_RULES",
@@ -37,12 +40,14 @@ __all__ = [
     "Curves",
     "Evaluator",
     "FirstPass",
+    "FixedFprProtocol",
     "FoldEvaluator",
     "Interval",
     "Measurement",
     "Measurements",
     "OpenSetEvaluator",
     "OpenSetProtocol",
+    "OperatingProtocol",
     "PixelEvaluator",
     "PixelProtocol",
     "PixelResult",
@@ -50,11 +55,14 @@ __all__ = [
     "SecondPass",
     "Segmentation",
     "SegmentationEvaluator",
+    "SizeProtocol",
     "View",
     "bootstrap_interval",
     "evaluate_scores",
     "hints",
     "hints_of",
+    "network_evaluators",
+    "network_measurements",
     "paired_bootstrap",
     "per_image_result",
     "pixel_protocol",

@@ -73,6 +73,11 @@ def bootstrap_interval(
         seed: of the resampling; equal seeds give equal intervals.
     """
     values = _values(rows, metric, protocol).to_numpy()
+    return mean_interval(values, level=level, draws=draws, seed=seed)
+
+
+def mean_interval(values: np.ndarray, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """The same of one value per image, in an order that does not depend on that of the evaluation."""
     return _interval(values, _resampled_means(values, draws, seed), level)
 
 
@@ -108,6 +113,20 @@ def paired_bootstrap(
     gains = means if HIGHER_IS_BETTER[metric] else -means
     better = float((gains > 0).mean() + (gains == 0).mean() / 2)
     return Comparison(_interval(differences.mean(axis=0), means, level), better)
+
+
+def resampled_means(values: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Means of several methods on the same resamples of the images.
+
+    Args:
+        values: float (methods, images), a metric by image; NaN nowhere.
+        draws, seed: as in :func:`bootstrap_interval`; with equal seeds the same images are drawn.
+    Returns:
+        float (methods, draws).
+    """
+    return np.stack(
+        [_resampled_means(np.ascontiguousarray(each), draws, seed) for each in np.asarray(values, np.float64)]
+    )
 
 
 def _differences(

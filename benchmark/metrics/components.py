@@ -140,9 +140,9 @@ def match_components(mask: np.ndarray, labels: np.ndarray, rules: ComponentProto
     Returns:
         float64 (number of true components), float64 (number of predicted components).
     """
-    predicted, area = _components(mask & (labels != IGNORE))
+    predicted, area = components_of(mask & (labels != IGNORE))
     area = np.where(area >= rules.min_predicted, area, 0)
-    true, size = _components(labels == ANOMALY)
+    true, size = components_of(labels == ANOMALY)
     keep_true = size >= max(rules.min_true, 1)  # the background has no size
     g, p, overlap = _contingency(true, predicted, len(area))
     # Small true components are ignored, which takes their pixels out of the predictions, too.
@@ -158,7 +158,7 @@ def match_components(mask: np.ndarray, labels: np.ndarray, rules: ComponentProto
     return siou, covered[area > 0] / area[area > 0]
 
 
-def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def components_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """8-connected components (0 is the background, of size 0) and their sizes in pixels, int64."""
     import cv2
 

@@ -36,12 +36,14 @@ class View:
             the segmentation is evaluated.
         labels: uint8 (H, W): known classes, 254 anomaly, 255 ignore.
         prediction: (H, W) ids of the predicted known classes, None where there is none.
+        log_probabilities: float (C, H, W), the logarithm of the network's softmax; None where nobody asks for it.
     """
 
     image: str
     scores: Any
     labels: Any
     prediction: Any = None
+    log_probabilities: Any = None
 
     @property
     def fold(self) -> str:
@@ -94,6 +96,10 @@ class Evaluator(ABC, Generic[Found]):
             raise BenchmarkError(f"{where} '{min(shared)}' is in both evaluators; every image counts once.")
         self._merge(other)
         self._images |= other._images
+
+    def empty(self) -> Self:
+        """An evaluator of the same configuration that has seen no image."""
+        return self._configured(self._configuration())
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything as plain arrays for ``np.savez``, to continue later with :meth:`from_state`."""
@@ -180,6 +186,11 @@ class Protocol(ABC):
     """The metrics that are printed, at least one -> their titles."""
     passes: ClassVar[int] = 1
     """Two where it reads thresholds from the rankings of a first pass and so sees all images once more."""
+    validates: ClassVar[bool] = False
+    """Whether it sees normal validation images: to take a threshold from them, ``FirstPass.validation``, or to measure
+    the network on them."""
+    of_network: ClassVar[bool] = False
+    """Whether it measures the shared network and no method's scores, once for all methods: ``network_evaluator``."""
 
     @property
     def label(self) -> str:
@@ -216,6 +227,21 @@ class Protocol(ABC):
         Raises:
             BenchmarkError: why it has no threshold on these images, or cannot be evaluated on this dataset.
         """
+        return None
+
+    def network_evaluator(self, classes: Sequence[str], label: str) -> Evaluator[Measurements]:
+        """The evaluator of the shared network, for a protocol that measures it.
+
+        Args:
+            classes: names of the known classes; empty where the labels do not tell them apart.
+            label: of the network, for messages.
+        Raises:
+            BenchmarkError: it cannot be evaluated on this dataset.
+        """
+        raise NotImplementedError
+
+    def measured(self, first: FirstPass) -> Measurement | None:
+        """What the rankings of the first pass say, for a protocol that only reads them; None for all others."""
         return None
 
     def unmeasured(self, reason: str) -> Measurement:

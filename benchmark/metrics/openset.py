@@ -100,13 +100,8 @@ class OpenSetEvaluator(Evaluator[Measurements]):
             raise BenchmarkError(f"{where}: there is no prediction, which open-set segmentation needs.")
         known = len(self.classes)
         scores, labels, prediction = as_arrays(view, where, known)
-        counted = (labels < known) | (labels == ANOMALY)
-        true = np.where(labels == ANOMALY, known, labels)[counted].astype(np.int64)
-        predicted = prediction[counted].astype(np.int64)
-        rejected = scores[counted] >= np.float32(self.thresholds[view.fold])
-        pixels = self._pixels[view.fold]
-        flat = np.bincount((true * known + predicted) * 2 + rejected, minlength=pixels.size)
-        pixels += flat.reshape(pixels.shape)
+        rejected = scores >= np.float32(self.thresholds[view.fold])
+        self._pixels[view.fold] += counted_pixels(labels, prediction, rejected, known)
         self._images_of[view.fold] += 1
 
     def _merge(self, other: Self) -> None:
@@ -120,8 +115,8 @@ class OpenSetEvaluator(Evaluator[Measurements]):
         ``open_miou``; ``closed_miou``: its bound, where exactly the anomalous pixels are rejected; ``anomaly_iou``;
         and of every fold ``open_miou_FOLD`` and ``threshold_FOLD``.
         """
-        opened = {fold: self._iou(_opened(pixels)) for fold, pixels in self._pixels.items()}
-        closed = {fold: self._iou(_closed(pixels)) for fold, pixels in self._pixels.items()}
+        opened = {fold: self._iou(assigned(pixels)) for fold, pixels in self._pixels.items()}
+        closed = {fold: self._iou(bounded(pixels)) for fold, pixels in self._pixels.items()}
         extra: dict[str, float | None] = {
             "open_miou": self._mean({fold: miou for fold, (miou, _) in opened.items()}),
             "closed_miou": self._mean({fold: miou for fold, (miou, _) in closed.items()}),
@@ -168,12 +163,31 @@ class OpenSetEvaluator(Evaluator[Measurements]):
         self._images_of = kept["images_of"]
 
 
-def _opened(pixels: np.ndarray) -> np.ndarray:
+def counted_pixels(labels: np.ndarray, prediction: np.ndarray, rejected: np.ndarray, known: int) -> np.ndarray:
+    """Pixels by true class (the last one is the anomaly), predicted class, and whether they are rejected.
+
+    Args:
+        labels: uint8 (H, W); what is neither a known class nor the anomaly is not counted.
+        prediction: (H, W) ids of known classes.
+        rejected: bool (H, W).
+        known: number of known classes K.
+    Returns:
+        int64 (K + 1, K, 2).
+    """
+    counted = (labels < known) | (labels == ANOMALY)
+    true = np.where(labels == ANOMALY, known, labels)[counted].astype(np.int64)
+    predicted = prediction[counted].astype(np.int64)
+    shape = (known + 1, known, 2)
+    flat = np.bincount((true * known + predicted) * 2 + rejected[counted], minlength=(known + 1) * known * 2)
+    return flat.reshape(shape)
+
+
+def assigned(pixels: np.ndarray) -> np.ndarray:
     """Confusion matrix (true, assigned) where the rejected pixels are assigned to the anomaly."""
     return np.concatenate((pixels[..., 0], pixels[..., 1].sum(1, keepdims=True)), axis=1)
 
 
-def _closed(pixels: np.ndarray) -> np.ndarray:
+def bounded(pixels: np.ndarray) -> np.ndarray:
     """Confusion matrix where exactly the anomalous pixels are assigned to the anomaly."""
     confusion = np.zeros((len(pixels),) * 2, np.int64)
     confusion[:-1, :-1] = pixels[:-1].sum(-1)

@@ -5,6 +5,8 @@ true-positive rate calibrated on the other folds. Both passes are fed as any eva
 
     first = FirstPass(["per-image", "pooled", "smiyc-obstacles"], classes, "msp")
     for view in views: first.update(view)
+    if first.validation is not None:                # a protocol takes its threshold from normal validation images
+        for view in normal_views: first.validation.update(view)
     second = first.second_pass()
     for view in views: second.update(view)          # only if second.evaluators is not empty
     metrics = first.measurement() | second.measurement()
@@ -22,6 +24,7 @@ from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
 from benchmark.metrics.folds import FoldEvaluator
 from benchmark.metrics.pixel import PixelEvaluator
 from benchmark.metrics.protocols import protocol
+from benchmark.metrics.thresholds import NormalEvaluator
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,6 +38,10 @@ class FirstPass(Evaluator[Measurements]):
         classes: names of the known classes; empty where the labels do not tell them apart.
         method: label of the method.
         exact_pooled: keep every score of sets of any size, 4 bytes a pixel.
+
+    Attributes:
+        validation: to be given normal validation images before the second pass; None where no protocol takes a
+            threshold from them. They are no images of this pass.
     """
 
     def __init__(
@@ -54,6 +61,8 @@ class FirstPass(Evaluator[Measurements]):
         folds = dict.fromkeys(ranking for p in by_pass for ranking in p.fold_rankings if self.classes)
         self.pixels = PixelEvaluator(list(rankings), classes=classes, method=method, exact_pooled=exact_pooled)
         self.folds = FoldEvaluator(list(folds), classes=classes, method=method)
+        wanted = any(p.validates and not p.of_network for p in self.protocols)
+        self.validation = NormalEvaluator(method=method) if wanted else None
         own = {p.name: p.evaluator(self, self.classes, method) for p in by_pass if p.passes == 1}
         self.own = {name: evaluator for name, evaluator in own.items() if evaluator is not None}
 
@@ -78,7 +87,8 @@ class FirstPass(Evaluator[Measurements]):
 
     def measurement(self) -> Measurements:
         """Measurements of every one-pass protocol, and of the pixel protocols that give the others their thresholds."""
-        return {name: m for part in self._parts().values() for name, m in part.measurement().items()}
+        found = {name: m for part in self._parts().values() for name, m in part.measurement().items()}
+        return found | {p.name: m for p in self.protocols if (m := p.measured(self)) is not None}
 
     def rows(self) -> DataFrame:
         """One row per image and set of negatives, ordered by image id."""
@@ -96,6 +106,8 @@ class FirstPass(Evaluator[Measurements]):
     def _merge(self, other: Self) -> None:
         for part, others in zip(self._parts().values(), other._parts().values(), strict=True):
             part.merge(others)
+        if self.validation is not None and other.validation is not None:
+            self.validation.merge(other.validation)
 
     def _configuration(self) -> dict[str, Any]:
         return {
@@ -106,12 +118,15 @@ class FirstPass(Evaluator[Measurements]):
         }
 
     def _state(self) -> dict[str, Any]:
-        return dict(self._parts())
+        validation: dict[str, Any] = {} if self.validation is None else {"validation": self.validation}
+        return dict(self._parts()) | validation
 
     def _restore(self, kept: dict[str, Any]) -> None:
         self.pixels = PixelEvaluator.from_state(kept["pixels"])
         if "folds" in kept:
             self.folds = FoldEvaluator.from_state(kept["folds"])
+        if "validation" in kept:
+            self.validation = NormalEvaluator.from_state(kept["validation"])
         self.own = {name: evaluator.from_state(kept[name]) for name, evaluator in self.own.items()}
 
     def _parts(self) -> dict[str, Evaluator[Measurements]]:

@@ -16,7 +16,7 @@ from benchmark.metrics.hints import hints
 from benchmark.metrics.inputs import as_maps, more_digits
 from benchmark.metrics.measurement import METRICS, Measurement
 from benchmark.metrics.pixel_protocols import FPR_RULES, PixelProtocol, pixel_protocol
-from benchmark.metrics.pooled import BUDGET, PooledSketch
+from benchmark.metrics.pooled import BUDGET, Kept, PooledSketch
 from benchmark.metrics.ranking import Ranking, scores_of
 from benchmark.metrics.result import PixelResult, per_image_result, pooled_result
 from benchmark.metrics.rounding import Rounding
@@ -156,6 +156,12 @@ class PixelEvaluator(Evaluator[Measurements]):
         """The rows of the sketch whose union is normal under a pooled protocol."""
         at = [p for p in self.protocols if p.aggregation == "pooled"].index(chosen)
         return [row for kind, row in self._row_of_kind.items() if kind[at]]
+
+    def parts(self, protocol: str | PixelProtocol) -> tuple[list[Kept], list[Kept]]:
+        """What the sketch keeps of every image's anomalous and normal pixels under a pooled protocol, with the weights
+        of its keys."""
+        rows = self._rows_of(self._own(protocol))
+        return list(self._pooled.parts([-1])), list(self._pooled.parts(rows))
 
     def curves(self, protocol: str | PixelProtocol = "pooled", points: int = POINTS) -> Curves:
         """Precision-recall and ROC curve of the pooled pixels, thinned to about this many points."""

@@ -79,6 +79,10 @@ class Part:
         return weights(*blocks(self.count, level, uniform), self.count)
 
 
+Kept = tuple[Part, np.ndarray]
+"""A part with the weights of its keys."""
+
+
 class PooledSketch:
     """Weighted scores that stand for the anomalous pixels and for several sets of normal pixels of all images.
 

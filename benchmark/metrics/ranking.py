@@ -13,10 +13,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from benchmark.metrics.pixel_protocols import TARGET_TPR, FprRule
+
+TprRule = Literal["last_le", "first_ge"]
+"""At which point of the ROC curve the true-positive rate is read: last_le, the lowest threshold with FPR <= target;
+first_ge, the highest one with FPR >= target."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +116,14 @@ class Ranking:
     def fpr(self, rule: FprRule, target: float = TARGET_TPR) -> float:
         """False-positive rate at the target true-positive rate by one of the rules."""
         return self.false_positives(rule, target) / self.normal
+
+    def tpr(self, rule: TprRule, target: float) -> float:
+        """True-positive rate at a target false-positive rate by one of the rules."""
+        if rule == "last_le":
+            kept = self.fp / self.normal <= target
+        else:  # what lies at or above the first point with FPR >= target has fewer normal pixels above it
+            kept = (self.normal - self.at_or_below) / self.normal < target
+        return float(self.anomalies[kept].sum() / self.anomalous)
 
     def best_f1(self) -> int:
         """Key of the highest score that reaches the largest F1 = 2 TP / (2 TP + FP + FN)."""

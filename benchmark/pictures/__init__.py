@@ -4,6 +4,17 @@ from benchmark.pictures.colours import colour, colour_limits, overlay
 from benchmark.pictures.curves import curves
 from benchmark.pictures.failures import failure_split
 from benchmark.pictures.files import save_image
+from benchmark.pictures.panel import panel
 from benchmark.pictures.sheet import SheetRow, contact_sheet
 
-__all__ = ["SheetRow", "colour", "colour_limits", "contact_sheet", "curves", "failure_split", "overlay", "save_image"]
+__all__ = [
+    "SheetRow",
+    "colour",
+    "colour_limits",
+    "contact_sheet",
+    "curves",
+    "failure_split",
+    "overlay",
+    "panel",
+    "save_image",
+]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmark.data import Dataset, Sample, collate
 from benchmark.errors import BenchmarkError, in_words
@@ -25,6 +24,7 @@ from benchmark.metrics import (
     select_rows,
 )
 from benchmark.pictures import SheetRow
+from benchmark.progress import counted
 from benchmark.records.record import Record, read, record_path
 from benchmark.run.plan import Step, expected_identity, network_name
 from benchmark.run.scoring import score
@@ -174,7 +174,7 @@ def _per_image(test: Dataset) -> PixelProtocol:
 def _by_id(test: Dataset, ids: Sequence[str]) -> list[Sample]:
     found: dict[str, Sample] = {}
     seen = []
-    for sample in tqdm(test, desc="looking for images", unit="image", disable=None, leave=False):
+    for sample in counted(test, len(test), "looking for images"):
         seen.append(sample.id)
         if sample.id in ids:
             found[sample.id] = sample

@@ -20,9 +20,10 @@ import numpy as np
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import PROTOCOLS, PixelProtocol, bootstrap_interval, per_image_result, read_rows
 from benchmark.metrics.curves import Curves, read_curves
-from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS, TARGET_TPR
+from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS, POOLED, TARGET_TPR
 from benchmark.metrics.pooled import BUDGET
 from benchmark.metrics.rows import select_rows
+from benchmark.records.rates import rate_contradictions
 from benchmark.records.record import METRICS, Measurement, Record, read_all
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ def _differences(record: Record, folder: Path, intervals: bool) -> Iterator[str]
             for metric in sorted(_shared(record, curves, name)):
                 if not _equal(getattr(measurement, metric), getattr(measured[curves], metric)):
                     yield f"{metric} under {name} is not that under {curves}, though both rank the same pixels"
+    if curves == POOLED.name and record.curves:
+        yield from rate_contradictions(record, read_curves(folder / record.curves))
 
 
 def _segmentation(record: Record) -> Iterator[str]:

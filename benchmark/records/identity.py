@@ -30,6 +30,8 @@ class Identity:
     fit: tuple[str, str | None] | None = None  # (key, SHA-256) of what fit() made; None for a method without fit
     protocols: Mapping[str, int] = field(default_factory=dict)  # protocol name -> version
     source: Mapping[str, str] = field(default_factory=dict)  # file of the method -> SHA-256; empty where not stated
+    validation: str | None = None  # fingerprint of the normal images that a protocol takes its threshold from, empty
+    # where these are missing; None where no protocol does
 
     def differences(self, expected: Identity) -> list[str]:
         """One phrase per part in which `expected` differs from this; protocols that are not expected do not count."""
@@ -58,6 +60,8 @@ class Identity:
             words.append("what the method is fitted with changed (networks, data, recipe or configuration)")
         elif self.fit and expected.fit and _known_and_different(self.fit[1], expected.fit[1]):
             compare("the method's fitted weights", self.fit[1], expected.fit[1])
+        if expected.validation is not None and all(name in self.protocols for name in expected.protocols):
+            compare("the validation images", self.validation or "none", expected.validation or "none")
         for name, version in sorted(expected.protocols.items()):
             if name not in self.protocols:
                 words.append(f"the protocol {name} is not measured yet")

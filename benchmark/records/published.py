@@ -30,9 +30,12 @@ _COLUMNS = (
     "source",
     "note",
     "second_hand",  # yes: the source quotes the number from somebody else
-    "auxiliary_data",  # yes: outlier images were seen in training; synthetic: invented ones only
+    "auxiliary_data",  # yes: outlier images were seen in training; synthetic: invented ones only; unknown: not said
 )
-_METRICS = ("auroc", "aupr", "fpr95", "miou")
+_COMPONENTS = ("siou", "ppv", "mean_f1")
+"""Columns that a file may have beside these: component metrics, in percent."""
+_METRICS = ("auroc", "aupr", "fpr95", "miou", *_COMPONENTS)
+_FLAGS = {"yes": True, "no": False}
 
 
 Percentage = Annotated[float, Range(0, 100)]
@@ -54,12 +57,20 @@ class PublishedRow:
     source: str = ""
     note: str = ""
     second_hand: bool = False
-    auxiliary_data: OutlierData = False
+    auxiliary_data: OutlierData | None = False  # None: the source does not say
+    siou: float | None = None
+    ppv: float | None = None
+    mean_f1: float | None = None
 
     @property
     def aggregation(self) -> str:
         """ "per-image", "pooled" or, where the source does not say, ""."""
         return next((a for a in ("per-image", "pooled") if self.protocol.startswith(a)), "")
+
+    @property
+    def images(self) -> str:
+        """The images in the source's words where they are not those measured here."""
+        return self.dataset.partition("(")[2].rstrip(")")
 
     @property
     def comparable(self) -> bool:
@@ -122,20 +133,21 @@ def _read_csv(path: Path) -> list[PublishedRow]:
 
 def _row(path: Path, line: int, values: dict[str, Any]) -> PublishedRow:
     if None in values or None in values.values():
-        raise BenchmarkError(f"{path} line {line} has not {len(_COLUMNS)} values; quote texts that hold a comma.")
-    fields: dict[str, Any] = {c: values[c].strip() for c in _COLUMNS}
+        columns = len(values) - (None in values)
+        raise BenchmarkError(f"{path} line {line} has not {columns} values; quote texts that hold a comma.")
+    fields: dict[str, Any] = {c: values[c].strip() for c in (*_COLUMNS, *(c for c in _COMPONENTS if c in values))}
     for name in _METRICS:
         try:
-            fields[name] = typed(fields[name], Percentage) / 100 if fields[name] else None
+            fields[name] = typed(fields[name], Percentage) / 100 if fields.get(name) else None
         except ValueError:
             raise BenchmarkError(
                 f"{path} line {line}: {name} '{fields[name]}' is no percentage; write a number from 0 to 100."
             ) from None
-    for name in ("second_hand", "auxiliary_data"):
-        words = {"yes": True, "no": False} | ({SYNTHETIC: SYNTHETIC} if name == "auxiliary_data" else {})
-        if fields[name] not in words:
-            raise BenchmarkError(f"{path} line {line}: {name} must be {' or '.join(words)}, not '{fields[name]}'.")
-        fields[name] = words[fields[name]]
+    for name, more in (("second_hand", {}), ("auxiliary_data", {SYNTHETIC: SYNTHETIC, "unknown": None})):
+        flags: dict[str, OutlierData | None] = _FLAGS | more
+        if fields[name] not in flags:
+            raise BenchmarkError(f"{path} line {line}: {name} must be {' or '.join(flags)}, not '{fields[name]}'.")
+        fields[name] = flags[fields[name]]
     if not fields["source"]:
         raise BenchmarkError(f"{path} line {line}: a published number needs its source.")
     return PublishedRow(**fields)

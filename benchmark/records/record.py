@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import build, dumps, loads, write_atomic
+from benchmark.io.jsonfile import OMITTED, build, dumps, loads, write_atomic
 from benchmark.io.names import file_name
 from benchmark.io.walk import require_file
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
@@ -129,6 +129,10 @@ class Record:
     other_networks: dict[str, OtherNetwork] = field(default_factory=dict)  # role -> network
     rows: str = ""  # name of the file beside this one with one row per image
     curves: str = ""  # name of the file beside this one with the curves of the first pooled protocol
+    validation: dict[str, Any] = field(
+        default_factory=dict, metadata=OMITTED
+    )  # the normal images that a protocol takes
+    # its threshold from: name, split, fingerprint, images. Left out where no protocol does, or they are missing
 
     def path(self, results: Path) -> Path:
         """Where this record is stored below the results folder."""
@@ -154,6 +158,7 @@ class Record:
             fit=(self.method.fit_key, self.method.fit_sha256) if self.method.fit_key else None,
             protocols={name: m.version for name, m in self.metrics.items()},
             source=self.method.source,
+            validation=self.validation.get("fingerprint"),
         )
 
     @property
@@ -174,6 +179,12 @@ class Record:
         path = self.path(results)
         write_atomic(path, dumps(self))
         return path
+
+
+def validation_part(images: Any) -> dict[str, Any]:
+    """What a record states of the normal images, a dataset, that a protocol took its threshold from."""
+    fingerprint = images.fingerprint()
+    return {"name": images.label, "split": images.split, "fingerprint": fingerprint, "images": len(images)}
 
 
 def network_label(arch: str, options: dict[str, Any], scales: tuple[int, ...], max_size: int, default=()) -> str:

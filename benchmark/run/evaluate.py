@@ -9,9 +9,10 @@ from functools import cached_property
 from torch import Tensor
 
 from benchmark.cost_meter import clear, out_of_memory
-from benchmark.data import ANOMALY, IGNORE, Batch, chained_digest
+from benchmark.data import ANOMALY, IGNORE, Batch, Dataset, image_digest
+from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError, interrupted
-from benchmark.metrics import FirstPass, SegmentationEvaluator, hints
+from benchmark.metrics import FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
 from benchmark.run.beside import Beside
@@ -19,6 +20,7 @@ from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
 from benchmark.run.scoring import BatchSize, drop, network_cost, score, to_cpu, views
+from benchmark.run.shares import Turns, shared_pass
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
 from benchmark.training import native_batches
@@ -43,6 +45,8 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     loses nothing. The last state is not written: :func:`keep` it before what takes long, and where the records cannot
     be written. Delete the tally's journal once they are.
 
+    Several processes share the batches (:mod:`benchmark.run.shares`); then rank 0's tally is that of all images.
+
     Args:
         workshop: with everything trained and fitted.
         steps: one group of :func:`benchmark.run.resume.passes`.
@@ -50,14 +54,26 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
     images = workshop.test_images()
-    size = BatchSize(images[0], setup.options.batch_size, setup.machine.device)
+    size = everywhere(lambda: BatchSize(images[0], setup.options.batch_size, setup.machine.device))
+    most = size.most
     tally = _new_tally(workshop, [s for s in steps if not s.entry.error], size.images)
-    tally = take_up(workshop, tally, images)
+    tally = _taken_up(workshop, tally, images)
     words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
     progress = Progress(words, tally.done, len(setup.test), setup.machine)
     due, whole = time.monotonic() + SAVE_EVERY, True
     beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
+
+    def evaluated(part: Tally, stop: int, turns: Turns) -> None:
+        for batch in native_batches(images, setup.machine, most, stop, tally.done, turns):
+            _evaluate_batch(workshop, entries, batch, size, part, beside)
+            progress.update(min(stop, tally.done + (part.done - tally.done) * world()), "")
+        _settle(workshop, entries, part, beside)
+
     try:
+        if world() > 1:
+            whole = False  # rank 0 keeps what all have together, when they meet
+            kept = lambda: keep(workshop, tally)  # noqa: E731
+            shared_pass(workshop, entries, tally, len(images), most, evaluated, kept, SAVE_EVERY)
         for batch in native_batches(images, setup.machine, size.most, start=tally.done):
             whole = False
             _evaluate_batch(workshop, entries, batch, size, tally, beside)
@@ -85,14 +101,42 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
         progress.close()
         workshop.pool.forget()
         workshop.pool.time(True)
-    _complete(workshop, tally)
-    for entry in (e for e in entries if not e.error):
-        try:
-            tally.methods[entry.label].check()
-        except BenchmarkError as error:  # shown by all images together, so that no batch is named
-            entry.error = str(error).removeprefix(f"{entry.label}: ")
-            tally.drop(entry.label)
-            workshop.say(f"{entry.label}: {entry.error}")
+    return _finished(workshop, entries, tally)
+
+
+def _taken_up(workshop: Workshop, begun: Tally, images: Dataset) -> Tally:
+    """What rank 0 finds of an unfinished pass; the other processes only learn how far it has come."""
+    found = begun
+
+    def take() -> int:
+        nonlocal found
+        found = take_up(workshop, begun, images)
+        return found.done
+
+    done = shared(take)
+    if rank() > 0:
+        found.done = done
+    return found
+
+
+def _finished(workshop: Workshop, entries: Sequence[Entry], tally: Tally) -> Tally:
+    """The tally without the methods in which all images together show a fault."""
+
+    def faults() -> dict[str, str]:
+        _complete(workshop, tally)
+        found = {}
+        for entry in (e for e in entries if not e.error):
+            try:
+                tally.methods[entry.label].check()
+            except BenchmarkError as error:  # so that no batch is named
+                found[entry.label] = str(error).removeprefix(f"{entry.label}: ")
+        return found
+
+    found = shared(faults)
+    for entry in (e for e in entries if e.label in found):
+        entry.error = found[entry.label]
+        tally.drop(entry.label)
+        workshop.say(f"{entry.label}: {entry.error}")
     return tally
 
 
@@ -129,6 +173,7 @@ def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Ta
         segmentation=SegmentationEvaluator(classes) if classes else None,
         batch_size=batch_size,
         journal=journal_of(workshop, marks),
+        network=network_evaluators(setup.protocols, classes, setup.base.arch),
         marks=marks,
         records={step.entry.label: step.path.relative_to(setup.options.out).as_posix() for step in steps},
         fingerprint=setup.test.fingerprint(),
@@ -233,6 +278,10 @@ class _Sent:
         outputs = self.workshop.pool.outputs(setup.base, self.batch.blind)
         return to_cpu(outputs.prediction(len(setup.test.classes)))
 
+    @cached_property
+    def log_probabilities(self) -> Callable[[], Tensor]:
+        return to_cpu(self.workshop.pool.outputs(self.workshop.setup.base, self.batch.blind).log_probabilities())
+
 
 def _score_one(
     workshop: Workshop,
@@ -267,9 +316,10 @@ def _count_images(
     batch, pool, base = sent.batch, workshop.pool, workshop.setup.base
     images, labels = sent.images, sent.labels
     predictions = sent.predictions if tally.segmentation is not None else None
+    log_p = sent.log_probabilities if tally.network else None
     failure = beside.submit(
         SHARED,
-        lambda: _count(tally, Batch(batch.ids, images(), labels()), predictions and predictions()),
+        lambda: _count(tally, Batch(batch.ids, images(), labels()), predictions and predictions(), log_p and log_p()),
         batch.ids,
     )
     if failure:
@@ -280,13 +330,16 @@ def _count_images(
     tally.done += len(batch)
 
 
-def _count(tally: Tally, batch: Batch, predictions: Tensor | None) -> None:
-    """What is counted of the images themselves, and of the segmentation."""
+def _count(tally: Tally, batch: Batch, predictions: Tensor | None, log_p: Tensor | None) -> None:
+    """What is counted of the images themselves, and of the network."""
     if tally.segmentation is not None:
         for view in views(batch, None, predictions):
             tally.segmentation.update(view)
+    for view in views(batch, None, predictions, log_p):
+        for each in tally.network.values():
+            each.update(view)
     for each in zip(batch.ids, batch.images, batch.labels, strict=True):
-        tally.seen = chained_digest(tally.seen, *each)
+        tally.see(image_digest(*each))
     tally.anomalous += int((batch.labels == ANOMALY).sum())
     ignored = int((batch.labels == IGNORE).sum())
     tally.valid += batch.labels.numel() - ignored

@@ -1,7 +1,8 @@
-"""How long a plan will take on this device, row by row; good to about a factor of two."""
+"""How long a plan will take on this device, row by row."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,7 @@ from math import prod
 
 import torch
 
+from benchmark.data import Dataset
 from benchmark.derived import AbsentSplit
 from benchmark.errors import BenchmarkError
 from benchmark.network import NetworkSpec, scaled_size
@@ -18,14 +20,23 @@ from benchmark.recipe import Recipe
 from benchmark.records.device import known_costs
 from benchmark.records.published import RESULTS
 from benchmark.run.entry import Entry
+from benchmark.run.history import History
 from benchmark.run.plan import Step, to_fit, to_train
+from benchmark.run.second_pass import has_second_pass
 from benchmark.run.workshop import Workshop
-from benchmark.training import estimate_seconds, forward_flops, measured_speed
+from benchmark.training import estimate_seconds, fits_in_memory, forward_flops, measured_speed, steps_per_epoch
 
-PIXEL_SECONDS = 1e-7
+PIXEL_SECONDS = 2e-7
 """Seconds per pixel of a method's own arithmetic and its metrics: a middling value on one core."""
+METRIC_SECONDS = 1e-7
+"""Seconds per pixel of metrics alone, where the time of the arithmetic is known."""
 TOO_LONG = 30 * 24 * 3600
 """Seconds that nobody waits for a CPU."""
+
+
+def hopeless(device: torch.device, seconds: float) -> bool:
+    """Whether something takes longer than anybody waits for a CPU."""
+    return device.type == "cpu" and seconds > TOO_LONG
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,12 @@ class Hours:
     training: float = 0.0  # the method's own
     statistics: float = 0.0  # a pass over the training images
     evaluation: float = 0.0  # a pass over the test images
+    images: float = 0.0  # reading or rendering all of them
 
     @property
     def seconds(self) -> float:
         """All of them."""
-        return self.networks + self.training + self.statistics + self.evaluation
+        return self.networks + self.training + self.statistics + self.evaluation + self.images
 
     def __str__(self) -> str:
         parts = {
@@ -48,6 +60,7 @@ class Hours:
             "own training": self.training,
             "statistics": self.statistics,
             "evaluation": self.evaluation,
+            "images": self.images,
         }
         shown = [f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds >= 1]
         return f"about {duration(self.seconds)}" + (f" ({', '.join(shown)})" if len(shown) > 1 else "")
@@ -57,32 +70,39 @@ class Hours:
 class Forecast:
     """What a plan still lacks, and how long that takes.
 
-    Operations are counted without computing anything; the speed of every kind of network is measured on this device in
-    a fraction of a second. A method's own training is assumed to train a network as large as the shared one while the
-    shared one runs beside it. Not included: decoding images, and what a fit does after its training (less than a
-    hundredth of it for TRADI).
+    What the same work took before on this machine counts (:class:`~benchmark.run.history.History`). Where nothing is
+    known, operations are counted without computing anything; the speed of every kind of network is measured on this
+    device in a fraction of a second, and so is the reading of an image. A method's own training is then assumed to
+    train a network as large as the shared one while the shared one runs beside it. Not included: what a fit does after
+    its training (less than a hundredth of it for TRADI).
 
     Args:
         workshop: datasets, device, and what is stored.
         steps: what is not current.
         evaluates: whether the test images are scored.
+        measured: what was counted and measured for another plan of the same options, to be used again.
     """
 
     workshop: Workshop
     steps: Sequence[Step]
     evaluates: bool = True
-    _known: dict[Hashable, float] = field(default_factory=dict)  # operations, and operations per second
+    measured: dict[Hashable, float] = field(default_factory=dict)  # operations, and operations per second
 
     @cached_property
     def networks(self) -> dict[NetworkSpec, float]:
         """The networks that are not in the store, with the seconds of their training."""
-        setup = self.workshop.setup
-        return {
-            spec: estimate_seconds(
-                self._flops(spec), self._size, spec.recipe, len(setup.train), self._speed(spec, setup.machine.precision)
-            )
-            for spec in to_train(self.workshop, self.steps)
-        }
+        return {spec: self._network(spec) for spec in to_train(self.workshop, self.steps)}
+
+    def _network(self, spec: NetworkSpec) -> float:
+        """Seconds of a network's training."""
+        setup, recipe = self.workshop.setup, spec.recipe
+        step = self._history.network_step(spec)
+        if step is not None:
+            return step * steps_per_epoch(recipe, len(setup.train)) * recipe.epochs
+        speed = self._speed(spec, setup.machine.precision)
+        return estimate_seconds(
+            self._flops(spec), self._size, recipe, len(setup.train), speed, validation=len(setup.val)
+        )
 
     @cached_property
     def fits(self) -> dict[str, tuple[Entry, float]]:
@@ -92,12 +112,21 @@ class Forecast:
     def _own(self, entry: Entry) -> float:
         """Seconds of the trainings of a method's own, each of a network like the shared one."""
         setup, base = self.workshop.setup, self.workshop.setup.base
+        train, val = setup.fit_splits
+        step = self._history.fit_step(entry.label, list(entry.recipes.values()), base) if entry.recipes else None
 
         def seconds(recipe: Recipe) -> float:
+            if step is not None:
+                return step * steps_per_epoch(recipe, len(train)) * recipe.epochs
             own, speed = self._flops(base), self._speed(base, setup.machine.precision)
-            return estimate_seconds(own, self._size, recipe, len(setup.train), speed, frozen_flops=own)
+            return estimate_seconds(own, self._size, recipe, len(train), speed, own, len(val) if val else 0)
 
         return sum(map(seconds, entry.recipes.values()))
+
+    @cached_property
+    def _history(self) -> History:
+        setup = self.workshop.setup
+        return History(setup.options.out, setup.machine.device, setup.machine.precision, setup.options.precision)
 
     def row(self, entry: Entry) -> Hours:
         """What a row of the table takes alone."""
@@ -141,7 +170,7 @@ class Forecast:
         return f"{text}; run it where there is a GPU, on which `bench costs` says how long it takes."
 
     def _hopeless(self, seconds: float) -> bool:
-        return self.workshop.setup.machine.device.type == "cpu" and seconds > TOO_LONG
+        return hopeless(self.workshop.setup.machine.device, seconds)
 
     def _about(self, seconds: float) -> str:
         return "too long for a CPU" if self._hopeless(seconds) else f"about {duration(seconds)}"
@@ -199,23 +228,77 @@ class Forecast:
         checkpoints = {spec.checkpoint for entry in entries for spec in entry.specs}
         keys = {entry.fit_key for entry in entries} & set(self.fits)
         observing = [entry for entry in entries if entry.fit_key in keys and entry.method.observes]
-        evaluation = 0.0
-        if self.evaluates:
-            own = sum(entry.method.forwards * self._pass(entry.base, len(setup.test)) for entry in entries)
-            pixels = len(entries) * len(setup.test) * prod(self._size)
-            evaluation = self._shared(entries, len(setup.test)) + own + PIXEL_SECONDS * pixels
+        trained = {spec: seconds for spec, seconds in self.networks.items() if spec in checkpoints}
+        evaluation = images = 0.0
+        if trained or keys:
+            images += self._read(trained, [self.fits[key][0] for key in keys])
+        if self.evaluates and entries:
+            passes = 2 if has_second_pass(setup) else 1
+            evaluation = self._shared(entries, len(setup.test)) + sum(map(self._scoring, entries))
+            evaluation, images = passes * evaluation, images + passes * self._reading(setup.test) * len(setup.test)
+        statistics = 0.0
+        if observing:
+            train = setup.fit_splits[0]
+            pixels = len(observing) * len(train) * prod(self._size)
+            statistics = self._shared(observing, len(train)) + PIXEL_SECONDS * pixels
         return Hours(
-            networks=sum(seconds for spec, seconds in self.networks.items() if spec in checkpoints),
+            networks=sum(trained.values()),
             training=sum(self.fits[key][1] for key in keys),
-            statistics=self._shared(observing, len(setup.fit_splits[0])) if observing else 0.0,
+            statistics=statistics,
             evaluation=evaluation,
+            images=images,
         )
+
+    def _scoring(self, entry: Entry) -> float:
+        """Seconds of a method's own work on the test images, its metrics included."""
+        setup = self.workshop.setup
+        images = len(setup.test)
+        pixels = images * prod(self._size)
+        known = self._history.method_image(entry.label, setup.base.arch, setup.dataset)
+        if known is not None:
+            return images * known + METRIC_SECONDS * pixels
+        return entry.method.forwards * self._pass(entry.base, images) + PIXEL_SECONDS * pixels
+
+    def _read(self, networks: Iterable[NetworkSpec], fits: Iterable[Entry]) -> float:
+        """Seconds in which the images of trainings, statistics and validations are read.
+
+        Those of splits that fit in memory are read once for all.
+        """
+        setup = self.workshop.setup
+        recipes = [spec.recipe for spec in networks]
+        splits = {id(split): split for split in (setup.train, setup.val) if recipes and split is not None}
+        for entry in fits:
+            recipes += entry.recipes.values()
+            splits |= {id(split): split for split in setup.fit_splits if split is not None}
+        seconds = 0.0
+        for split in splits.values():
+            times = 1
+            if not fits_in_memory(split):
+                times = sum(recipe.epochs for recipe in recipes) or 1
+            seconds += times * len(split) * self._reading(split)
+        return seconds
+
+    def _reading(self, split: Dataset) -> float:
+        """Seconds of reading or rendering one image of a split, where threads do not do it beside the networks."""
+
+        def measure() -> float:
+            took = []
+            for index in range(min(3, len(split))):
+                began = time.perf_counter()
+                split[index]
+                took.append(time.perf_counter() - began)
+            return min(took, default=0.0) / max(1, self.workshop.setup.machine.workers)
+
+        return self._once(("reading", split.label, split.split), measure)
 
     def _shared(self, entries: Iterable[Entry], images: int) -> float:
         return sum(self._pass(spec, images) for spec in {spec for entry in entries for spec in entry.specs})
 
     def _pass(self, spec: NetworkSpec, images: int) -> float:
         """Seconds of a network's forwards of so many images at its test scales."""
+        known = self._history.network_image(spec, self.workshop.setup.dataset)
+        if known is not None:
+            return images * known
         sizes = [scaled_size(self._size, scale, spec.max_size) for scale in spec.scales] or [self._size]
         flops = self._flops(spec) * sum(map(prod, sizes)) / prod(self._size)
         return images * flops / self._speed(spec, self.workshop.setup.options.precision, trains=False)
@@ -250,6 +333,6 @@ class Forecast:
         return self._once((spec.arch, spec.options, precision, trains), measure)
 
     def _once(self, key: Hashable, make: Callable[[], float]) -> float:
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]
+        if key not in self.measured:
+            self.measured[key] = make()
+        return self.measured[key]

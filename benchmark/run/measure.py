@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
-from benchmark.machine import caution
+from benchmark.machine import caution, idle
+from benchmark.progress import duration
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep
-from benchmark.run.forecast import Forecast
+from benchmark.run.forecast import Forecast, hopeless
 from benchmark.run.options import Options, choose_dataset
 from benchmark.run.plan import Step, check_recipes, make_steps, network_name
 from benchmark.run.recording import make_record
@@ -33,54 +35,99 @@ class Outcome:
     mendable: bool = False  # whether the user can mend one of them
 
 
-def measure(options: Options, say: Say = print, dry_run: bool = False) -> Outcome:
+def measure(
+    options: Options, say: Say = print, dry_run: bool = False, begun: Callable[[], None] = lambda: None
+) -> Outcome:
     """Train and fit what is missing, evaluate what is not current, and write the records.
 
     Args:
         options: what was asked for.
         say: prints a line.
         dry_run: only print the plan.
+        begun: called when the plan stands and work begins.
     Raises:
         BenchmarkError: something that the user can mend, before anything is trained.
     """
-    workshop, steps, broken = _begin(options, say)
-    pending = [step for step in steps if not step.current]
-    _print_plan(workshop, steps, pending, evaluates=True)
+    workshop, steps, broken = everywhere(lambda: _begin(options, say))
+    pending = _chosen(steps, lambda: [step for step in steps if not step.current])
+    shared(lambda: _print_plan(workshop, steps, pending, evaluates=True))
     if not dry_run:
-        sweep(workshop)
+        shared(begun)
+        shared(lambda: sweep(workshop))
     if pending and not dry_run:
         workshop.prepare([step.entry for step in pending])
         ready = [step for step in pending if not step.entry.error]
-        for group in passes(workshop, ready):
+        for group in _groups(workshop, ready):
             tally = evaluate(workshop, group)
             try:
                 if has_second_pass(workshop.setup):
-                    keep(workshop, tally)
+                    shared(lambda each=tally: keep(workshop, each))
                 _record(workshop, group, tally)
             except BaseException:
                 with suppress(BenchmarkError):  # a full disk, of which the first error says enough
-                    keep(workshop, tally)
+                    if rank() == 0:
+                        keep(workshop, tally)
                 raise
-            tally.journal.delete()
-        sweep(workshop)
+            shared(tally.journal.delete)
+        shared(lambda: sweep(workshop))
     return _outcome(steps, broken)
+
+
+def _chosen(steps: Sequence[Step], choose: Callable[[], Sequence[Step]]) -> list[Step]:
+    """The steps that rank 0 chooses by what lies on the disk, for all processes."""
+    labels = shared(lambda: [step.entry.label for step in choose()])
+    return [step for step in steps if step.entry.label in labels]
+
+
+def _groups(workshop: Workshop, ready: Sequence[Step]) -> list[list[Step]]:
+    """What rank 0 finds of unfinished passes decides for all processes."""
+    by_label = {step.entry.label: step for step in ready}
+    groups = shared(lambda: [[step.entry.label for step in group] for group in passes(workshop, ready)])
+    return [[by_label[label] for label in group] for group in groups]
 
 
 def _record(workshop: Workshop, group: Sequence[Step], tally: Tally) -> None:
     further = second_pass(workshop, group, tally)
-    check_unchanged(workshop, tally)
-    for step in group:
-        if not step.entry.error:
-            measured = further.get(step.entry.label, {})
-            step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
-            step.reasons = []
+
+    def write() -> None:
+        check_unchanged(workshop, tally)
+        for step in group:
+            if not step.entry.error:
+                measured = further.get(step.entry.label, {})
+                step.record = make_record(workshop, step, tally, measured, workshop.setup.options.out)
+                step.reasons = []
+
+    shared(write)
 
 
-def train(options: Options, say: Say = print) -> Outcome:
+def foretell(several: Sequence[Options], say: Say, evaluates: bool = True) -> None:
+    """Say how long several repetitions take together, if that is known.
+
+    Args:
+        several: the options of each.
+        say: prints a line.
+        evaluates: whether the test images are scored.
+    Raises:
+        BenchmarkError: as :func:`measure`.
+    """
+    seconds, measured = 0.0, {}
+    for options in several:
+        workshop, steps, _ = _begin(options, lambda line: None)
+        pending = [step for step in steps if not (evaluates and step.current)]
+        forecast = Forecast(workshop, pending, evaluates, measured)
+        if not forecast.known:
+            return
+        seconds += forecast.whole.seconds if pending else 0.0
+    if seconds and not hopeless(workshop.setup.machine.device, seconds):
+        say(f"All {len(several)} repetitions together about {duration(seconds)} on {workshop.setup.machine.device}.")
+
+
+def train(options: Options, say: Say = print, begun: Callable[[], None] = lambda: None) -> Outcome:
     """Train networks and fit methods, without evaluating them; arguments as for :func:`measure`."""
-    workshop, steps, broken = _begin(options, say)
-    _print_plan(workshop, steps, steps, evaluates=False)
-    sweep(workshop)
+    workshop, steps, broken = everywhere(lambda: _begin(options, say))
+    shared(lambda: _print_plan(workshop, steps, steps, evaluates=False))
+    shared(begun)
+    shared(lambda: sweep(workshop))
     workshop.prepare([step.entry for step in steps])
     for step in steps:
         for spec in step.entry.specs:
@@ -111,7 +158,10 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
     size = "native size" if setup.own is None else "input as its code prepares it"
     if setup.base.scales:
         size = "scales " + ", ".join(map(str, setup.base.scales))
-    say(f"Network {network_name(setup)}, {size}, on {setup.machine.device}.")
+    several = f" by {world()} processes" if world() > 1 else ""
+    say(f"Network {network_name(setup)}, {size}, on {setup.machine.device}{several}.")
+    if words := idle(setup.machine.device):
+        say(words)
     forecast = Forecast(workshop, pending, evaluates)
     for step in steps:
         if step.current:

@@ -53,6 +53,7 @@ class Options:
     force: bool = False
     retrain: bool = False
     progress: bool = True
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
@@ -111,6 +112,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         force=getattr(arguments, "force", False),
         retrain=getattr(arguments, "retrain", False),
         progress=not arguments.quiet,
+        tensorboard=getattr(arguments, "tensorboard", False),
     )
 
 
@@ -134,8 +136,14 @@ def data_root(given: Path | None) -> Path:
     return Path(given or os.environ.get("ANOMALY_DATA") or "data")
 
 
+NO_DATASET = "none"
+"""What stands for ``--dataset`` where a network of the user's own says with its classes all that is needed."""
+
+
 def choose_dataset(call: str, root: Path) -> tuple[str, str]:
     """Resolve "auto" to the best-ranked dataset found under the data root; also say why, in a sentence."""
+    if call == NO_DATASET:
+        return call, "No dataset: network and classes are those of --weights and --classes."
     if call != "auto":
         return call, f"Dataset {call}."
     ranked = ranked_datasets()

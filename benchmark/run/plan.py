@@ -129,7 +129,7 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
             steps[entry.label].entry.unasked &= call in setup.options.unasked
             continue  # the same method, spelt in another way
         entry.unasked = call in setup.options.unasked
-        if call in setup.options.unasked and not workshop.offers(entry.needs):
+        if call in setup.options.unasked and not workshop.outline.offers(entry.needs):
             without.append(call)
             continue
         path = record_path(
@@ -208,7 +208,18 @@ def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
         fit=(entry.fit_key, workshop.store.digest(entry.fit_key)) if entry.fit_key else None,
         protocols={name: protocol(name).version for name in setup.protocols},
         source=entry.source,
+        validation=_validation(setup),
     )
+
+
+def _validation(setup: Setup) -> str | None:
+    """Fingerprint of the images that a wanted protocol takes its threshold from, empty where they are missing."""
+    if not any(protocol(name).validates for name in setup.protocols):
+        return None
+    try:
+        return setup.validation.fingerprint() if setup.validation is not None else ""
+    except BenchmarkError:
+        return ""
 
 
 def other_networks(base: NetworkSpec, entry: Entry) -> dict[str, NetworkSpec]:

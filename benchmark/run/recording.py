@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmark.metrics import Measurements, write_curves, write_rows
+from benchmark.errors import BenchmarkError
+from benchmark.metrics import Measurements, network_measurements, protocol, write_curves, write_rows
 from benchmark.network import NetworkSpec
 from benchmark.networks import pretrained_of
 from benchmark.records.provenance import gather
@@ -16,10 +17,12 @@ from benchmark.records.record import (
     NetworkPart,
     OtherNetwork,
     Record,
+    validation_part,
 )
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step, other_networks
 from benchmark.run.scoring import network_cost
+from benchmark.run.setup import Setup
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
 
@@ -37,6 +40,7 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
     setup, entry = workshop.setup, step.entry
     first = tally.methods[entry.label]
     measured, curves = first.measurement() | further, first.curves()
+    measured |= network_measurements(setup.protocols, tally.network)
     others = other_networks(setup.base, entry)
     record = Record(
         dataset=DatasetPart(
@@ -61,6 +65,7 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
         other_networks={role: _other(workshop, spec) for role, spec in others.items()},
         rows=f"{step.path.stem}.rows.csv.gz",
         curves=f"{step.path.stem}.curves.csv.gz" if curves else "",
+        validation=_validation(setup) if any(protocol(name).validates for name in setup.protocols) else {},
     )
     # The record goes last: it always finds what it names.
     write_rows(step.path.parent / record.rows, first.rows())
@@ -119,6 +124,15 @@ def _method(workshop: Workshop, entry: Entry) -> MethodPart:
         normal=_normal(workshop) if entry.normal else {},
         source=dict(entry.source),
     )
+
+
+def _validation(setup: Setup) -> dict[str, Any]:
+    """The images from which protocols took thresholds; empty where they are missing."""
+    try:
+        images = setup.validation
+        return validation_part(images) if images is not None and len(images) else {}
+    except BenchmarkError:
+        return {}
 
 
 def _normal(workshop: Workshop) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.data import Dataset, chained_digest
+from benchmark.data import Dataset, chained_digest, image_digest
 from benchmark.errors import BenchmarkError
 from benchmark.io import atomic
 from benchmark.machine import Machine
@@ -48,6 +48,8 @@ def mark(workshop: Workshop, step: Step) -> str:
     read and was mended since is not among them.
     """
     identity = dataclasses.asdict(expected_identity(workshop, step.entry)) | {"fingerprint": ""}
+    if identity["validation"] is None:  # a state of before there were such protocols goes on
+        del identity["validation"]
     return digest([step.entry.label, workshop.setup.dataset, identity, workshop.pool.precision])
 
 
@@ -112,12 +114,16 @@ def sweep(workshop: Workshop) -> None:
     for folder in ("partial", "weights", "records"):
         atomic.sweep(out / folder)
     workshop.store.sweep()
-    for path in sorted(_folder(out).glob("*.npz")):
-        kept = _header(Journal(path))
+    for path, kept in kept_states(out):
         if kept is None:
             workshop.say(f"{path} is damaged or of another version; what it was kept for is measured again.")
         if kept is None or _measured_since(out, path, kept["records"]):
             Journal(path).delete()
+
+
+def kept_states(out: Path) -> list[tuple[Path, dict[str, dict[str, Any]] | None]]:
+    """Every state of an evaluation in a run folder with what it says of itself; None where it cannot be read."""
+    return [(path, _header(Journal(path))) for path in sorted(_folder(out).glob("*.npz"))]
 
 
 def _measured_since(out: Path, path: Path, records: Mapping[str, str]) -> bool:
@@ -132,7 +138,7 @@ def _same_images(kept: Tally, images: Dataset, machine: Machine) -> bool:
     seen = ""
     for index in counted(range(kept.done), kept.done, "comparing the images seen before", machine):
         sample = images[index]
-        seen = chained_digest(seen, sample.id, sample.image, sample.labels)
+        seen = chained_digest(seen, image_digest(sample.id, sample.image, sample.labels))
     return seen == kept.seen
 
 
@@ -143,8 +149,8 @@ def _folder(out: Path) -> Path:
 def _unfinished(workshop: Workshop) -> list[tuple[Journal, set[str]]]:
     """Every kept state with the marks of its methods, those with the most work in them first."""
     found = []
-    for path in sorted(_folder(workshop.setup.options.out).glob("*.npz")):
-        if (kept := _header(Journal(path))) is not None:
+    for path, kept in kept_states(workshop.setup.options.out):
+        if kept is not None:
             work = len(kept["marks"]) * kept["numbers"]["done"]
             found.append((work, Journal(path), set(kept["marks"].values())))
     return [(journal, marks) for work, journal, marks in sorted(found, key=lambda each: -each[0])]

@@ -105,10 +105,10 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
         seconds = clock.now() - start - (pool.seconds() - shared)
     if memory.mib is not None:
         entry.memory_mib = max(entry.memory_mib or 0.0, memory.mib)
-    return _checked(scores, tuple(batch.labels.shape)), seconds
+    return checked_scores(scores, tuple(batch.labels.shape)), seconds
 
 
-def _checked(scores: Any, shape: tuple[int, ...]) -> Tensor:
+def checked_scores(scores: Any, shape: tuple[int, ...]) -> Tensor:
     """What score() returned, as it is: what of it float32 cannot keep apart, the evaluators judge by the labels."""
     if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
         found = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
@@ -122,11 +122,14 @@ def _checked(scores: Any, shape: tuple[int, ...]) -> Tensor:
     return scores.float() if scores.dtype in halves else scores
 
 
-def views(batch: Batch, scores: Tensor | None, predictions: Tensor | None) -> Iterator[View]:
-    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W)."""
+def views(
+    batch: Batch, scores: Tensor | None, predictions: Tensor | None, log_probabilities: Tensor | None = None
+) -> Iterator[View]:
+    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W), probabilities
+    (B, C, H, W)."""
     for index, image in enumerate(batch.ids):
-        one = None if scores is None else scores[index]
-        yield View(image, one, batch.labels[index], None if predictions is None else predictions[index])
+        given = (None if t is None else t[index] for t in (scores, batch.labels, predictions, log_probabilities))
+        yield View(image, *given)
 
 
 def to_cpu(tensor: Tensor | None) -> Callable[[], Tensor | None]:

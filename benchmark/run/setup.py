@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.encoders import Pretrained
 from benchmark.errors import BenchmarkError
 from benchmark.recipe import LIGHT_SEGMENTATION, LightRecipe, Recipe
 from benchmark.registry import DATASETS
-from benchmark.run.options import Options, choose_dataset
+from benchmark.run.options import NO_DATASET, Options, choose_dataset
 from benchmark.values import format_value
 
 if TYPE_CHECKING:
@@ -52,10 +53,26 @@ class Setup:
         same = dataclasses.replace(spec.checkpoint, classes=self.base.classes) == self.base.checkpoint
         return same and 0 <= further <= self.own.extra
 
+    def folder(self, spec: NetworkSpec) -> Path | None:
+        """The folder from which a network is read; None where it is built here."""
+        return self.own.folder if self.own and self.given(spec) else None
+
     @property
     def fit_splits(self) -> tuple[Dataset, Dataset | None]:
         """What methods are fitted to, and what they are validated on."""
         return (self.normal, self.normal_val) if self.normal else (self.train, self.val)
+
+    @property
+    def validation(self) -> Dataset | None:
+        """Normal images that protocols take thresholds from: what methods are validated on, ``--limit`` of them.
+
+        Raises:
+            BenchmarkError: with ``--limit``, where they are missing.
+        """
+        from benchmark.derived import Subset
+
+        split = self.fit_splits[1]
+        return Subset(split, self.options.limit) if split is not None and self.options.limit else split
 
     def identify(self, spec: NetworkSpec) -> str:
         """The key of a network; for a given one without the digests of its files, which a record states beside it."""
@@ -89,7 +106,7 @@ def make_setup(options: Options) -> Setup:
     from benchmark.weights.store import WeightsStore
 
     call, _ = choose_dataset(options.dataset, options.root)
-    test = DATASETS.create(call, split="test", root=options.root)
+    test = _no_images(options) if call == NO_DATASET else DATASETS.create(call, split="test", root=options.root)
     if options.limit:
         test = Subset(test, options.limit)
     resolved = resolve(options.network or test.policy.shared, options.weights)
@@ -97,12 +114,20 @@ def make_setup(options: Options) -> Setup:
         store = WeightsStore(options.out / "weights")
         resolved = (*resolved[:2], imported(resolved[0], options.classes, test, store) or resolved[2])
     own, source = resolved[2], test.card.trained_on or call
+    if call == NO_DATASET and not (own and own.weights):
+        raise BenchmarkError(
+            "--dataset none is for a network that is trained already; give its --weights, or name the dataset to train "
+            "it on."
+        )
     _check_own(options, own)
     train: Dataset
     val: Dataset
     if own and own.weights:
         labels = label_set(options.classes, test)
         train, val = (training_split(split, source, labels, test, options.root) for split in ("train", "val"))
+        if call == NO_DATASET and isinstance(train, AbsentSplit):
+            why = "no dataset has these classes; fit the method to normal images of yours by --normal DIR."
+            train, val = (AbsentSplit(split, labels.name, why) for split in ("train", "val"))
     else:
         labels = None
         try:
@@ -113,6 +138,20 @@ def make_setup(options: Options) -> Setup:
             card = DATASETS.get(source.partition(":")[0]).card  # methods may need no network that is trained on it
             train, val = (AbsentSplit(split, source, str(error), card) for split in ("train", "val"))
     return assemble(options, test, train, val, resolved, labels)
+
+
+def _no_images(options: Options) -> Dataset:
+    """What stands in for the test images where there is no dataset: classes are those of ``--classes`` alone."""
+    from benchmark.data import DatasetCard
+    from benchmark.derived import AbsentSplit
+
+    if not options.classes.partition("+")[0]:
+        raise BenchmarkError(
+            "--dataset none says nothing of classes; say by --classes what the outputs of the network are: a dataset's "
+            "name, a number, or a file with one class a line."
+        )
+    why = "--dataset none is for infer and train; name the dataset to evaluate."
+    return AbsentSplit("test", NO_DATASET, why, DatasetCard(title="No dataset", class_labels=False))
 
 
 def assemble(
@@ -136,6 +175,7 @@ def assemble(
     from benchmark.machine import Machine, check_precision
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import resolve
+    from benchmark.training.events import available
 
     arch, keywords, own = resolved or resolve(options.network or test.policy.shared)
     begun = None if own else _begun(options, test.policy, arch, keywords)
@@ -168,6 +208,9 @@ def assemble(
         pretrained=begun.sha256 if begun else "",
     )
     machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
+    if options.tensorboard:
+        available()
+        machine = dataclasses.replace(machine, events=options.out / "tensorboard")
     check_precision(machine.device, options.precision)
     class_names = labels.names if labels else tuple(train.classes)
     made = Setup(options, test.label, test, train, val, base, machine, own, class_names)

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.blocks import MASKS
 from benchmark.data import Batch, Dataset
 from benchmark.derived import Resized, VoidAsClass
+from benchmark.distributed import agreed, rank, shared, world
 from benchmark.encoders import OPTION, find
 from benchmark.errors import BenchmarkError, PluginError, UnmetNeed, in_words
 from benchmark.io.names import file_name
 from benchmark.machine import products
 from benchmark.method import Method
-from benchmark.network import PENULTIMATE, Network, NetworkSpec
-from benchmark.networks import begun, buildable, network_of
+from benchmark.network import Network, NetworkSpec
+from benchmark.networks import begun, network_of
 from benchmark.pool import Need, Pool
 from benchmark.recipe import LightRecipe, digest
 from benchmark.records.provenance import gather
@@ -29,6 +29,7 @@ from benchmark.run.command import training_again
 from benchmark.run.declaration import check_declaration, check_needs, check_returned
 from benchmark.run.entry import Entry, made_anew, observed
 from benchmark.run.normal import check_labels
+from benchmark.run.outline import Outline
 from benchmark.run.setup import Setup
 from benchmark.source import source_of
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
@@ -48,13 +49,14 @@ class Workshop:
     say: Callable[[str], None] = print
     store: WeightsStore = field(init=False)
     pool: Pool = field(init=False)
+    outline: Outline = field(init=False)
     _splits: tuple[Dataset, ...] = ()
-    _outlines: dict[NetworkSpec, Network] = field(default_factory=dict)  # without values, on the meta device
     _normal: tuple[Dataset, Dataset | None] | tuple[()] = ()
 
     def __post_init__(self) -> None:
         setup = self.setup
         self.store = WeightsStore(setup.options.out / "weights", training_again(setup.options))
+        self.outline = Outline(setup)
         self.pool = Pool(self.load_network, setup.machine.device, setup.options.precision, setup.class_names)
 
     def entry(self, method: Method) -> Entry:
@@ -76,7 +78,7 @@ class Workshop:
             base = base.native()
         needs = self._needs(method, base)
         instead = {key: value for key, value in method.elsewhere.items() if key not in method.stated}
-        if instead and not self._offered(needs):
+        if instead and not self.outline.offered(needs):
             method = made_anew(method, config={**method.config, **instead})
             needs = self._needs(method, base)
         key = ""
@@ -84,7 +86,7 @@ class Workshop:
             # What only score() reads has its default here, so that the default configuration names every such fit.
             spec = method.spec.with_defaults(method.score_options)
             parts = {
-                "config": self._stated(spec.config, needs),
+                "config": self.outline.stated(spec.config, needs),
                 "version": method.version,
                 "networks": {role: dataclasses.asdict(need.network) for role, need in needs.items()},
                 "recipes": {task: recipe.as_dict() for task, recipe in recipes.items()},
@@ -100,7 +102,9 @@ class Workshop:
         inside = [part for part in method.modules() if isinstance(part, Method)]
         source = {file: code for part in inside for file, code in source_of(type(part)).items()}
         normal = self.setup.normal.label if self.setup.normal and method.fitted else ""
-        return Entry(method, base, needs, recipes, self._stated(method.config, needs), key, source, changes, normal)
+        return Entry(
+            method, base, needs, recipes, self.outline.stated(method.config, needs), key, source, changes, normal
+        )
 
     def _needs(self, method: Method, base: NetworkSpec) -> dict[str, Need]:
         return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
@@ -127,7 +131,7 @@ class Workshop:
         if spec.frozen:
             with seeded(spec.recipe):
                 return network_of(spec)
-        network = network_of(spec, initial=False, folder=self._folder(spec))
+        network = network_of(spec, initial=False, folder=self.setup.folder(spec))
         if self.setup.given(spec):
             self.setup.own.load(network, self.store, self.say, self.setup.class_names)
         else:
@@ -136,15 +140,32 @@ class Workshop:
 
     def test_images(self) -> Dataset:
         """The test images at the size at which they are evaluated."""
+        return self._evaluated(self.setup.test)
+
+    def validation_images(self) -> Dataset:
+        """Normal images for the protocols that take thresholds from them, at the same size.
+
+        Raises:
+            BenchmarkError: there are none.
+        """
+        found = self.setup.validation
+        if found is None:
+            assert self.setup.normal is not None
+            raise BenchmarkError(f"{self.setup.normal.label} has no validation split to take thresholds from.")
+        if not len(found):  # which also says why a split is missing
+            raise BenchmarkError(f"The validation split of {found.label} is empty.")
+        return self._evaluated(found)
+
+    def _evaluated(self, images: Dataset) -> Dataset:
         if self.setup.options.label_size == "image":
-            return self.setup.test
+            return images
         network = self.pool.network(self.setup.base)
         if network.size is None:
             raise BenchmarkError(
                 f"{self.setup.base.arch} takes images of any size; --label-size network is for a network that resizes "
                 f"every image to one size, External(size=(H, W))."
             )
-        return Resized(self.setup.test, network)
+        return Resized(images, network)
 
     def to_train(self, entries: Sequence[Entry]) -> list[NetworkSpec]:
         """Networks that the entries need and whose weights are not here; all of ours where --retrain asks for it."""
@@ -164,14 +185,17 @@ class Workshop:
     def prepare(self, entries: list[Entry]) -> None:
         """Train what is missing and fit what is not fitted; an entry that fails keeps the sentence in `error`.
 
-        What is trained anew replaces the old weights when it is finished, not before.
+        What is trained anew replaces the old weights when it is finished, not before. Several processes share the
+        trainings, and each sees all training images for statistics, whose sums would depend on the order; rank 0
+        stores, and the others load what it has stored.
         """
-        for spec in self.to_train(entries):
+        for spec in shared(lambda: self.to_train(entries)):
             users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
             self._guard(users, "the training of a network", lambda s=spec: self.train_network(s))
         for entry in entries:
             self._guard([entry], "build()", lambda e=entry: self.connect(e))
-        missing = self.to_fit([e for e in entries if not e.error])
+        labels = shared(lambda: [e.label for e in self.to_fit([e for e in entries if not e.error])])
+        missing = [e for e in entries if e.label in labels]
         for entry in missing:
             self._guard([entry], "fit()", lambda e=entry: check_labels(self.setup, e.method))
         missing = [e for e in missing if not e.error]
@@ -184,8 +208,9 @@ class Workshop:
             self._guard(users, "fit()", lambda e=users[0]: self._fit(e))
         fitted = [users[0] for users in sharing.values()]
         for entry in entries:
-            if entry.fit_key and entry not in fitted and not entry.error:
-                self._guard([entry], "loading", lambda e=entry: self._load_fit(e))
+            if entry.fit_key and not entry.error and (world() > 1 or entry not in fitted):
+                here = rank() == 0 and entry in fitted
+                self._guard([entry], "loading", lambda e=entry, here=here: None if here else self._load_fit(e))
             self._guard([entry], "eval()", lambda e=entry: self.settle(e))
 
     def train_network(self, spec: NetworkSpec) -> None:
@@ -210,52 +235,6 @@ class Workshop:
         origin = find(network.pretrained).as_dict() if network.pretrained else {}
         more = {"network": spec.arch, "options": spec.options, "pretrained": origin}
         self._save(spec.key, network.state_dict(), recipe.as_dict(), [report], **more)
-
-    def _stated(self, config: Mapping[str, Any], needs: Mapping[str, Need]) -> dict[str, Any]:
-        """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.
-
-        The user's own code is not run for that, since a plan builds nothing of it: the alias then stands beside the
-        code's digest. A network that names no such layer keeps the alias, too; whoever needs the layer learns of that
-        later. Who does not ask for it, since its features are another network's, keeps it as well.
-        """
-        asked = any(PENULTIMATE in need.taps for need in needs.values())
-        if PENULTIMATE not in config.values() or not asked or (self.setup.own and self.setup.own.code):
-            return dict(config)
-        layer = self._outline().penultimate or PENULTIMATE
-        return {key: layer if value == PENULTIMATE else value for key, value in config.items()}
-
-    def _needs(self, method: Method, base: NetworkSpec) -> dict[str, Need]:
-        return {role: self._begun(need) for role, need in check_needs(method, method.needs(base)).items()}
-
-    def offers(self, needs: Mapping[str, Need]) -> bool:
-        """Whether networks may have what a method asks: features, options; the user's own code all but masks."""
-        if self.setup.own and self.setup.own.code:
-            return all(MASKS not in need.taps for need in needs.values())
-        asked = {need.network.checkpoint for need in needs.values()} - {self.setup.base.checkpoint}
-        return self._offered(needs) and all(map(buildable, asked))
-
-    def _offered(self, needs: Mapping[str, Need]) -> bool:
-        """Whether the shared network has the features that a method asks it for.
-
-        The user's own code, which is not run for that, is taken to have none but those that it calls penultimate.
-        """
-        base = self.setup.base.checkpoint
-        taps = {tap for need in needs.values() if need.network.checkpoint == base for tap in need.taps}
-        if self.setup.own and self.setup.own.code:
-            return taps <= {PENULTIMATE}
-        return not taps or all(self._outline().tap(tap) in self._outline().channels for tap in taps)
-
-    def _outline(self) -> Network:
-        """The shared network without values, which says what its layers are."""
-        spec = self.setup.base.checkpoint
-        if spec not in self._outlines:
-            with torch.random.fork_rng([]), torch.device("meta"):
-                self._outlines[spec] = network_of(spec, initial=False, folder=self._folder(spec))
-        return self._outlines[spec]
-
-    def _folder(self, spec: NetworkSpec) -> Path | None:
-        """The folder from which a network is read; None where it is built here."""
-        return self.setup.own.folder if self.setup.given(spec) else None
 
     def _fitted(self, entry: Entry) -> bool:
         if not self.store.has(entry.fit_key):
@@ -350,6 +329,8 @@ class Workshop:
         self.store.load_into(entry.fit_key, entry.method, recipes)
 
     def _save(self, key: str, state: Mapping[str, Any], recipe: Any, reports: Sequence[Report], **more: Any) -> None:
+        if rank() > 0:
+            return
         # Statistics are gathered at the evaluation's precision; only what was trained has a precision of training.
         precision = self.setup.machine.precision if reports else self.pool.precision
         sidecar = {
@@ -379,13 +360,16 @@ class Workshop:
         """
         if all(e.error for e in entries):
             return
+        failure: BaseException | None = None
         try:
             with (
                 products(self.pool.device, self.pool.precision),  # a training sets its own
                 self.pool.border(what, lambda: [e.networks for e in entries], copies),
             ):
                 work()
-        except BaseException as error:  # whatever a plugin raises must not take the others down
+        except BaseException as found:  # whatever a plugin raises must not take the others down
+            failure = found
+        if (error := agreed(failure)) is not None:
             sentence = in_words(error)
             for entry in entries:
                 if not entry.error:

@@ -2,7 +2,7 @@
 
 from benchmark.training.estimate import estimate_seconds, forward_flops, measured_speed
 from benchmark.training.fitdata import FitData
-from benchmark.training.loader import cached, native_batches
+from benchmark.training.loader import cached, fits_in_memory, native_batches
 from benchmark.training.loop import Report, train
 from benchmark.training.pasting import Cutouts, Pasting
 from benchmark.training.schedule import learning_rate_factor, run_seed, seeded, steps_per_epoch
@@ -20,6 +20,7 @@ __all__ = [
     "cached",
     "clear_states",
     "estimate_seconds",
+    "fits_in_memory",
     "forward_flops",
     "learning_rate_factor",
     "measured_speed",

@@ -1,4 +1,4 @@
-"""How long a training will take, good to about a factor of two: counted operations over a measured speed."""
+"""How long a training will take: counted operations over a measured speed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from benchmark.machine import autocast, products
 from benchmark.network import Network, scaled_size
 from benchmark.recipe import Recipe
-from benchmark.training.schedule import steps_per_epoch
+from benchmark.training.schedule import steps_per_epoch, validations
 
 SIDES = (256, 192, 128, 64)
 """Of the images on which speed is measured: the largest with which a step stays within these operations."""
@@ -42,12 +42,18 @@ def training_size(recipe: Recipe, size: tuple[int, int]) -> float:
 
 
 def estimate_seconds(
-    flops: float, size: tuple[int, int], recipe: Recipe, images: int, speed: float, frozen_flops: float = 0.0
+    flops: float,
+    size: tuple[int, int],
+    recipe: Recipe,
+    images: int,
+    speed: float,
+    frozen_flops: float = 0.0,
+    validation: int = 0,
 ) -> float:
     """Seconds that a training will take.
 
     A trained network costs three forwards per image (one forward, two convolutions' worth of gradients), a frozen one
-    beside it (a teacher) one.
+    beside it (a teacher) one; both have one more per image of native size whenever the training is validated.
 
     Args:
         flops: of a forward of what is trained, per native image (:func:`forward_flops`).
@@ -56,10 +62,12 @@ def estimate_seconds(
         images: of the training split.
         speed: operations per second (:func:`measured_speed`).
         frozen_flops: of a forward of what is only run.
+        validation: images of the validation split; 0 where there is none.
     """
     area = training_size(recipe, size) / (size[0] * size[1])
     steps = steps_per_epoch(recipe, images) * recipe.epochs
-    return steps * recipe.batch_size * area * (3 * flops + frozen_flops) / speed
+    trained = steps * recipe.batch_size * area * (3 * flops + frozen_flops)
+    return (trained + validations(recipe) * validation * (flops + frozen_flops)) / speed
 
 
 def measured_speed(network: Network, device: torch.device, precision: str, trains: bool) -> float:

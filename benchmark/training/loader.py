@@ -22,6 +22,7 @@ from benchmark.recipe import Recipe
 from benchmark.training.augment import augment, shuffled
 from benchmark.training.pasting import Pasting
 from benchmark.training.schedule import run_seed
+from benchmark.training.sharing import assembled
 
 CACHE_BYTES = 2 << 30
 """A split that decodes to at most this much is kept in memory."""
@@ -49,9 +50,13 @@ def cached(dataset: Dataset, machine: Machine, budget: int = CACHE_BYTES) -> Dat
     """The dataset kept in memory if it fits into `budget` bytes (judged by its first sample), else itself."""
     if isinstance(dataset, Cached) or not len(dataset):
         return dataset
+    return Cached(dataset, machine) if fits_in_memory(dataset, budget) else dataset
+
+
+def fits_in_memory(dataset: Dataset, budget: int = CACHE_BYTES) -> bool:
+    """Whether a dataset fits into `budget` bytes once it is decoded, judged by its first sample."""
     first = dataset[0]
-    fits = (first.image.numel() + first.labels.numel()) * len(dataset) <= budget
-    return Cached(dataset, machine) if fits else dataset
+    return (first.image.numel() + first.labels.numel()) * len(dataset) <= budget
 
 
 def training_batches(
@@ -67,9 +72,13 @@ def training_batches(
 
     A batch depends on the recipe's seed, the step and the data only, so that a run can start anywhere. Images come in
     an endless stream of permutations: each is seen equally often however many steps an epoch has.
+
+    Several processes prepare a share each, where it can be of one size, and all have the whole batch.
     """
-    seed, share = run_seed(recipe), recipe.batch_size // world()
-    first_slot = rank() * share
+    seed = run_seed(recipe)
+    shares = world() if recipe.batch_size % world() == 0 else 1
+    share = recipe.batch_size // shares
+    first_slot = rank() * share if shares > 1 else 0
 
     def build(step: int) -> Batch:
         first = step * recipe.batch_size + first_slot
@@ -78,12 +87,20 @@ def training_batches(
             samples = [pasting(sample, seed, step, slot) for slot, sample in enumerate(samples, first_slot)]
         return _pinned(augment(samples, recipe, seed, step, first_slot, stride), machine)
 
-    for batch in ahead(build, range(start, stop), machine.workers):
+    batches = ahead(build, range(start, stop), machine.workers)
+    if shares > 1:
+        yield from assembled(batches, machine.device, recipe.task)
+    for batch in batches:
         yield batch.to(machine.device)
 
 
 def native_batches(
-    dataset: Dataset, machine: Machine, batch_size: int = 8, limit: int | None = None, start: int = 0
+    dataset: Dataset,
+    machine: Machine,
+    batch_size: int = 8,
+    limit: int | None = None,
+    start: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """The dataset in its order, native size, not augmented, on the device.
 
@@ -93,14 +110,17 @@ def native_batches(
         batch_size: at most; images of another size start a batch of their own.
         limit: only the first so many images.
         start: index of the first image.
+        share: (rank, processes): only this process's of the batches, of which the processes take one each in turn.
     """
+    turn, processes = share
     count = len(dataset) if limit is None else min(limit, len(dataset))
 
     def build(first: int) -> list[Batch]:
         batches = collate([dataset[index] for index in range(first, min(first + batch_size, count))])
         return [_pinned(batch, machine) for batch in batches]
 
-    for batches in ahead(build, range(start, count, batch_size), machine.workers):
+    firsts = range(start + turn * batch_size, count, processes * batch_size)
+    for batches in ahead(build, firsts, machine.workers):
         for batch in batches:
             yield batch.to(machine.device)
 

@@ -2,7 +2,8 @@
 
 A run is a pure function of task, recipe and data: the batch, the learning rate and the random numbers of a step depend
 on the seed and the step only. So it may be killed and started again at any point, and ends with the same weights: bit
-for bit on the CPU with the same number of threads, on CUDA up to the few kernels without a deterministic form.
+for bit on the CPU with the same number of threads, on CUDA up to the few kernels without a deterministic form. Several
+processes (``sharing.py``) end with the same weights up to rounding, and go on from each other's states.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from benchmark.data import Dataset
-from benchmark.distributed import rank, world
+from benchmark.distributed import everywhere, gathered, rank, shared, world
 from benchmark.errors import BenchmarkError, interrupted
 from benchmark.machine import Machine, products
 from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
+from benchmark.training.events import Events
 from benchmark.training.loader import cached, native_batches, training_batches
-from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch
-from benchmark.training.state import identity, load_state, save_state
+from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch, validated_every
+from benchmark.training.sharing import Sharing
+from benchmark.training.state import Journal, identity, load_state, save_state
 from benchmark.training.task import Task
 
-VALIDATIONS = 20
-"""A run is validated after its last epoch and at most about this many times in all, evenly spaced."""
 _SMOOTHING = 0.98
 
 
@@ -95,12 +97,10 @@ class _Run:
     ) -> None:
         if not len(train_set):
             raise BenchmarkError(f"{title}: the training split of {train_set.name} has no images.")
-        if recipe.batch_size % world():
-            raise BenchmarkError(f"{title}: batch_size {recipe.batch_size} cannot be shared by {world()} processes.")
         self.task, self.recipe, self.machine, self.path, self.title = task, recipe, machine, state, title
         self.per_epoch = steps_per_epoch(recipe, len(train_set))
         self.steps = self.per_epoch * recipe.epochs
-        self.every = math.ceil(recipe.epochs / VALIDATIONS)
+        self.every = validated_every(recipe)
         task.machine, task.recipe = machine, recipe
         task.to(device=machine.device, memory_format=torch.channels_last)
         self.optimisers = task.optimisers(recipe)
@@ -108,22 +108,47 @@ class _Run:
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
         self.mark = identity(task, recipe, train_set, val_set, machine.precision)
-        self.journal, refused = load_state(state, self.mark, task, self.optimisers, self.steps)
+        self.journal, refused = self._begin()
         if refused:
             say(f"{title}: {refused}; training starts anew.", machine, always=True)
+        self.sharing = Sharing(task, recipe.batch_size)
+        if world() > 1 and not self.sharing.shares:
+            sentence = f"batches of {recipe.batch_size} cannot be shared by {world()} processes, each computes all"
+            say(f"{title}: {sentence}.", machine, always=True)
         self.train_set, self.val_set = train_set, val_set
         self.kept = self.journal.step  # steps in the state that was saved last
         self.pending: list[dict[str, Tensor]] = []
         self.session = time.perf_counter() - self.journal.seconds
         self.saved, self.pause = time.perf_counter(), machine.save_every
 
+    def _begin(self) -> tuple[Journal, str]:
+        """Put the state back; all processes begin with what rank 0 has, also where there is no state."""
+
+        def load() -> tuple[Journal, str, dict[str, Any], list[dict[str, Any]]]:
+            found = load_state(self.path, self.mark, self.task, self.optimisers, self.steps)
+            if world() == 1:
+                return *found, {}, []
+            state, *moments = ({**each.state_dict()} for each in (self.task, *self.optimisers))
+            state, moments = tree_map(lambda leaf: leaf.cpu() if torch.is_tensor(leaf) else leaf, (state, moments))
+            return *found, state, moments
+
+        journal, refused, state, moments = shared(load)
+        if rank() > 0:
+            self.task.load_state_dict(state)
+            for optimiser, values in zip(self.optimisers, moments, strict=True):
+                optimiser.load_state_dict(values)
+        return journal, refused
+
     def run(self) -> Report:
         journal = self.journal
         if journal.step < self.steps:
             journal.resumed += journal.step > 0
-            train_set = cached(self.train_set, self.machine)
-            self.val_set = cached(self.val_set, self.machine) if self.val_set is not None else None
+            train_set = everywhere(lambda: cached(self.train_set, self.machine))
+            if (val_set := self.val_set) is not None:
+                self.val_set = everywhere(lambda: cached(val_set, self.machine))
             progress = Progress(self.title, journal.step, self.steps, self.machine)
+            folder = self.machine.events if rank() == 0 else None
+            self.events = Events(folder, self.path, journal.step // self.per_epoch)
             exact = products(self.machine.device, self.machine.precision, repeatable=True)
             try:
                 with exact, seeded(self.recipe):
@@ -131,7 +156,9 @@ class _Run:
             except KeyboardInterrupt:
                 raise interrupted(self.kept, self.steps, f"steps of {self.title}") from None
             finally:
+                self.events.close()
                 progress.close()
+            self._check_together()
         self.task.eval()
         return Report(
             steps=self.steps,
@@ -155,7 +182,8 @@ class _Run:
                 for parameters in optimiser.param_groups:
                     parameters["lr"] = parameters["initial_lr"] * factor
             seed_step(recipe, step)
-            self.pending.append(dict(task.step(batch, self.optimisers)))
+            with self.sharing():
+                self.pending.append(dict(task.step(batch, self.optimisers)))
             with torch.no_grad():
                 task.after_step(step, recipe.lr * factor)
             journal.step = step + 1
@@ -170,6 +198,25 @@ class _Run:
                 self._save()
             if not self.pending:
                 progress.update(journal.step, self._describe())
+
+    def _check_together(self) -> None:
+        """Whether all processes have learned the same.
+
+        Raises:
+            BenchmarkError: the task has a state that depends on a process's share of the images.
+        """
+        if world() == 1:
+            return
+        state = [value for value in self.task.state_dict().values() if torch.is_tensor(value) and value.numel()]
+        sums = [float(value.double().sum()) for value in state]
+        sizes = [float(value.double().abs().sum()) for value in state]
+        for mine, *others in zip(*gathered(sums), strict=True):
+            size = sizes.pop(0)
+            if any(abs(other - mine) > 1e-3 * max(size, 1e-12) for other in others):
+                raise BenchmarkError(
+                    f"{self.title}: the processes have learned different things, so that its task cannot be shared; "
+                    f"train it by one process, `python -m benchmark train`, and run with several then."
+                )
 
     def _read_losses(self) -> None:
         """Bring the losses of the latest steps to the CPU and into the journal."""
@@ -203,6 +250,7 @@ class _Run:
             self.task.train()
             entry["validation"] = dict(journal.validation)
         journal.history.append(entry)
+        self.events.epoch(entry)
 
     def _save(self) -> None:
         began = time.perf_counter()

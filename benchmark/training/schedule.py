@@ -39,6 +39,20 @@ def steps_per_epoch(recipe: Recipe, images: int) -> int:
     return recipe.steps_per_epoch or max(1, images // recipe.batch_size)
 
 
+VALIDATIONS = 20
+"""A run is validated after its last epoch and at most about this many times in all, evenly spaced."""
+
+
+def validated_every(recipe: Recipe) -> int:
+    """Epochs from one validation to the next."""
+    return math.ceil(recipe.epochs / VALIDATIONS)
+
+
+def validations(recipe: Recipe) -> int:
+    """How often a run is validated: after every so many epochs, and after the last."""
+    return math.ceil(recipe.epochs / validated_every(recipe))
+
+
 def learning_rate_factor(recipe: Recipe, step: int, steps: int) -> float:
     """What the initial learning rate is multiplied by in a step.
 

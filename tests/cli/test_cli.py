@@ -11,6 +11,7 @@ import pytest
 from harness import METHOD, TOWN, fresh_registries
 
 from benchmark.cli import main as cli
+from benchmark.metrics import PROTOCOLS
 from benchmark.registry import METHODS, load_plugin
 
 HOME = Path(__file__).resolve().parents[2]
@@ -115,6 +116,14 @@ def test_a_plugin_file_is_listed_checked_run_and_ranked(bench):
     table = bench.out.partition("Town, pspnet-small")[2]
     assert "Margin" in table and "MSP" in table
     assert bench.records() == {"margin", "msp"}
+
+
+def test_every_protocol_is_listed_with_what_it_gives_and_needs(bench):
+    assert bench("list", "protocols") == 0
+    assert set(re.findall(r"^([\w-]+) +v\d", bench.out, re.MULTILINE)) == set(PROTOCOLS)
+    assert re.search(
+        "^conformal +v1 +FPR, TPR +a second pass, validation images +Angelopoulos", bench.out, re.MULTILINE
+    )
 
 
 def test_check_reports_a_broken_contract(bench):

@@ -102,7 +102,7 @@ HUGE = str({"descr": "<f8", "fortran_order": False, "shape": (1 << 20, 1 << 20)}
 FAULTS = [
     # images and labels
     Fault("labels as JPEG", at("set/labels/1.png", lambda p: Image.open(p).save(p, "JPEG")), SCORE, "1.png is a JPEG"),
-    Fault("labels stored turned", at("set/labels/1.png", turn), SCORE, r"1\.png is stored turned \(EXIF orientation 3\)"),
+    Fault("labels stored turned", at("set/labels/1.png", turn), SCORE, r"1\.png is stored turned .*n 3\)"),
     Fault("a header of 60000x60000", content("set/images/1.png", BOMB), SCORE, r"1\.png cannot be decoded"),
     Fault("labels of 60000x60000", content("set/labels/1.png", BOMB), SCORE, r"1\.png cannot be decoded"),
     Fault("an empty image", content("set/images/1.png", b""), SCORE, r"images/1\.png cannot be decoded"),
@@ -148,9 +148,9 @@ FAULTS = [
     scores("none", lambda s: s[:0], r"shape \(0, 32\)"),
     scores("beyond float32", lambda s: s.astype(np.float64) * 1e300, "image '0': scores exceed the range of float32"),
     scores("one part in 1e9 apart", lambda s: 1 + 1e-9 * s.astype(np.float64), "image '0': .*lie closer together"),
-    Fault("scores: one part in 1e9 apart between images", one_a_map, SCORE, "maps: the scores of all images together lie closer"),
+    Fault("scores: one part in 1e9 apart between images", one_a_map, SCORE, "maps: .* all images .*closer"),
     scores("large integers", lambda s: (s * 50).astype(np.int64) + (1 << 40), "image '0': .*lie closer together"),
-    Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], r"wide: score\(\) returned float64 values beyond the range", 1),
+    Fault("a plugin's float64", wide, ["run", "--methods", "wide,msp"], "wide: .*float64 values beyond the range", 1),
     Fault("a folder of 300 letters", lambda bench: None, ["score", "x" * 300, *SCORE[2:]], "xx is no folder"),
     # advice
     labels("0 and 255", lambda m: (m == 1) * np.uint8(255), "Hint: .*if 255 marks the anomalies"),

@@ -140,7 +140,7 @@ SETTINGS = [
     ("import benchmark.metrics.sorted_image as own; own.keys_of = lambda x: x", r"sorted_image\.keys_of"),
     ("import benchmark.metrics.ranking as own; own.Ranking.auroc = lambda self: 0.99", r"Ranking\.auroc"),
     ('os.chdir("/")', "the working directory"),
-    ("signal.signal(signal.SIGINT, signal.SIG_IGN)", "the handler of Ctrl-C"),
+    ("signal.signal(signal.SIGINT, lambda *_: None)", "the handler of Ctrl-C"),
     ('sys.stdout = open(os.devnull, "w")', "standard output"),
 ]
 ZEROS = "torch.nn.functional.interpolate = lambda x, size, **k: torch.zeros(*x.shape[:2], *size)"

@@ -319,7 +319,7 @@ def test_a_checkpoint_is_unwrapped(tmp_path, form):
     for name, value in made.state_dict().items():
         if "num_batches" not in name:
             assert torch.allclose(value, STATE[name], atol=tolerance), name
-    pytest.raises(AssertionError, torch.testing.assert_close, net(9).state_dict()["0.weight"], STATE["0.weight"])
+    assert not torch.allclose(net(9).state_dict()["0.weight"], STATE["0.weight"])
     if says:
         (sentence,) = said
         assert "x.pth" in sentence and "\n" not in sentence

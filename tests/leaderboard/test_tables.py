@@ -75,7 +75,7 @@ def test_the_web_page_is_well_formed_and_self_contained(results):
     assert "url(" not in text and "http" not in text
     assert "prefers-color-scheme: dark" in text
     assert "&lt;b&gt;" not in text  # a title comes from the paper where there is one
-    assert "Other &amp; one (Big_Net) *" in text
+    assert "Other &amp; one (Big_Net)" in text and "<em>With outlier images in training</em>" in text
 
 
 def test_the_csv_holds_every_number(results):

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from harness import FAILING, NUMBERED, fresh_registries
@@ -163,10 +164,30 @@ def test_pictures_have_one_scale_for_all_images(bench, photos, form):
     line = [photos, "--methods", "numbered", "--to", bench.folder / "m", "--format", form, "--pictures"]
     assert bench("infer", *line) == 0
     pictures = [Image.open(bench.folder / "m" / "pictures" / "numbered" / "toy" / f"{i}.jpg") for i in range(4)]
-    assert {picture.size for picture in pictures} == {(64, 48)}
+    photo = Image.open(photos / "toy" / "0.png")
+    beside = np.asarray(pictures[0], float)[:48, :64]
+    assert {p.width for p in pictures} == {2 * 64 + 8} and min(p.height for p in pictures) > 48
+    assert np.abs(beside - np.asarray(photo, float)).mean() < 8  # a JPEG of it
     # cividis runs from blue to yellow.
-    yellow = [np.subtract(*np.asarray(p, float)[..., [0, 2]].mean((0, 1))) for p in pictures]
+    yellow = [np.subtract(*np.asarray(p, float)[:48, -64:, [0, 2]].mean((0, 1)).T) for p in pictures]
     assert (np.diff(yellow) > 10).all()
+
+
+def test_a_large_photo_is_reduced_for_the_network_and_its_map_has_its_size(bench, photos):
+    assert bench("train", "--methods", "msp") == 0
+    Image.open(photos / "toy" / "1.png").resize((32, 24), Image.Resampling.BILINEAR).save(bench.folder / "small.png")
+    line = ["--methods", "msp", "--longest", "32"]
+    assert bench("infer", bench.folder / "small.png", *line, "--to", bench.folder / "s") == 0
+    assert "were reduced" not in bench.out
+    line += ["--to", bench.folder / "m", "--pictures", "--threshold", "0.5"]
+    assert bench("infer", photos, *line) == 0
+    assert "4 of 4 images were reduced to a long side of 32 (--longest)." in bench.out
+    small, large = (read_scores(bench.folder / name) for name in ("s/msp/small.npy", "m/msp/toy/1.npy"))
+    assert small.shape == (24, 32) and large.shape == (48, 64)
+    np.testing.assert_allclose(large, cv2.resize(small, (64, 48), interpolation=cv2.INTER_LINEAR))
+    assert Image.open(bench.folder / "m" / "masks" / "msp" / "toy" / "1.png").size == (64, 48)
+    assert Image.open(bench.folder / "m" / "pictures" / "msp" / "toy" / "1.jpg").width == 2 * 32 + 8
+    assert bench("infer", photos, *line, "--longest", "0") == 2 and "(other longest, see" in bench.err
 
 
 def test_mistakes_are_one_sentence(bench, photos, monkeypatch):

@@ -149,3 +149,34 @@ def test_values_of_a_sample_say_so_and_every_pixel_can_be_ranked(tmp_path, datas
     found = sampled.metrics["pooled"]
     assert found.aupr != expected.aupr and abs(found.aupr - expected.aupr) <= found.sampling["aupr"]
     assert "sampled" in str(sampled) and "sampled" not in str(exact)
+
+
+class Normal(Four):
+    """Twenty-four small images without an anomaly."""
+
+    def __init__(self):
+        super().__init__()
+        self.split = "val"
+        rng = np.random.default_rng(RNG_SEED + 1)
+        self.maps = [(rng.normal(-9, 3, (10, 12)), np.zeros((10, 12), np.uint8)) for _ in range(24)]
+
+    def __len__(self):
+        return 24
+
+
+def test_a_threshold_is_taken_from_score_maps_of_validation_images(tmp_path, dataset):
+    mine, normal = write(tmp_path / "mine", dataset), Normal()
+    held = write(tmp_path / "held", normal)
+    report = score_directory(mine, dataset, ["pooled", "conformal"], validation=(held, normal))
+    found, scores = report.metrics["conformal"].extra, np.stack([s for s, _ in normal.maps]).astype(np.float32)
+    allowed = (0.05 * 25 - 1) / 24
+    expected = min(t for t in scores.ravel() if np.mean(scores > t) <= allowed)
+    assert found["threshold"] == expected and found["validation_images"] == 24
+    maps, labels = (np.stack(parts) for parts in zip(*dataset.maps, strict=True))
+    assert found["tpr"] == np.mean(maps[labels == 254] > expected)
+    assert report.validation == {"name": normal.label, "split": "val", "fingerprint": "four", "images": 24}
+    with pytest.raises(BenchmarkError, match="name the folder of their score maps by --validation"):
+        score_directory(mine, dataset, ["conformal"])
+    (held / "t0" / "1.npy").unlink()
+    with pytest.raises(BenchmarkError, match="There is no score map of image 't0/1'"):
+        score_directory(mine, dataset, ["conformal"], validation=(held, normal))

@@ -22,9 +22,10 @@ from benchmark.metrics import (
     View,
 )
 from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS, POOLED
+from benchmark.metrics.thresholds import NormalEvaluator
 
 CLASSES = ("road", "other", "sky")
-NAMES = list(PROTOCOLS)
+NAMES = [name for name, protocol in PROTOCOLS.items() if not protocol.of_network]
 
 
 def views_of(kind="logit", images=6, change=lambda s: s) -> list[View]:
@@ -42,9 +43,28 @@ def views_of(kind="logit", images=6, change=lambda s: s) -> list[View]:
     return views
 
 
+def normal_views(change=lambda s: s, images=24) -> list[View]:
+    """Small images without an anomaly, some pixels of which are ignored."""
+    rng, views = np.random.default_rng(7), []
+    for index in range(images):
+        labels = rng.choice(np.array([0, 1, 2, 255], np.uint8), (12, 16))
+        views.append(
+            View(f"v/{index}", change(np.round(rng.normal(-9, 3, (12, 16)) * 4) / 4).astype(np.float32), labels)
+        )
+    return views
+
+
+def completed_first(protocols, views, classes=CLASSES, method="msp", change=lambda s: s) -> FirstPass:
+    """A first pass with its images, and with normal ones where a protocol takes a threshold from them."""
+    first = filled(FirstPass(protocols, classes, method), views)
+    if first.validation is not None:
+        filled(first.validation, normal_views(change))
+    return first
+
+
 def evaluators(protocol: Protocol, views, classes=CLASSES):
     """Two functions that make an empty evaluator: of the first pass, and of the second or None."""
-    first = filled(FirstPass([protocol], classes, "msp"), views)
+    first = completed_first([protocol], views, classes)
     return lambda: FirstPass([protocol], classes, "msp"), lambda: first.second_pass().evaluators.get(protocol)
 
 
@@ -54,8 +74,8 @@ def filled(evaluator, views):
     return evaluator
 
 
-def measure(protocol: Protocol, views, classes=CLASSES) -> Measurement:
-    first = filled(FirstPass([protocol], classes, "msp"), views)
+def measure(protocol: Protocol, views, classes=CLASSES, change=lambda s: s) -> Measurement:
+    first = completed_first([protocol], views, classes, change=change)
     second = filled(first.second_pass(), views)
     return (first.measurement() | second.measurement())[protocol.name]
 
@@ -114,7 +134,10 @@ def test_halves_merged_in_either_order_are_the_whole(name):
 def test_thresholds_of_merged_first_passes_are_those_of_the_whole(name):
     views = views_of()
     whole, other = (filled(FirstPass([name], CLASSES), part) for part in (views[:2], views[2:]))
-    whole.merge(other)
+    if whole.validation is not None:
+        filled(whole.validation, normal_views()[::2])
+        filled(other.validation, normal_views()[1::2])
+    whole.merge(through_a_file(other))
     second = filled(whole.second_pass(), views)
     assert (whole.measurement() | second.measurement())[name] == measure(PROTOCOLS[name], views)
 
@@ -136,8 +159,14 @@ def test_where_there_is_nothing_to_measure_every_headline_has_a_reason(name, mis
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("scale", "shift"), [(2.0**10, -(2.0**14)), (2.0**-3, 0.0), (1.0, 2.0**8)])
 def test_scores_of_any_range_give_the_same_measurement(name, scale, shift):
-    plain = measure(PROTOCOLS[name], views_of(change=lambda s: s + 64))
-    moved = measure(PROTOCOLS[name], views_of(change=lambda s: (s + 64) * scale + shift))
+    def above(s):
+        return s + 64
+
+    def elsewhere(s):
+        return (s + 64) * scale + shift
+
+    plain = measure(PROTOCOLS[name], views_of(change=above), change=above)
+    moved = measure(PROTOCOLS[name], views_of(change=elsewhere), change=elsewhere)
     thresholds = {key: value for key, value in plain.extra.items() if key.startswith("threshold")}
     assert all(moved.extra[key] == value * scale + shift for key, value in thresholds.items())
     assert dataclasses.replace(moved, extra=moved.extra | thresholds) == plain
@@ -176,6 +205,7 @@ EMPTY = {
     "pixel": lambda method="msp": PixelEvaluator(method=method),
     "fold": lambda method="msp": FoldEvaluator([POOLED], method=method),
     "segmentation": lambda method="msp": SegmentationEvaluator(CLASSES, method=method),
+    "normal": lambda method="msp": NormalEvaluator(method=method),
     "first pass": lambda method="msp": FirstPass(NAMES, CLASSES, method),
     **{name: lambda method="msp", name=name: late(name, method) for name, p in PROTOCOLS.items() if p.passes == 2},
 }
@@ -187,7 +217,7 @@ def late(name, method):
 
 @cache
 def completed(name, method):
-    return filled(FirstPass([name], CLASSES, method), views_of())
+    return completed_first([name], views_of(), method=method)
 
 
 @pytest.mark.parametrize("kind", EMPTY)
@@ -204,7 +234,9 @@ def test_what_cannot_be_added_is_named_and_leaves_the_measurement_as_it_was(kind
     before = evaluator.measurement()
     wrong = {"labels": bad.labels[:-1], "prediction": bad.prediction + 200, "scores": bad.scores * np.nan}
     of_scores = {"labels", "scores"}
-    checked = {"segmentation": {"labels", "prediction"}, "open-set": of_scores | {"prediction"}}.get(kind, of_scores)
+    checked = {"segmentation": {"labels", "prediction"}}.get(kind, of_scores)
+    if kind in PROTOCOLS and PROTOCOLS[kind].predictions:
+        checked = of_scores | {"prediction"}
     for part in sorted(checked):
         with pytest.raises(BenchmarkError, match="msp: image 't0/3'"):
             evaluator.update(dataclasses.replace(bad, **{part: wrong[part]}))
@@ -215,6 +247,6 @@ def test_one_first_pass_of_many_protocols_says_what_each_says_alone():
     views = views_of()
     alone = {name: measure(PROTOCOLS[name], views) for name in NAMES}
     for several in (NAMES, NAMES[::-1]):
-        first = filled(FirstPass(several, CLASSES, "msp"), views)
+        first = completed_first(several, views)
         measured = first.measurement() | filled(first.second_pass(), views).measurement()
         assert measured == alone

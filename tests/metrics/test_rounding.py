@@ -26,7 +26,7 @@ def test_ties_between_images_are_refused_where_they_decide(step):
         assert evaluate_scores(lost, LABELS, "pooled").auroc == truth == 1
     else:
         assert truth > 0.6
-        with pytest.raises(BenchmarkError, match="a pooled metric moves by about .* points; subtract a constant"):
+        with pytest.raises(BenchmarkError, match=r"a pooled metric moves by about .* points; subtract a constant"):
             evaluate_scores(lost, LABELS, "pooled")
     assert evaluate_scores(lost, LABELS, "per-image").auroc == (1 if step else 0.5)
 

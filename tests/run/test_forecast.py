@@ -17,9 +17,14 @@ SPEED = 1e9
 IMAGES, PIXELS = 4, 48 * 64
 
 
+READING = 0.25
+"""Seconds of reading an image."""
+
+
 @pytest.fixture
 def workshop(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.run.forecast.measured_speed", lambda *_: SPEED)
+    monkeypatch.setattr("benchmark.run.forecast.Forecast._reading", lambda *_: READING)
     return toy_workshop(tmp_path, ("distillation",))
 
 
@@ -37,18 +42,22 @@ def rows(workshop, *calls, evaluates=True):
 
 def test_a_row_is_its_networks_its_own_training_its_statistics_and_its_evaluation(workshop, forward):
     forecast, found = rows(workshop, "msp", "deep_ensemble", "sml", "dicnet", "tradi:members=3", "odin")
-    network, arithmetic = 2 * 3 * forward, IMAGES * PIXELS * PIXEL_SECONDS  # one step of two images
-    one = IMAGES * forward
-    assert found["msp"] == Hours(network, 0, 0, pytest.approx(one + arithmetic))
-    assert found["deep_ensemble"] == Hours(4 * network, 0, 0, pytest.approx(4 * one + arithmetic))
-    assert found["sml"] == Hours(network, 0, pytest.approx(one), pytest.approx(one + arithmetic))
-    assert found["dicnet"] == Hours(network, pytest.approx(2 * 4 * forward), 0, pytest.approx(one + arithmetic))
+    one, arithmetic = IMAGES * forward, IMAGES * PIXELS * PIXEL_SECONDS
+    network = pytest.approx(2 * 3 * forward + one)  # one step of two images, and one validation
+    read = 3 * IMAGES * READING  # training, validation and test images, each once
+    assert found["msp"] == Hours(network, 0, 0, pytest.approx(one + arithmetic), read)
+    members = pytest.approx(4 * network.expected)
+    assert found["deep_ensemble"] == Hours(members, 0, 0, pytest.approx(4 * one + arithmetic), read)
+    assert found["sml"] == Hours(network, 0, pytest.approx(one + arithmetic), pytest.approx(one + arithmetic), read)
+    student = pytest.approx(2 * 4 * forward + 2 * one)
+    assert found["dicnet"] == Hours(network, student, 0, pytest.approx(one + arithmetic), read)
     assert found["tradi:members=3"].training > 0
     assert found["tradi:members=3"].evaluation == pytest.approx(4 * one + arithmetic)
     assert found["odin"].evaluation == pytest.approx(4 * one + arithmetic)
     whole = forecast.whole
-    assert whole.networks == pytest.approx(4 * network), "what rows share is trained once"
+    assert whole.networks == members, "what rows share is trained once"
     assert whole.evaluation == pytest.approx(10 * one + 6 * arithmetic), "and run once"
+    assert whole.images == read, "and read once"
 
 
 def test_test_scales_count_by_their_pixels(workshop, forward):
@@ -66,6 +75,25 @@ def test_what_is_stored_takes_no_time(workshop):
     assert found["dicnet"] == Hours()
 
 
+def test_images_that_do_not_fit_in_memory_are_read_in_every_epoch(workshop, monkeypatch):
+    monkeypatch.setattr("benchmark.run.forecast.fits_in_memory", lambda split: split.split != "train")
+    workshop.setup = dataclasses.replace(
+        workshop.setup,
+        base=dataclasses.replace(workshop.setup.base, recipe=dataclasses.replace(workshop.setup.base.recipe, epochs=5)),
+    )
+    _, found = rows(workshop, "msp")
+    assert found["msp"].images == pytest.approx((5 + 1 + 1) * IMAGES * READING)
+
+
+def test_a_second_pass_counts_twice(workshop):
+    _, once = rows(workshop, "msp")
+    options = dataclasses.replace(workshop.setup.options, protocols=("smiyc-components",))
+    workshop.setup = dataclasses.replace(workshop.setup, options=options)
+    _, twice = rows(workshop, "msp")
+    assert twice["msp"].evaluation == pytest.approx(2 * once["msp"].evaluation)
+    assert twice["msp"].networks == once["msp"].networks
+
+
 def test_hours_in_words():
     assert str(Hours(0, 0, 0, 42)) == "about 42 s"
     assert str(Hours(7200, 600, 0.2, 42)) == "about 2.2 h (networks 2.0 h, own training 10 min, evaluation 42 s)"
@@ -78,6 +106,18 @@ def test_a_dry_run_says_how_long_every_row_takes(bench):
     assert lines[-1].startswith("All together about ") and lines[-1].endswith(" on cpu.")
     assert bench("run", "--methods", "msp") == 0
     assert bench("run", "--methods", "msp") == 0 and "All together" not in bench.out
+
+
+@pytest.mark.parametrize(("verb", "more"), [("run", ["--dry-run"]), ("train", [])])
+def test_several_repetitions_have_a_total_before_the_first(bench, monkeypatch, verb, more):
+    def given(forecast):
+        return Hours(networks=100.0 * (1 + forecast.workshop.setup.options.repetition))
+
+    monkeypatch.setattr("benchmark.run.forecast.Forecast.whole", property(given))
+    assert bench(verb, "--methods", "msp", "--repetition", "0-2", *more) == 0
+    lines = bench.out.splitlines()
+    total = lines.index("All 3 repetitions together about 10 min on cpu.")
+    assert total < lines.index("Repetition 0.") and lines.count("Dataset town.") == 3
 
 
 @pytest.fixture

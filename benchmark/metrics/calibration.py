@@ -1,0 +1,183 @@
+r"""Calibration of the segmentation network: whether its probabilities are frequencies. No method's score takes part.
+
+With p_c the probabilities of a pixel of the known class y, over all labelled pixels of known classes at once:
+
+    ECE    sum over 15 equal-width bins b of max p:  n_b / N |accuracy_b - mean max p_b|
+    NLL    mean of -log p_y
+    Brier  mean of sum_c (p_c - [c = y])^2
+
+Most pixels of a segmentation fall into the last bin, so adaptive ECE is reported, too: the same with 15 bins of equally
+many pixels, by the ranks of 1 - max p; equal probabilities stay in one bin.
+
+Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017); Nixon et al., Measuring Calibration in Deep
+Learning (CVPRW 2019) for adaptive ECE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from benchmark.errors import BenchmarkError
+from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
+from benchmark.metrics.inputs import to_array
+from benchmark.metrics.measurement import Measurement
+from benchmark.metrics.pooled import PooledSketch
+from benchmark.metrics.ranking import runs_of, scores_of
+from benchmark.metrics.sorted_image import SortedImage
+from benchmark.metrics.strata import ANOMALY, IGNORE, Strata
+
+BINS = 15
+BUDGET = (6_500_000, 6_500_000)
+"""Most numbers of 4 bytes that are kept of the wrongly and of the correctly classified pixels: 52 MiB together."""
+_ALL = Strata.of([(IGNORE,)])
+
+
+@dataclass(frozen=True)
+class CalibrationProtocol(Protocol):
+    """Calibration of the shared network on the known pixels of the test images."""
+
+    headlines: ClassVar[Mapping[str, str]] = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier"}
+    of_network: ClassVar = True
+
+    @property
+    def family(self) -> str:
+        return "calibration"
+
+    @property
+    def predictions(self) -> bool:
+        return True
+
+    def network_evaluator(self, classes: Sequence[str], label: str) -> CalibrationEvaluator:
+        if not classes:
+            raise BenchmarkError("The dataset does not label the known classes.")
+        return CalibrationEvaluator(self, classes, method=label)
+
+
+@dataclass(frozen=True)
+class ValidationCalibration(CalibrationProtocol):
+    """The same on the validation images, which are like those that the network was trained on."""
+
+    validates: ClassVar = True
+
+
+CALIBRATION_PROTOCOLS = (
+    CalibrationProtocol("calibration", 1, "Guo et al., ICML 2017; torchmetrics' default bins"),
+    ValidationCalibration("calibration-val", 1, "as calibration, on the validation images"),
+)
+
+
+class CalibrationEvaluator(Evaluator[Measurements]):
+    """Streaming calibration of a network.
+
+    Args:
+        protocol: names the measurement.
+        classes: names of the known classes; label id = position. Further outputs (void) are classes that no pixel has.
+        method: named in messages.
+    """
+
+    def __init__(self, protocol: CalibrationProtocol, classes: Sequence[str], *, method: str = "") -> None:
+        super().__init__(method)
+        self.protocol = protocol
+        self.classes = tuple(classes)
+        # Of every image, so that no order of the images moves a last digit: pixels, right ones and the sum of max p in
+        # every bin, and in a fourth row the sums of -log p_y and of the squared differences.
+        self._sums: dict[str, np.ndarray] = {}
+        self._doubt = PooledSketch(1, BUDGET)  # 1 - max p of the wrong pixels ("anomalous") and of the right ones
+
+    def _add(self, view: View, where: str) -> None:
+        if view.log_probabilities is None:
+            raise BenchmarkError(f"{where}: there are no log-probabilities, which calibration needs.")
+        import torch
+
+        labels, log_p = to_array(view.labels, "labels", where), torch.as_tensor(view.log_probabilities)
+        if log_p.ndim != 3 or log_p.shape[1:] != labels.shape or len(log_p) < len(self.classes):
+            raise BenchmarkError(
+                f"{where}: log-probabilities are {tuple(log_p.shape)}, labels {tuple(labels.shape)}; they must be "
+                f"(C, H, W) with {len(self.classes)} classes or more."
+            )
+        if bool(log_p.isnan().any()):
+            raise BenchmarkError(f"{where}: a log-probability is NaN.")
+        known = labels < len(self.classes)
+        true = torch.as_tensor(np.where(known, labels, 0), device=log_p.device).long()
+        # Reduced where the network's outputs are, so that no stack of classes leaves a GPU.
+        highest = log_p.max(dim=0)
+        reduced = (
+            highest.values,
+            highest.indices == true,
+            log_p.gather(0, true[None])[0],
+            (2 * log_p).exp().sum(dim=0),
+        )
+        top, right, of_true, squares = (each.cpu().numpy()[known] for each in reduced)
+        top, of_true = top.astype(np.float64), of_true.astype(np.float64)
+        confidence = np.exp(top)
+        # Bins are open to the left, as those of the sources: .2 belongs to (.1333, .2].
+        bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        sums = np.zeros((4, BINS))
+        for row, weights in enumerate((None, right.astype(np.float64), confidence)):
+            sums[row] = np.bincount(bins, weights, BINS)
+        sums[3, 0] = -of_true.sum()
+        sums[3, 1] = (squares - 2 * np.exp(of_true) + 1).sum()
+        self._sums[view.image] = sums
+        doubt = -np.expm1(np.minimum(top, 0.0)).astype(np.float32)
+        kinds = np.where(right, np.uint8(0), np.uint8(ANOMALY))
+        self._doubt.add(view.image, SortedImage(doubt, kinds, _ALL, where), [(0, 0)])
+
+    def _merge(self, other: Self) -> None:
+        self._sums |= other._sums
+        self._doubt.merge(other._doubt)
+
+    def measurement(self) -> Measurements:
+        """``ece``, ``adaptive_ece``, ``nll`` (in nats), ``brier``, and the ``pixels`` that they rest on."""
+        protocol = self.protocol
+        sums = np.sum([self._sums[image] for image in sorted(self._sums)] or [np.zeros((4, BINS))], axis=0)
+        pixels = sums[0].sum()
+        if not pixels:
+            return {protocol.name: protocol.unmeasured("there is no pixel of a known class")}
+        extra: dict[str, float | None] = {
+            "ece": float(np.abs(sums[1] - sums[2]).sum() / pixels),
+            "adaptive_ece": self._adaptive(),
+            "nll": float(sums[3, 0] / pixels),
+            "brier": float(sums[3, 1] / pixels),
+            "pixels": float(pixels),
+        }
+        return {protocol.name: Measurement(protocol.version, protocol.family, len(self._sums), extra=extra)}
+
+    def _adaptive(self) -> float:
+        """ECE with bins of equally many pixels."""
+        keys, pixels, right = [], [], []
+        for row, correct in ((-1, 0), (0, 1)):
+            for part, weights in self._doubt.parts([row]):
+                mass = np.concatenate((weights, part.lengths.astype(np.int64)))
+                keys.append(np.concatenate((part.keys, part.runs)))
+                pixels.append(mass)
+                right.append(mass * correct)
+        everything = np.concatenate(keys)
+        order = np.argsort(everything, kind="stable")
+        starts, _ = runs_of(everything[order])
+        distinct = everything[order][starts]
+        masses, hits = (np.add.reduceat(np.concatenate(parts)[order], starts) for parts in (pixels, right))
+        confidence = 1 - scores_of(distinct).astype(np.float64)
+        # A group of equal values belongs to the bin of its first pixel.
+        total = int(masses.sum())
+        bins = (np.concatenate(([0], masses.cumsum()[:-1])) * BINS) // total
+        gaps = np.bincount(bins, hits - masses * confidence, BINS)
+        return float(np.abs(gaps).sum() / total)
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"protocol": self.protocol.as_dict(), "classes": list(self.classes), "method": self.method}
+
+    @classmethod
+    def _configured(cls, configuration: dict[str, Any]) -> Self:
+        return cls(**configuration | {"protocol": CalibrationProtocol.from_dict(configuration["protocol"])})
+
+    def _state(self) -> dict[str, Any]:
+        sums = np.stack(list(self._sums.values())) if self._sums else np.zeros((0, 4, BINS))
+        return {"names": list(self._sums), "sums": sums, **self._doubt.state()}
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        self._sums = dict(zip(kept.pop("names"), kept.pop("sums"), strict=True))
+        self._doubt = PooledSketch.from_state(kept, BUDGET)

@@ -1,0 +1,1 @@
+"""A results folder as one web page: boards, rank stability, curves, costs, images and the record behind every cell."""

@@ -1,0 +1,152 @@
+"""What trainings and evaluations took before on this machine, as the weights and records of a run folder state it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmark.io.jsonfile import to_plain
+from benchmark.network import NetworkSpec
+from benchmark.recipe import Recipe
+from benchmark.records.provenance import cpu_model
+from benchmark.records.record import Record, read_all, recipe_changes
+from benchmark.weights.store import WeightsStore
+
+STEPS = 10
+"""Steps or images from which a former time tells of later ones: the first of a process are slower."""
+COSTLY = ("task", "batch_size", "crop", "scales", "max_size", "scale_range", "label_size", "optimiser")
+"""The fields of a recipe on which the time of a step depends."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Former times of the same work on the same device, with the same threads and in the same arithmetic.
+
+    Args:
+        out: run folder.
+        device: where the work is to be done.
+        training: arithmetic of trainings.
+        evaluation: arithmetic of evaluations.
+    """
+
+    out: Path
+    device: torch.device
+    training: str
+    evaluation: str
+
+    def network_step(self, spec: NetworkSpec) -> float | None:
+        """Seconds of a step of a network's training, validation included; None where none like it was made."""
+        return self._step(
+            [spec.recipe],
+            (
+                sidecar
+                for sidecar in self._trained
+                if sidecar.get("network") == spec.arch
+                and sidecar.get("data") == spec.data
+                and _same(dict(sidecar.get("options", ())), dict(spec.options))
+            ),
+        )
+
+    def fit_step(self, label: str, recipes: Sequence[Recipe], base: NetworkSpec) -> float | None:
+        """Seconds of a step of a method's own trainings, their mean; None where none like them were made.
+
+        Args:
+            label: of the method with its options.
+            recipes: of its trainings.
+            base: the shared network.
+        """
+        return self._step(
+            recipes,
+            (
+                sidecar
+                for sidecar in self._trained
+                if _plain(sidecar.get("method", "")) == _plain(label)
+                and sidecar.get("data") == base.data
+                and any(key.startswith(f"{base.key.rpartition('-m')[0]}-m") for key in sidecar.get("networks", {}))
+            ),
+        )
+
+    def network_image(self, spec: NetworkSpec, dataset: str) -> float | None:
+        """Seconds of a network's forwards of one image of a dataset; None where they were not measured."""
+        found = [
+            record.cost.network_ms
+            for record in self._measured(dataset)
+            if not record.other_networks
+            and record.network.arch == spec.arch
+            and _same(record.network.options, dict(spec.options))
+            and (tuple(record.network.scales), record.network.max_size) == (spec.scales, spec.max_size)
+        ]
+        return _middle([ms for ms in found if ms])
+
+    def method_image(self, label: str, arch: str, dataset: str) -> float | None:
+        """Seconds of a method's own work on one image of a dataset, its metrics left out; None where unknown."""
+        found = [
+            record.cost.method_ms
+            for record in self._measured(dataset)
+            if _plain(record.method.label) == _plain(label) and record.network.arch == arch
+        ]
+        return _middle([ms for ms in found if ms is not None])
+
+    def _step(self, recipes: Sequence[Recipe], sidecars: Iterator[Mapping[str, Any]]) -> float | None:
+        wanted = sorted((_costly(to_plain(recipe)) for recipe in recipes), key=str)
+        found = []
+        for sidecar in sidecars:
+            stated = sidecar.get("recipe") or {}
+            each = [stated] if "task" in stated else list(stated.values())
+            if sorted((_costly(recipe) for recipe in each), key=str) != wanted:
+                continue
+            reports = sidecar.get("reports", ())
+            steps = sum(report.get("steps", 0) for report in reports)
+            if steps >= STEPS:
+                found.append(sum(report.get("seconds", 0.0) for report in reports) / steps)
+        return median(found) if found else None
+
+    @cached_property
+    def _trained(self) -> list[Mapping[str, Any]]:
+        """Sidecars of what was trained here."""
+        entries = WeightsStore(self.out / "weights").entries()
+        sidecars = (entry.sidecar for entry in entries)
+        return [each for each in sidecars if self._here(each.get("provenance", {}), self.training)]
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        records, _ = read_all(self.out)
+        return [each for each in records if self._here(to_plain(each.provenance), self.evaluation)]
+
+    def _measured(self, dataset: str) -> Iterator[Record]:
+        return (each for each in self._records if each.dataset.name == dataset and each.dataset.images >= STEPS)
+
+    def _here(self, made: Mapping[str, Any], precision: str) -> bool:
+        """Whether something was made on this machine, as far as a provenance says."""
+        return all(made.get(key) == value for key, value in {**self._machine, "precision": precision}.items())
+
+    @cached_property
+    def _machine(self) -> dict[str, Any]:
+        on_gpu = self.device.type == "cuda"
+        name = torch.cuda.get_device_name(self.device) if on_gpu else str(self.device)
+        return {"device": name, "cpu": cpu_model(), "threads": torch.get_num_threads()}
+
+
+def _costly(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: recipe.get(name) for name in COSTLY}
+
+
+def _plain(label: str) -> str:
+    """A method's label without what is not usual about its trainings."""
+    changes = recipe_changes(label)
+    return ":".join(part for part in label.split(":") if part not in changes and not part.startswith("normal="))
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether options are equal once JSON has them."""
+    return to_plain(dict(one)) == to_plain(dict(other))
+
+
+def _middle(milliseconds: Sequence[float]) -> float | None:
+    return median(milliseconds) / 1000 if milliseconds else None

@@ -1,0 +1,115 @@
+"""What a plan takes from former times: those of the same work on the same machine, and no others."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from benchmark.run.contract import toy_workshop
+from benchmark.run.forecast import Forecast
+from benchmark.run.history import History
+from benchmark.run.plan import make_steps
+
+
+def history(workshop) -> History:
+    setup = workshop.setup
+    return History(setup.options.out, setup.machine.device, setup.machine.precision, setup.options.precision)
+
+
+def rewritten(path, **changes) -> None:
+    """Change what a sidecar states."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A toy run with a trained network and a fitted DiCNet, whose sidecars state 20 steps of 3 and 5 seconds."""
+    workshop = toy_workshop(tmp_path, ("distillation",))
+    steps, _ = make_steps(workshop, ["msp", "dicnet"])
+    workshop.prepare([step.entry for step in steps])
+    sidecars = {}
+    for entry in workshop.store.entries():
+        path = entry.path.with_name(entry.path.name.replace(".safetensors", ".json"))
+        kind = "fit" if "method" in entry.sidecar else "network"
+        (report,) = entry.sidecar["reports"]
+        report = report | {"steps": 20, "seconds": 20.0 * {"network": 3, "fit": 5}[kind]}
+        rewritten(path, reports=[report])
+        sidecars[kind] = path
+    return workshop, {step.entry.method.label: step.entry for step in steps}, sidecars
+
+
+def test_steps_of_the_same_network_and_fit_are_known(trained):
+    workshop, entries, _ = trained
+    past, base = history(workshop), workshop.setup.base
+    assert past.network_step(base) == 3.0
+    assert past.fit_step("dicnet", list(entries["dicnet"].recipes.values()), base) == 5.0
+    longer = dataclasses.replace(base, recipe=dataclasses.replace(base.recipe, epochs=90, lr=0.5, seed=4, member=2))
+    assert past.network_step(longer) == 3.0, "how long and how fast it learns changes no step"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe": {"batch_size": 7}},
+        {"recipe": {"crop": (16, 16)}},
+        {"recipe": {"label_size": "full"}},
+        {"arch": "pspnet-resnet18"},
+        {"options": (("head", "cosine"),)},
+        {"data": "other images"},
+    ],
+    ids=str,
+)
+def test_other_work_tells_nothing(trained, changes):
+    workshop, _, _ = trained
+    recipe = changes.pop("recipe", {})
+    base = workshop.setup.base
+    other = dataclasses.replace(base, **changes, recipe=dataclasses.replace(base.recipe, **recipe))
+    assert history(workshop).network_step(other) is None
+
+
+@pytest.mark.parametrize("changes", [{"cpu": "another"}, {"threads": 99}, {"device": "A GPU"}, {"precision": "tf32"}])
+def test_another_machine_tells_nothing(trained, changes):
+    workshop, entries, sidecars = trained
+    for path in sidecars.values():
+        rewritten(path, provenance=json.loads(path.read_text())["provenance"] | changes)
+    past, base = history(workshop), workshop.setup.base
+    assert past.network_step(base) is None
+    assert past.fit_step("dicnet", list(entries["dicnet"].recipes.values()), base) is None
+
+
+def test_a_few_steps_tell_nothing_and_of_several_trainings_the_middle_one_counts(trained):
+    workshop, _, sidecars = trained
+    path, base = sidecars["network"], workshop.setup.base
+    content = json.loads(path.read_text())
+    for name, seconds in (("b", 1.0), ("c", 80.0)):
+        more = content | {"key": f"{content['key']}{name}", "reports": [{"steps": 20, "seconds": seconds}]}
+        workshop.store.path(more["key"]).write_bytes(b"")
+        path.with_name(f"{path.stem}{name}.json").write_text(json.dumps(more))
+    assert history(workshop).network_step(base) == 3.0
+    rewritten(path, reports=[{"steps": 9, "seconds": 1.0}])
+    assert history(workshop).network_step(base) == pytest.approx((1 / 20 + 80 / 20) / 2)
+
+
+def test_a_plan_counts_in_steps_that_were_taken_before(trained):
+    workshop, _, _ = trained
+    base = workshop.setup.base
+    recipe = dataclasses.replace(base.recipe, epochs=7, steps_per_epoch=4)
+    workshop.setup = dataclasses.replace(workshop.setup, base=dataclasses.replace(base, recipe=recipe))
+    steps, _ = make_steps(workshop, ["msp"])
+    (seconds,) = Forecast(workshop, steps, evaluates=False).networks.values()
+    assert seconds == 7 * 4 * 3.0
+
+
+def test_an_evaluation_is_known_from_records(bench, monkeypatch):
+    """Ten images are enough; the times are those that records state."""
+    monkeypatch.setattr("benchmark.run.history.STEPS", 1)
+    assert bench("run", "--methods", "msp,knn:k=2") == 0
+    past = History(bench.runs, torch.device("cpu"), "fp32", "fp32")
+    for call, label in (("msp", "msp"), ("knn:k=2", "knn+k=2")):
+        cost = bench.record(label)["cost"]
+        assert past.method_image(call, "pspnet-small", "town") == pytest.approx(cost["method_ms"] / 1000)
+    assert past.method_image("msp", "pspnet-resnet18", "town") is None
+    assert past.method_image("msp", "pspnet-small", "minihazards") is None
+    assert past.method_image("msp:double_softmax=true", "pspnet-small", "town") is None
+    assert History(bench.runs, torch.device("cpu"), "fp32", "bf16").method_image("msp", "pspnet-small", "town") is None
