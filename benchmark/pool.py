@@ -67,6 +67,7 @@ class Pool:
         self._waits = True
         self.forwards: Counter[NetworkSpec] = Counter()
         self.memory_mib: dict[NetworkSpec, float] = {}  # of the shared forwards on a GPU, beyond the weights
+        self.latest_mib: dict[NetworkSpec, float] = {}  # of the latest forward of each
         self._networks: dict[NetworkSpec, Network] = {}
         self._seals: dict[NetworkSpec, ModuleSeal] = {}  # of the networks whose module a method has had in hand
         self._taps: dict[NetworkSpec, set[str]] = {}
@@ -196,6 +197,7 @@ class Pool:
                 with MemoryMeter(self.device) as memory:
                     self._outputs[spec] = self.run(spec, batch.images, self._taps.get(spec, ()))
                 if memory.mib is not None:
+                    self.latest_mib[spec] = memory.mib
                     self.memory_mib[spec] = max(self.memory_mib.get(spec, 0.0), memory.mib)
                 self._outputs[spec].seal(whole=not self.forwards[spec], turn=self.forwards[spec])
             self.forwards[spec] += 1

@@ -112,6 +112,7 @@ def _device(arguments: argparse.Namespace) -> int:
     """Print what a machine gives and costs; 1 where something broke."""
     from benchmark.bench import agreement, pipeline
     from benchmark.bench.device import Asked, empty_report, measure_apart, measure_part, parse_parts
+    from benchmark.leaderboard import costs
     from benchmark.leaderboard.devices import terminal
     from benchmark.records.device import read_report
 
@@ -132,6 +133,8 @@ def _device(arguments: argparse.Namespace) -> int:
             path = report.write(arguments.write)  # part by part, so that a kill loses one
         if newer.contracts:
             print(f"\n{agreement.terminal(newer.contracts, report.device)}")
+        if newer.costs:
+            print(f"\n{costs.terminal(newer.costs)}")
         if newer.pipeline:
             print(f"\n{pipeline.terminal(newer.pipeline)}")
     print(f"\n{terminal(report)}", flush=True)

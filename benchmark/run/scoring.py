@@ -56,7 +56,7 @@ class BatchSize:
         if self.most <= self.images:
             return
         own = max((entry.memory_mib or 0.0 for entry in entries), default=0.0)
-        each = (sum(pool.memory_mib.values()) + own) * 2**20 / self.images
+        each = (sum(pool.latest_mib.values()) + own) * 2**20 / self.images
         cached = torch.cuda.memory_reserved(pool.device) - torch.cuda.memory_allocated(pool.device)
         free = torch.cuda.mem_get_info(pool.device)[0] + cached
         grown = max(self.images, min(self.most, int(free / 2 / max(each, 1.0))))

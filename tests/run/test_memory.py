@@ -100,7 +100,8 @@ def test_on_a_gpu_the_free_memory_decides_after_the_first_batch(monkeypatch, fre
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 << 30)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 << 30)
     pool = Pool(lambda spec: None, CUDA)
-    pool.memory_mib[NetworkSpec("x", "x", 2, Recipe())] = 768.0
+    spec = NetworkSpec("x", "x", 2, Recipe())
+    pool.memory_mib[spec], pool.latest_mib[spec] = 9000.0, 768.0  # the training images came in larger batches
     entries = [Entry(None, None, {}, {}, {}, "", {}, {}, "", memory_mib=mib) for mib in (None, 256.0, 128.0)]
     size = BatchSize(IMAGE, 0, CUDA)
     assert (size.images, size.most, size.cold) == (1, 9, True)
