@@ -140,11 +140,8 @@ def test_a_cell_opens_the_record_behind_it(page):
     name = place_of(page)
     page.go(name, "table")
     page.click("tr[data-label='msp'] td[data-key='measured.aupr']")
-    record = next(
-        r
-        for r in read_all(RESULTS)[0]
-        if r.dataset.title in page.js("return place().title") and r.method.label == "msp"
-    )
+    shown = page.js("return rowOf('msp').records[0]")
+    record = next(r for r in read_all(RESULTS)[0] if r.path(Path()).with_suffix("").as_posix() == f"records/{shown}")
     text = page.js("return document.getElementById('panel').innerText")
     for value in (
         record.provenance.command,
