@@ -21,7 +21,7 @@ from benchmark.errors import BenchmarkError, PluginError, UnmetNeed, in_words
 
 PATIENCE = timedelta(hours=2)
 """How long processes wait for each other: rank 0 works alone where it writes."""
-GRACE = timedelta(minutes=1)
+GRACE = timedelta(minutes=5)
 """How long one that has failed waits for the others to come to the same place, before it takes itself to be the only
 one, and ends the run."""
 AGAIN = "what was finished is kept, and the same command, with any number of processes, does the rest"
