@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,16 +44,12 @@ class History:
 
     def network_step(self, spec: NetworkSpec) -> float | None:
         """Seconds of a step of a network's training, validation included; None where none like it was made."""
-        return self._step(
-            [spec.recipe],
-            (
-                sidecar
-                for sidecar in self._trained
-                if sidecar.get("network") == spec.arch
-                and sidecar.get("data") == spec.data
-                and _same(dict(sidecar.get("options", ())), dict(spec.options))
-            ),
-        )
+
+        def like(sidecar: Mapping[str, Any]) -> bool:
+            here = (sidecar.get("network"), sidecar.get("data")) == (spec.arch, spec.data)
+            return here and _same(dict(sidecar.get("options", ())), dict(spec.options))
+
+        return self._step([spec.recipe], like)
 
     def fit_step(self, label: str, recipes: Sequence[Recipe], base: NetworkSpec) -> float | None:
         """Seconds of a step of a method's own trainings, their mean; None where none like them were made.
@@ -62,16 +59,13 @@ class History:
             recipes: of its trainings.
             base: the shared network.
         """
-        return self._step(
-            recipes,
-            (
-                sidecar
-                for sidecar in self._trained
-                if _plain(sidecar.get("method", "")) == _plain(label)
-                and sidecar.get("data") == base.data
-                and any(key.startswith(f"{base.key.rpartition('-m')[0]}-m") for key in sidecar.get("networks", {}))
-            ),
-        )
+        stem = f"{base.key.rpartition('-m')[0]}-m"
+
+        def like(sidecar: Mapping[str, Any]) -> bool:
+            here = (_plain(sidecar.get("method", "")), sidecar.get("data")) == (_plain(label), base.data)
+            return here and any(key.startswith(stem) for key in sidecar.get("networks", {}))
+
+        return self._step(recipes, like)
 
     def network_image(self, spec: NetworkSpec, dataset: str) -> float | None:
         """Seconds of a network's forwards of one image of a dataset; None where they were not measured."""
@@ -94,18 +88,21 @@ class History:
         ]
         return _middle([ms for ms in found if ms is not None])
 
-    def _step(self, recipes: Sequence[Recipe], sidecars: Iterator[Mapping[str, Any]]) -> float | None:
+    def _step(self, recipes: Sequence[Recipe], like: Callable[[Mapping[str, Any]], bool]) -> float | None:
+        """Seconds of a step of trainings by these recipes, whose sidecars are like what is wanted."""
         wanted = sorted((_costly(to_plain(recipe)) for recipe in recipes), key=str)
         found = []
-        for sidecar in sidecars:
-            stated = sidecar.get("recipe") or {}
-            each = [stated] if "task" in stated else list(stated.values())
-            if sorted((_costly(recipe) for recipe in each), key=str) != wanted:
-                continue
-            reports = sidecar.get("reports", ())
-            steps = sum(report.get("steps", 0) for report in reports)
-            if steps >= STEPS:
-                found.append(sum(report.get("seconds", 0.0) for report in reports) / steps)
+        for sidecar in self._trained:
+            # Whoever wrote into a sidecar what is not the suite's makes no plan impossible.
+            with suppress(AttributeError, TypeError, ValueError):
+                stated = sidecar.get("recipe") or {}
+                each = [stated] if "task" in stated else list(stated.values())
+                if not like(sidecar) or sorted((_costly(recipe) for recipe in each), key=str) != wanted:
+                    continue
+                reports = sidecar.get("reports", ())
+                steps = sum(report.get("steps", 0) for report in reports)
+                if steps >= STEPS:
+                    found.append(sum(report.get("seconds", 0.0) for report in reports) / steps)
         return median(found) if found else None
 
     @cached_property

@@ -78,6 +78,13 @@ def test_another_machine_tells_nothing(trained, changes):
     assert past.fit_step("dicnet", list(entries["dicnet"].recipes.values()), base) is None
 
 
+@pytest.mark.parametrize("changes", [{"options": 5}, {"recipe": "short"}, {"reports": [{"steps": "x"}]}], ids=str)
+def test_a_sidecar_that_somebody_wrote_into_tells_nothing(trained, changes):
+    workshop, _, sidecars = trained
+    rewritten(sidecars["network"], **changes)
+    assert history(workshop).network_step(workshop.setup.base) is None
+
+
 def test_a_few_steps_tell_nothing_and_of_several_trainings_the_middle_one_counts(trained):
     workshop, _, sidecars = trained
     path, base = sidecars["network"], workshop.setup.base
