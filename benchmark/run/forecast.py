@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -273,8 +274,9 @@ class Forecast:
         seconds = 0.0
         for split in splits.values():
             times = 1
-            if not fits_in_memory(split):
-                times = sum(recipe.epochs for recipe in recipes) or 1
+            with suppress(Exception):
+                if not fits_in_memory(split):
+                    times = sum(recipe.epochs for recipe in recipes) or 1
             seconds += times * len(split) * self._reading(split)
         return seconds
 
@@ -283,10 +285,11 @@ class Forecast:
 
         def measure() -> float:
             took = []
-            for index in range(min(3, len(split))):
-                began = time.perf_counter()
-                split[index]
-                took.append(time.perf_counter() - began)
+            with suppress(Exception):  # an image that cannot be read stops its pass when it comes to it, not the plan
+                for index in range(min(3, len(split))):
+                    began = time.perf_counter()
+                    split[index]
+                    took.append(time.perf_counter() - began)
             return min(took, default=0.0) / max(1, self.workshop.setup.machine.workers)
 
         return self._once(("reading", split.label, split.split), measure)
