@@ -1,6 +1,7 @@
 """Each network runs once per batch, whoever asks and however often."""
 
 import dataclasses
+import os
 from collections import Counter
 
 import pytest
@@ -9,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmark.data import Batch
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, PluginError
+from benchmark.isolation.settings import settings_kept
 from benchmark.network import Network, NetworkSpec
 from benchmark.pool import Need, Pool
 from benchmark.recipe import Recipe
@@ -186,3 +188,12 @@ def test_bf16_computes_in_bf16_and_gives_float32(nets):
     assert seen == [torch.float32, torch.bfloat16]
     assert exact.dtype == rounded.dtype == torch.float32
     assert 0 < (exact - rounded).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_what_torch_sets_when_it_first_trains_is_nobodys_change(monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "here")
+    with settings_kept("training"):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = "there"
+    with pytest.raises(PluginError, match="training changes the environment variables"), settings_kept("training"):
+        os.environ["TORCH_HOME"] = "there"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "there" and os.environ.get("TORCH_HOME") != "there"

@@ -90,9 +90,14 @@ def _working_directory() -> str | None:
         return None
 
 
+def _variables() -> dict[Any, Any]:
+    """All but those that torch sets itself when something is first trained."""
+    return {name: text for name, text in _ENVIRONMENT.items() if not name.startswith(_TORCHS)}
+
+
 def _environment(value: dict[Any, Any]) -> None:
     for name in list(os.environ):
-        if os.environ.encodekey(name) not in value:
+        if (key := os.environ.encodekey(name)) not in value and not key.startswith(_TORCHS):
             del os.environ[name]
     for name, text in value.items():
         os.environ[os.environ.decodekey(name)] = os.environ.decodevalue(text)
@@ -134,6 +139,7 @@ def _stream(name: str, number: int, words: str) -> Setting:
 
 
 _ENVIRONMENT: dict[Any, Any] = os.environ._data  # as the system has it; decoding takes a hundred times as long
+_TORCHS = tuple(map(os.environ.encodekey, ("TORCHINDUCTOR_", "TRITON_")))
 _DENORMAL = sys.float_info.min / 4  # the processor's mode is that of every float, Python's own among them
 
 SETTINGS = (
@@ -162,7 +168,7 @@ SETTINGS = (
     Setting("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
     Setting("OpenCV's number of threads", cv2.getNumThreads, cv2.setNumThreads, imported=True),
     Setting("whether OpenCV is optimised", cv2.useOptimized, cv2.setUseOptimized, imported=True),
-    Setting("the environment variables", lambda: dict(_ENVIRONMENT), _environment, imported=True),
+    Setting("the environment variables", _variables, _environment, imported=True),
     Setting("the limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit, imported=True),
     Setting("the working directory", _working_directory, lambda value: value and os.chdir(value)),
     Setting("the handler of Ctrl-C", lambda: signal.getsignal(signal.SIGINT), _interrupt_handler),
