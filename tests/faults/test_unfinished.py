@@ -224,7 +224,8 @@ def full_at_states(room):
 
 
 FULL = [
-    Fault("no room", nothing, DICNET, STATE, 2, gone_on, lambda: full_disk(100)),
+    Fault("no room", nothing, DICNET, r"Cannot write .*toml \(File", 2, gone_on, lambda: full_disk(100)),
+    Fault("no room for a state", nothing, DICNET, STATE, 2, gone_on, lambda: full_disk(1000)),
     Fault("room for a part of a state", nothing, DICNET, STATE, 2, gone_on, lambda: full_disk(100_000)),
     Fault("room for no pass", weights, DICNET, r"Cannot write .*npz \(File", 2, gone_on, lambda: full_at_states(9000)),
 ]  # fmt: skip
