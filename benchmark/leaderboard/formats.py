@@ -240,7 +240,8 @@ def terminal_table(texts: DataFrame, width: int | None = None) -> str:
 
 def html_table(texts: DataFrame, attributes: str = "") -> str:
     """An HTML table of escaped texts."""
-    return texts.style.hide(axis="index").to_html(exclude_styles=True, table_attributes=attributes)
+    table = texts.style.hide(axis="index").to_html(exclude_styles=True)  # which leaves out attributes, too
+    return table.replace("<table", f"<table {attributes}".rstrip(), 1)
 
 
 def extra_texts(extra: Extra, form: Format) -> DataFrame:
