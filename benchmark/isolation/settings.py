@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torch.utils._device
 
 from benchmark.errors import PluginError
 from benchmark.isolation import functions
@@ -143,9 +144,9 @@ _TORCHS = tuple(map(os.environ.encodekey, ("TORCHINDUCTOR_", "TRITON_")))
 _DENORMAL = sys.float_info.min / 4  # the processor's mode is that of every float, Python's own among them
 
 SETTINGS = (
+    Setting("torch's modes", _modes, _leave_modes),  # first: such a mode may make the questions below it fail
     Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
     Setting("torch's default device", torch.get_default_device, lambda value: torch.set_default_device(None)),
-    Setting("torch's modes", _modes, _leave_modes),
     Setting(
         "torch's detection of anomalies",
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
@@ -205,10 +206,11 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
     try:
         yield
     finally:
-        changed = [s for s, value in zip(SETTINGS, before, strict=True) if _differs(s.get(), value)]
+        changed = []
         for setting, value in zip(SETTINGS, before, strict=True):
-            if setting in changed:
+            if _differs(setting.get(), value):
                 setting.put(value)
+                changed.append(setting)
         replaced = functions.put_back()
         torch.set_rng_state(drawn[0])
         np.random.set_state(drawn[1])

@@ -98,10 +98,15 @@ def score(workshop: Workshop, entry: Entry, batch: Batch) -> tuple[Tensor, float
     copies = [(given.images, batch.images), (label, torch.full_like(label, IGNORE))]
     # Of the first batch all is looked at, of a later one a part.
     batches = pool.forwards[entry.specs[0]]
-    with pool.border("score()", lambda: [entry.networks], copies, batches - 1 if batches > 1 else None):
+    # The border is the innermost: what a plugin leaves behind is put back before anything else of torch is called.
+    with (
+        torch.no_grad(),
+        arithmetic(pool.device, pool.precision),
+        MemoryMeter(pool.device) as memory,
+        pool.border("score()", lambda: [entry.networks], copies, batches - 1 if batches > 1 else None),
+    ):
         shared, start = pool.seconds(), clock.now()
-        with torch.no_grad(), arithmetic(pool.device, pool.precision), MemoryMeter(pool.device) as memory:
-            scores = entry.method.score(given, entry.networks)
+        scores = entry.method.score(given, entry.networks)
         seconds = clock.now() - start - (pool.seconds() - shared)
     if memory.mib is not None:
         entry.memory_mib = max(entry.memory_mib or 0.0, memory.mib)

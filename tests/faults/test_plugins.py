@@ -145,7 +145,7 @@ SETTINGS = [
     ('sys.stdout = open(os.devnull, "w")', "standard output"),
     ("sys.settrace(lambda *a: None)", "Python's tracing"),
     ("torch.autograd.set_detect_anomaly(True)", "torch's detection of anomalies"),
-    ("from torch.overrides import TorchFunctionMode; TorchFunctionMode().__enter__()", "torch's modes"),
+    ("from torch.overrides import BaseTorchFunctionMode as Mode; Mode().__enter__()", "torch's modes"),
     ("torch.set_default_tensor_type(torch.DoubleTensor)", "torch's default dtype"),
     ("import builtins; builtins.sorted = lambda *a, **k: []", r"builtins\.sorted"),
     ("import time; time.perf_counter = lambda: 0.0", r"time\.perf_counter"),
