@@ -194,6 +194,16 @@ def test_escaped_text_is_read_as_it_was_written(text):
     assert not set(commands) & set("\\&%$#_{}~^<>|[]*")
 
 
+def test_the_terminal_says_what_its_rows_share_and_in_which_unit_they_are():
+    made = record("msp", miou=0.613)
+    made = dataclasses.replace(made, provenance=dataclasses.replace(made.provenance, load=2.0))
+    text = console.print_table([made, record("dicnet", aupr=0.3, miou=0.613)], {})
+    table, shared = text.partition("\n\nNetwork net-small; native size; ")[::2]
+    assert "†" in table and "times with † were taken beside other work" in " ".join(shared.split())
+    assert "mIoU of the network 61.3 over 12 classes" in " ".join(shared.split())
+    assert "All metrics in percent; AUPR and AUROC: larger is better, FPR95: smaller" in " ".join(shared.split())
+
+
 def test_long_titles_are_wrapped_on_a_terminal(results):
     title = "A method with a very long name that goes on and on until nobody can remember how it began"
     published_rows = read_published(results).rows
@@ -203,6 +213,7 @@ def test_long_titles_are_wrapped_on_a_terminal(results):
     assert max(map(len, alone.splitlines())) <= 120
     lines = alone.splitlines()
     body = lines[next(i for i, line in enumerate(lines) if line.startswith("---")) + 1 :]
+    body = body[: body.index("")]
     assert " ".join(line[:40].strip() for line in body) == title
 
 
