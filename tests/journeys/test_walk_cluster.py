@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from walk import QUICK, blocks
+from walk import blocks
 
 PAGE = "benchmark/cli/README.md"
 DYING = """
@@ -28,7 +28,7 @@ def test_options_from_a_file_a_kill_and_what_is_left(walk):
     (config,) = (b for b in blocks(PAGE, "toml") if b.startswith("# run.toml\n"))
     (walk.folder / "run.toml").write_text(config)
     (walk.folder / "dying.py").write_text(DYING)
-    here = (*walk.harbour(), *QUICK, "--no-report", "--repetition=0", "--batch-size=1")
+    here = (*walk.harbour(), "--no-report", "--repetition=0", "--batch-size=1")
     line = "python -m benchmark run --config run.toml --limit 20"
     plan = walk.type(PAGE, line, *walk.harbour(), "--dry-run")
     assert re.search(r"^  knn:k=5: not measured yet", plan, re.M) and "Repetition 2" in plan
@@ -42,17 +42,15 @@ def test_options_from_a_file_a_kill_and_what_is_left(walk):
     gone = walk.type(PAGE, 'python -m benchmark runs --delete "partial/*" --dry-run')
     assert "partial/" in gone and walk.type(PAGE, "python -m benchmark runs") == left
     (walk.folder / "mended").touch()
-    assert "goes on after 2 of 4 images" in walk.type(PAGE, line, *short)
-    answer = walk.json(
-        PAGE, "python -m benchmark run --methods msp,knn --json", *here, "--limit=20", "--methods=msp,dying",
-        "--plugin=dying.py",
-    )  # fmt: skip
-    assert [Path(record["path"]).name for record in answer["records"]] == ["msp.json", "dying.json"]
+    resumed = walk.json(PAGE, "python -m benchmark run --methods msp,knn --json", *short, "--limit=20")
+    assert "goes on after 2 of 4 images" in walk.err
+    assert [Path(record["path"]).name for record in resumed["records"]] == ["msp+first20.json", "dying+first20.json"]
+    assert "partial/" not in walk.type(PAGE, "python -m benchmark runs")
 
 
 @pytest.mark.skipif(not (dist.is_available() and dist.is_gloo_available()), reason="this PyTorch has no gloo")
 def test_two_processes_share_a_run(walk):
     line = "torchrun --nproc-per-node 4 -m benchmark run --dataset streethazards --methods all"
-    here = (*walk.harbour(), *QUICK, "--no-report", "--methods=msp", "--device=cpu")
+    here = (*walk.harbour(), "--no-report", "--methods=msp", "--device=cpu")
     printed = walk.type("benchmark/README.md", line, *here, instead=("node 4", "node 2"))
     assert "by 2 processes" in printed and len(re.findall("^MSP  ", printed, re.M)) == 1

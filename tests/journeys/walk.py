@@ -16,8 +16,6 @@ import numpy as np
 from tests.datasets.files import noise, write
 
 HOME = Path(__file__).resolve().parents[2]
-QUICK = ("--recipe=segmentation.epochs=1", "--recipe=segmentation.batch_size=2")
-"""A short training of the network."""
 
 
 def text_of(page: str) -> str:
@@ -48,6 +46,8 @@ class Walk:
 
     folder: Path
     programs: Path
+    err: str = ""
+    """What the last command said on standard error."""
 
     def type(self, page: str, command: str, *more: str, instead: tuple[str, str] = ("", "")) -> str:
         """What a command of a page prints on standard output; it must stand there, and succeed.
@@ -61,6 +61,7 @@ class Walk:
         assert command in commands(page), f"{page} does not tell anybody to type: {command}"
         done = self.run(f"{command.replace(*instead) if instead[0] else command} {shlex.join(more)}")
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        self.err = done.stderr
         return done.stdout
 
     def run(self, line: str) -> subprocess.CompletedProcess:
@@ -82,10 +83,13 @@ class Walk:
             path.write_text(block)
         return list(made)
 
-    def harbour(self) -> tuple[str, ...]:
-        """Lay out the images of the dataset ``harbour_folder`` of the datasets' page, and say how it is named."""
+    def harbour(self) -> tuple[str, str]:
+        """Lay out the dataset ``harbour_folder`` of the datasets' page, of short trainings, and say how it is named."""
         self.copy("datasets/README.md", "toml")
         home = self.folder / "harbour_folder"
+        declared = (home / "dataset.toml").read_text()
+        assert declared.count("epochs = 40") == 1
+        (home / "dataset.toml").write_text(declared.replace("epochs = 40", "epochs = 1"))
         for split in ("train", "val", "test"):
             values = np.array((0, 1, 2, 9) if split == "test" else (0, 1, 2), np.uint8)
             for n in range(4):
