@@ -39,7 +39,7 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
         made = block(group, beside)
         first = group[0].dataset
         count = f"the first {limit}" if limit else f"{first.images} of {first.published_images}"
-        lines = [f"{first.title}, {network}" + ("" if whole else f", {count} images only: enters no table")]
+        lines = [f"{first.title}, {network}" + ("" if whole else f", {count} images only: enters no leaderboard")]
         lines += [first.note] if first.note else []
         shared = "; ".join(made.setting)
         below = [f"{shared[:1].upper()}{shared[1:]}. {UNITS}", *made.remarks]

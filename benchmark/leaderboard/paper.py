@@ -39,7 +39,8 @@ class Selection:
     Attributes:
         datasets: by label; none for every one that is measured.
         network: label of the network; empty for all that were measured on a data set.
-        methods: by label or by the name in the tables, in this order; none for all, best first.
+        methods: by label, by the name in the tables, or all rows of a plugin by its name, in this order; none for all,
+            best first.
         columns: of :data:`COLUMNS`; the first one orders the rows.
         digits: behind the point, of percentages; times have one.
         intervals: whether 95 % intervals over images stand behind the values.

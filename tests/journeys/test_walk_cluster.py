@@ -28,7 +28,7 @@ def test_options_from_a_file_a_kill_and_what_is_left(walk):
     (config,) = (b for b in blocks(PAGE, "toml") if b.startswith("# run.toml\n"))
     (walk.folder / "run.toml").write_text(config)
     (walk.folder / "dying.py").write_text(DYING)
-    here = (*walk.harbour(), "--no-report", "--repetition=0", "--batch-size=1")
+    here = (*walk.harbour(), "--no-report", "--repetition=0", "--batch-size=1", "--recipe=segmentation.epochs=1")
     line = "python -m benchmark run --config run.toml --limit 20"
     plan = walk.type(PAGE, line, *walk.harbour(), "--dry-run")
     assert re.search(r"^  knn:k=5: not measured yet", plan, re.M) and "Repetition 2" in plan
@@ -42,7 +42,7 @@ def test_options_from_a_file_a_kill_and_what_is_left(walk):
     gone = walk.type(PAGE, 'python -m benchmark runs --delete "partial/*" --dry-run')
     assert "partial/" in gone and walk.type(PAGE, "python -m benchmark runs") == left
     (walk.folder / "mended").touch()
-    resumed = walk.json(PAGE, "python -m benchmark run --methods msp,knn --json", *short, "--limit=20")
+    resumed = walk.json(PAGE, line, *short, "--json")
     assert "goes on after 2 of 4 images" in walk.err
     assert [Path(record["path"]).name for record in resumed["records"]] == ["msp+first20.json", "dying+first20.json"]
     assert "partial/" not in walk.type(PAGE, "python -m benchmark runs")

@@ -16,10 +16,9 @@ def test_the_lines_of_the_page_run(walk):
     for name in ("photo", "normal-1", "normal-2"):
         (walk.folder / f"{name}.jpg").write_bytes((walk.folder / "0.jpg").read_bytes())
     quick = ("train=True)", 'train=True, network="pspnet-small", recipe={"segmentation.epochs": 1})')
-    run = "python -m benchmark run --methods dicnet,msp"
-    walk.type("README.md", run, *walk.harbour(), "--no-report", "--methods=msp")
-    assert program.count(quick[0]) == 1 and program.count('"results"') == 1
-    program = program.replace(*quick).replace('"results"', '"runs"').replace("range(3)", "range(2)")
+    (walk.folder / "results").symlink_to(HOME / "results")
+    assert program.count(quick[0]) == 1
+    program = program.replace(*quick).replace("range(3)", "range(2)")
     (walk.folder / "lines.py").write_text(program)
     done = walk.run("python lines.py")
     assert done.returncode == 0, done.stderr

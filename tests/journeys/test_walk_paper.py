@@ -12,7 +12,8 @@ def test_from_the_first_command_to_a_table_in_a_paper(walk):
     assert (
         all(re.search(f"^{title}  ", table, re.M) for title in ("DiCNet", "MSP")) and "All metrics in percent;" in below
     )
-    assert "Report: runs/report.html" in below and (walk.folder / "runs" / "report.html").is_file()
+    assert "Report: runs/report.html" in below
+    assert (walk.folder / "runs" / "report.html").is_file()
     again = walk.type("README.md", "python -m benchmark run --methods dicnet,msp", *dataset, "--no-report")
     assert "  msp: current, runs/records/" in again and "not measured" not in again
 
