@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import Bench, fresh_registries
+from installed import build, once_of_all
 from own_networks import lay_out
 
 from benchmark.errors import BenchmarkError
@@ -85,3 +86,17 @@ def forwards(monkeypatch):
 
     monkeypatch.setattr(Network, "segment", counted)
     return seen
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    """A temporary folder that the processes of pytest-xdist have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def wheel(shared) -> Path:
+    """The wheel of this project, built once."""
+    (found,) = once_of_all(shared, "wheel", build).glob("*.whl")
+    return found

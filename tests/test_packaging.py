@@ -1,60 +1,27 @@
 """What an installation holds, and that it and Hugging Face's ``datasets`` leave each other alone."""
 
-import importlib.util
-import os
-import shutil
-import subprocess
 import sys
-import sysconfig
 import tarfile
-import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from installed import HOME, PLUGINS, Environment, copy_project, run
 
 from benchmark import __version__
 from benchmark.registry import DATASETS, METHODS
 
-HOME = Path(__file__).resolve().parent.parent
-PLUGINS = ("methods", "datasets")
 THEIRS = {"datasets/__init__.py": "who = 'somebody else'\n", "datasets/folder.py": "", "datasets/_files.py": ""}
 """What a stand-in for Hugging Face's package holds; the last two names are ours, too."""
 
-pytestmark = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("pip", "setuptools"))),
-    reason="builds and installs wheels, which takes pip and setuptools in this environment",
-)
-
-
-def run(*line: str | Path, folder: Path = HOME, path: str = "") -> str:
-    """What a command prints that is started in a folder with a PYTHONPATH; it must succeed."""
-    variables = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run([*map(str, line)], cwd=folder, env=variables, capture_output=True, text=True)
-    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory) -> Path:
+def checkout(wheel, tmp_path_factory) -> Path:
     """A copy of the files that belong to the project."""
-    copy = tmp_path_factory.mktemp("project") / "checkout"
-    for folder in ("benchmark", *PLUGINS, "results/published"):
-        shutil.copytree(HOME / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(HOME / name, copy)
-    return copy
-
-
-@pytest.fixture(scope="module")
-def wheel(checkout) -> Path:
-    """The wheel of this project."""
-    folder = checkout.parent / "wheels"
-    offline = ("--no-build-isolation", "--no-deps", "--no-index", "--quiet")
-    run(sys.executable, "-m", "pip", "wheel", *offline, "--wheel-dir", folder, checkout)
-    (found,) = folder.glob("*.whl")
-    return found
+    folder = tmp_path_factory.mktemp("project")
+    copy_project(folder)
+    return folder / "checkout"
 
 
 @pytest.fixture(scope="module")
@@ -73,32 +40,6 @@ def theirs(tmp_path_factory) -> Path:
         for name, text in files.items():
             archive.writestr(name, text)
     return path
-
-
-class Environment:
-    """A fresh virtual environment that also finds the third-party packages of this one."""
-
-    def __init__(self, folder: Path) -> None:
-        venv.create(folder, symlinks=os.name != "nt")
-        place = {"base": str(folder), "platbase": str(folder)}
-        self.python = Path(sysconfig.get_path("scripts", "venv", place)) / Path(sys.executable).name
-        self.packages = Path(sysconfig.get_path("purelib", "venv", place))
-        third = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-        (self.packages / "third_party.pth").write_text("\n".join(third))
-        self.empty = folder.with_name(f"{folder.name}-empty")
-        self.empty.mkdir()
-        self.before = self.files()
-
-    def files(self) -> dict[str, bytes]:
-        """What is installed, by name; compiled files and what pip writes about its installing left out."""
-        found = {p.relative_to(self.packages).as_posix(): p for p in self.packages.rglob("*") if p.is_file()}
-        return {n: p.read_bytes() for n, p in found.items() if "__pycache__" not in n and ".dist-info/" not in n}
-
-    def pip(self, verb: str, *words: str | Path) -> None:
-        run(sys.executable, "-m", "pip", "--python", self.python, verb, "--quiet", *words)
-
-    def install(self, *words: str | Path) -> None:
-        self.pip("install", "--no-build-isolation", "--no-deps", "--no-index", "--no-compile", *words)
 
 
 @pytest.fixture

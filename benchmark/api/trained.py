@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -118,9 +117,6 @@ def load(
             f"Not trained yet: {', '.join(missing)} (looked in {workshop.store.root}); the same call with train=True "
             f"makes it."
         )
-    if missing:
-        # The first optimiser imports this, which sets an environment variable: the method would be blamed for it.
-        importlib.import_module("torch._dynamo")
     workshop.prepare([entry])
     if entry.error:
         raise BenchmarkError(f"{entry.label}: {entry.error}")

@@ -26,7 +26,7 @@ table
 table --check
 table --adopt runs --dry-run
 table --adopt runs --methods dicnet,msp
-table --results runs --no-readme
+table --results runs
 table --latex --dataset camvid-ood --network pspnet-small --methods msp,energy,dicnet
 table --markdown --dataset road-anomaly,road-anomaly-21 --columns pooled.aupr,pooled.fpr95 --digits 2""",
     )
@@ -40,9 +40,8 @@ table --markdown --dataset road-anomaly,road-anomaly-21 --columns pooled.aupr,po
     parser.add_argument(
         "--readme",
         type=Path,
-        default=Path("README.md"),
         metavar="FILE",
-        help="file with the leaderboard block (default: %(default)s)",
+        help="file with the leaderboard block (default: the README.md beside results, where there is one)",
     )
     parser.add_argument("--no-readme", action="store_true", help="leave the README alone")
     parser.add_argument(
@@ -99,7 +98,7 @@ def table(arguments: argparse.Namespace) -> int:
             "--dataset, --network, --columns, --digits and --intervals choose what --latex, --markdown or --csv "
             "print; give one of these, too."
         )
-    readme = None if arguments.no_readme else arguments.readme
+    readme = None if arguments.no_readme else arguments.readme or _readme_of(arguments.results)
     if not arguments.adopt and (arguments.methods or arguments.dry_run):
         raise BenchmarkError("--methods and --dry-run say what --adopt takes; name its run folder.")
     if arguments.adopt and arguments.check:
@@ -118,6 +117,12 @@ def table(arguments: argparse.Namespace) -> int:
     if arguments.json:
         arguments.answer["boards"] = generate.plain(arguments.results)
     return 0
+
+
+def _readme_of(results: Path) -> Path | None:
+    """The README of the project whose results these are; another folder, a run's for instance, has none."""
+    page = Path("README.md")
+    return page if results == Path("results") and page.is_file() else None
 
 
 def _print(arguments: argparse.Namespace) -> int:

@@ -105,17 +105,21 @@ def _places(folder: Path, dataset: str, network: str, across: bool) -> list[dict
 
 
 def _label(folder: Path, name: str, places: Sequence[Mapping[str, Repetitions]]) -> str:
-    """The label of the method that was typed as label or, in upper or lower case, as a table prints it."""
-    titles = {
-        label: method_title(record.method) + label[len(record.method.label) :]
-        for group in places
-        for label, each in group.items()
-        for record in each.values()
-    }
+    """The label of the method that was typed as label, as a table prints it, or by the name of its plugin alone.
+
+    A title may be in upper or lower case. The latter two must leave no choice.
+    """
+    titles, plugins = {}, {}
+    for group in places:
+        for label, each in group.items():
+            for record in each.values():
+                network = label[len(record.method.label) :]
+                titles[label], plugins[label] = method_title(record.method) + network, record.method.name + network
     labels = sorted(titles)
     if name in labels:
         return name
-    found = sorted(label for label, title in titles.items() if title.casefold() == name.casefold())
+    found = [label for label in labels if titles[label].casefold() == name.casefold()]
+    found = found or [label for label in labels if plugins[label] == name]
     if len(found) > 1:
         raise BenchmarkError(f"'{name}' names several methods in {folder}: {', '.join(found)}; write one label.")
     if not found:

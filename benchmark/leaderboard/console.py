@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from textwrap import wrap
 
 from pandas import DataFrame, concat
 
 from benchmark.leaderboard.board import Block, block
 from benchmark.leaderboard.formats import STARS, TERMINAL, sections, terminal_table
-from benchmark.leaderboard.wording import mean_percent, method_title
+from benchmark.leaderboard.wording import UNITS, mean_percent, method_title
 from benchmark.metrics import PROTOCOLS, hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
 from benchmark.values import SYNTHETIC
 
+WIDTH = 120
+"""Columns of the terminal that everything here fits into."""
+
 
 def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]]) -> str:
-    """What was just measured, for a terminal of 120 columns: one table per dataset and network.
+    """What was just measured, for a terminal: one table per dataset and network, and below it what its rows share.
 
     Args:
         records: whole and partial ones; partial ones are marked, and stand beside no published value.
@@ -35,13 +39,20 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
         made = block(group, beside)
         first = group[0].dataset
         count = f"the first {limit}" if limit else f"{first.images} of {first.published_images}"
-        lines = [f"{first.title}, {network}" + ("" if whole else f", {count} images only: enters no table")]
+        lines = [f"{first.title}, {network}" + ("" if whole else f", {count} images only: enters no leaderboard")]
         lines += [first.note] if first.note else []
-        texts.append("\n".join([*map(TERMINAL.escape, lines), "", terminal(made), *map(TERMINAL.escape, made.remarks)]))
+        shared = "; ".join(made.setting)
+        below = [f"{shared[:1].upper()}{shared[1:]}. {UNITS}", *made.remarks]
+        texts.append("\n".join([*_paragraphs(lines), "", terminal(made), "", *_paragraphs(below)]))
     return "\n\n".join(texts)
 
 
-def terminal(block: Block, width: int = 120) -> str:
+def _paragraphs(texts: Sequence[str]) -> list[str]:
+    """Lines that fit, every text on lines of its own."""
+    return [line for text in texts for line in wrap(TERMINAL.escape(text), WIDTH, break_on_hyphens=False)]
+
+
+def terminal(block: Block, width: int = WIDTH) -> str:
     """The most telling columns as plain text, at most `width` characters wide; long titles are wrapped."""
     pooled = ("aupr",) if block.published else ("aupr", "fpr95")  # published values leave room for one
     shown = concat([cells for _, cells in sections(block, compact=True, pooled=pooled)], ignore_index=True)
@@ -61,7 +72,7 @@ def terminal(block: Block, width: int = 120) -> str:
     return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
 
 
-def summary(records: Sequence[Record], width: int = 120) -> str:
+def summary(records: Sequence[Record], width: int = WIDTH) -> str:
     """What further protocols say, in percent; empty where the records have none.
 
     Several seeds of a method are one row, with their mean and sample standard deviation. More columns than fit are

@@ -39,7 +39,8 @@ class Selection:
     Attributes:
         datasets: by label; none for every one that is measured.
         network: label of the network; empty for all that were measured on a data set.
-        methods: by label or by the name in the tables, in this order; none for all, best first.
+        methods: by label, by the name in the tables, or all rows of a plugin by its name, in this order; none for all,
+            best first.
         columns: of :data:`COLUMNS`; the first one orders the rows.
         digits: behind the point, of percentages; times have one.
         intervals: whether 95 % intervals over images stand behind the values.
@@ -117,13 +118,16 @@ def _rows(places: Sequence[tuple[Board, Block]], selection: Selection) -> list[t
         for row in table.sort_values(key, ascending=ascending, kind="stable").itertuples():
             found.setdefault(row.method, (row.method, row.title, row.auxiliary_data))
     if selection.methods:
-        names = {name.lower(): row for row in found.values() for name in (row[1], row[0])}
+        plugins: dict[str, list[tuple[str, str, Any]]] = {}
+        for row in found.values():
+            plugins.setdefault(row[0].partition(":")[0].lower(), []).append(row)
+        names = plugins | {name.lower(): [row] for row in found.values() for name in (row[1], row[0])}
         for name in selection.methods:
             if name.lower() not in names:
                 raise BenchmarkError(
-                    f"No row is of '{name}'{_near(name.lower(), names)}; `list` has the methods' names."
+                    f"No row is of '{name}'{_near(name.lower(), names)}; the rows are of {', '.join(sorted(found))}."
                 )
-        found = {row[0]: row for row in (names[name.lower()] for name in selection.methods)}
+        found = {row[0]: row for name in selection.methods for row in names[name.lower()]}
     return sorted(found.values(), key=lambda row: SAW.index(row[2]))
 
 

@@ -14,6 +14,8 @@ METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
 """The metrics in the order in which they are printed."""
 AGGREGATIONS = {"per-image": "per image", "pooled": "pooled"}
 """How each aggregation is called in tables."""
+UNITS = "All metrics in percent; AUPR and AUROC: larger is better, FPR95: smaller is better."
+"""Below every table of them."""
 BUSY = 1.25
 """Processes per processor above which some of them wait."""
 MARK = "†"

@@ -89,7 +89,7 @@ def test_the_notebook_runs_from_top_to_bottom(town, monkeypatch, capsys):
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells), "strip the outputs"
     names, shown = {}, []
     for cell in cells:
-        code = "".join(cell["source"]).replace('"minihazards"', '"town"').replace('HOME / "runs"', '"runs"')
+        code = "".join(cell["source"]).replace('"minihazards"', '"town"').replace('ROOT / "runs"', '"runs"')
         tree = ast.parse(code)
         last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, "tour", "exec"), names)

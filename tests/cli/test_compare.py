@@ -168,6 +168,16 @@ def test_methods_are_named_as_in_the_tables_or_by_label(tmp_path, capsys):
     write(tmp_path, "near", 1.0, title="kNN")
     code, _, err = run(capsys, tmp_path, "kNN", "near")
     assert code == 2 and "'kNN' names several methods" in err and "knn, near" in err
+
+
+def test_the_name_of_a_plugin_will_do_where_one_of_its_settings_was_measured(tmp_path, capsys):
+    write(tmp_path, "dicnet:teacher_target=conv", 1.0, title="DiCNet")
+    write(tmp_path, "msp", 4.0)
+    code, out, _ = run(capsys, tmp_path, "dicnet", "msp")
+    assert code == 0 and run(capsys, tmp_path, "dicnet:teacher_target=conv", "msp")[1] == out
+    write(tmp_path, "dicnet:teacher_target=bn", 1.0, title="DiCNet")
+    code, _, err = run(capsys, tmp_path, "dicnet", "msp")
+    assert code == 2 and "'dicnet' names several methods" in err and "; write one label." in err
     assert "run --methods 'no such'" in run(capsys, tmp_path, "no such", "near")[2]
 
 

@@ -103,6 +103,12 @@ def test_latex_fits_its_column(chosen, tmp_path):
         assert "Overfull \\hbox" not in made.stdout, made.stdout[-1500:]
 
 
+def test_the_name_of_a_plugin_stands_for_all_its_rows_where_no_row_has_it():
+    text = paper_table(RESULTS, Selection(["camvid-ood"], SMALL, methods=["knn", "msp"]), "markdown")
+    titles = [line.split("|")[1].strip() for line in text.splitlines()[2:]]
+    assert titles[-1] == "MSP" and len(titles) > 2 and all(title.startswith("kNN (") for title in titles[:-1])
+
+
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
