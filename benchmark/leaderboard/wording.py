@@ -18,6 +18,8 @@ BUSY = 1.25
 """Processes per processor above which some of them wait."""
 MARK = "†"
 """Behind times that were taken on a busy machine."""
+EXTERNAL = "‡"
+"""Behind methods whose score maps were made elsewhere."""
 SAMPLED = "≈"
 """Before pooled values of a sample of the pixels whose bound exceeds the tolerance."""
 NOTHING = "–"
@@ -98,7 +100,7 @@ def _recipe(record: Record) -> str | None:
 
 def _size(record: Record) -> str | None:
     """The sizes at which the network sees an image, and how it gets there; None where nobody says."""
-    if not record.network.key:
+    if record.external:
         return None
     prepared, words = record.network.preparation, scales_in_words(record.network.scales, record.network.max_size)
     if size := prepared.get("size"):
@@ -165,8 +167,7 @@ def remarks(records: Sequence[Record]) -> list[str]:
         found.append("Not all rows were measured on the same images: the dataset's fingerprints differ.")
     if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
         found.append("Not all rows were measured with the same weights of the network.")
-    if given := [r for r in records if not r.network.key]:
-        found.append(f"Score maps that were made elsewhere, of whose network nothing is known: {_rows(given)}.")
+    found += external_legend(records)
     dirty = sum(r.provenance.dirty is True for r in records)
     if dirty:
         found.append(f"{dirty} of {len(records)} records were measured with uncommitted changes in the code.")
@@ -214,8 +215,22 @@ def sampled(records: Sequence[Record]) -> dict[str, str]:
     return {label: " ".join(sorted(metrics)) for label, metrics in found.items()}
 
 
-def _rows(records: Iterable[Record]) -> str:
-    return ", ".join(sorted(distinct(r.method.label for r in records)))
+def marked(name: str, external: bool) -> str:
+    """A method's name, with a mark where its score maps were made elsewhere."""
+    return f"{name} {EXTERNAL}" if external else name
+
+
+def external_legend(records: Iterable[Record]) -> list[str]:
+    """What :data:`EXTERNAL` means and behind whom it stands, with the papers that are cited; nothing without any."""
+    named = sorted(
+        distinct(
+            f"{r.method.label} ({r.method.paper})" if r.method.paper else r.method.label for r in records if r.external
+        )
+    )
+    if not named:
+        return []
+    listed = "; ".join(named)
+    return [f"{EXTERNAL} Score maps that were made elsewhere, of whose network nothing is known: {listed}."]
 
 
 def primary(record: Record, aggregation: str) -> Measurement | None:
