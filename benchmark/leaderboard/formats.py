@@ -23,7 +23,10 @@ from benchmark.values import SYNTHETIC
 
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
 BETTER = {"aupr": max, "fpr95": min, "auroc": max}
-WORDS = ("Method", "Source", "Note", "Training step", "image sizes", "Metric", "verdict", "Machine", "Part", "Found")
+WORDS = (
+    *("Method", "Source", "Note", "Training step", "image sizes", "Metric", "verdict", "Machine", "Part", "Found"),
+    *("Change", "Protocol"),
+)
 """Columns that are aligned to the left; all others hold numbers."""
 HEADINGS = {False: "", SYNTHETIC: "With invented outliers in training", True: "With outlier images in training"}
 """Of the rows of methods, by what outliers they saw."""

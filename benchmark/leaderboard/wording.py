@@ -130,8 +130,8 @@ def _miou(records: Sequence[Record]) -> list[str]:
     return [f"mIoU of the network {low if low == high else f'{low} to {high}'} over {classes} classes"]
 
 
-def _machine(record: Record) -> str | None:
-    """What a record was timed on; None where it was not."""
+def machine_of(record: Record) -> str | None:
+    """What a record was timed on, with arithmetic, threads and batch; None where it was not."""
     if record.cost.network_ms is None and record.cost.method_ms is None:
         return None
     made = record.provenance
@@ -175,11 +175,12 @@ def remarks(records: Sequence[Record]) -> list[str]:
 
 
 def _machines(records: Iterable[Record]) -> list[str]:
-    return sorted(distinct(machine for r in records if (machine := _machine(r))))
+    return sorted(distinct(machine for r in records if (machine := machine_of(r))))
 
 
-def _busy(record: Record) -> bool:
-    return _machine(record) is not None and (record.provenance.load or 0) > BUSY
+def busy(record: Record) -> bool:
+    """Whether its times were taken beside other work on the machine."""
+    return machine_of(record) is not None and (record.provenance.load or 0) > BUSY
 
 
 def _timed(records: Sequence[Record]) -> list[str]:
@@ -187,7 +188,7 @@ def _timed(records: Sequence[Record]) -> list[str]:
     machines = _machines(records)
     named = [f"({letter}) {machine}" for letter, machine in zip(ascii_lowercase, machines, strict=False)]
     found = [f"timed on {' or '.join(named if len(machines) > 1 else machines)}"] if machines else []
-    if any(map(_busy, records)):
+    if any(map(busy, records)):
         found.append(f"times with {MARK} were taken beside other work on the machine and are too long")
     return found
 
@@ -199,9 +200,9 @@ def timing_marks(records: Sequence[Record]) -> dict[str, str]:
     marks: dict[str, set[str]] = {}
     for record in records:
         marks.setdefault(record.method.label, set())
-        if len(machines) > 1 and (machine := _machine(record)):
+        if len(machines) > 1 and (machine := machine_of(record)):
             marks[record.method.label].add(f"({ascii_lowercase[machines.index(machine)]})")
-        if _busy(record):
+        if busy(record):
             marks[record.method.label].add(MARK)
     return {label: " ".join(sorted(each, key=lambda mark: (mark == MARK, mark))) for label, each in marks.items()}
 
