@@ -5,6 +5,7 @@ from benchmark.pictures.curves import curves
 from benchmark.pictures.failures import failure_split
 from benchmark.pictures.files import save_image
 from benchmark.pictures.panel import panel
+from benchmark.pictures.ranks import critical_difference_diagram
 from benchmark.pictures.sheet import SheetRow, contact_sheet
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "colour",
     "colour_limits",
     "contact_sheet",
+    "critical_difference_diagram",
     "curves",
     "failure_split",
     "overlay",
