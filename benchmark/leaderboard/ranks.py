@@ -138,7 +138,8 @@ def ranks(
         "groups": [[ordered[i] for i in group] for group in alike(averages[order], difference)],
     }
     every = [record for place in places for label in labels for record in place[label].values()]
-    return Ranks(_text(values, external_legend(every)), values, _diagram(values))
+    left_out = 0 if methods else len(set().union(*places)) - len(labels)
+    return Ranks(_text(values, external_legend(every), left_out), values, _diagram(values))
 
 
 def _chosen(
@@ -156,14 +157,16 @@ def _chosen(
     else:
         found = list(places)
         labels = sorted(set.intersection(*map(set, found))) if found else []
-        what = "the same two methods"
-    if len(labels) < 2 or len(found) < 2:
-        where = "every one" if not methods and found else f"{len(found) or 'none'}"
+        what = "methods"
+    if len(found) < 2:
         raise BenchmarkError(
-            f"Ranks need two methods at two or more places, and {results} has {what} at {where} of {len(places)}; name "
-            f"methods or choose places with --dataset and --network."
-            if len(labels) > 1 or len(found) < 2
-            else f"No two methods were measured at all {len(found)} places of {results}; name methods or choose places "
+            f"Ranks need two or more places, that is data sets with a network, and {results} has {what} at "
+            f"{len(found)} of {len(places)}; measure elsewhere with 'run', or name other methods, --dataset or "
+            f"--network."
+        )
+    if len(labels) < 2:
+        raise BenchmarkError(
+            f"No two methods were measured at all {len(found)} places of {results}; name methods, or choose places "
             f"with --dataset and --network."
         )
     return labels, found
@@ -203,7 +206,14 @@ def _resampled(places: Sequence[_Place], higher: bool) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
-def _text(values: Mapping[str, Any], legend: Sequence[str]) -> str:
+def _text(values: Mapping[str, Any], legend: Sequence[str], left_out: int) -> str:
+    """The ranks for a terminal.
+
+    Args:
+        values: of :class:`Ranks`.
+        legend: lines below.
+        left_out: number of methods that were not measured everywhere.
+    """
     methods, places, count = values["methods"], values["places"], len(values["places"])
     letters = _letters(values)
     lines = []
@@ -228,12 +238,17 @@ def _text(values: Mapping[str, Any], legend: Sequence[str]) -> str:
         terminal_table(DataFrame(lines), WIDTH),
         f"Friedman: chi2({test['degrees_of_freedom']}) = {test['chi2']:.2f}, {p_value}: "
         + ("the methods differ." if differ else "no difference between the methods is shown.")
-        + f"\nNemenyi: average ranks differ from {values['critical_difference']:.2f} on (5 %, {count} places); methods "
-        "with a letter in common\nare not told apart. "
-        "The interval is that of other images of the same sets, the test that of other data sets.",
+        + f"\nNemenyi: average ranks that are {values['critical_difference']:.2f} or more apart differ (5 %, "
+        f"{count} places); methods with a letter in common are not\ntold apart. "
+        "The interval is that of other images of the same sets, the tests that of other data sets.",
     ]
+    if left_out:
+        word = f"method{'s' * (left_out > 1)}"
+        parts[-1] += (
+            f"\nNot measured at all of these places, and left out: {left_out} {word}; name some to compare them."
+        )
     if len({place["dataset"] for place in places}) < count:
-        parts[-1] += "\nSome places share their images, which makes the test too sure; --network chooses."
+        parts[-1] += "\nSome places share their images, which makes the tests too sure; --network chooses."
     return "\n\n".join([*map(_clean, parts), *map(TERMINAL.escape, legend)])
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from benchmark.leaderboard.ranks import Diagram
 from benchmark.pictures.files import new_figure, save_figure
 
-WIDTH = 7.2
-"""Inches, of which the axis has the middle half."""
+AXIS = 3.4
+"""Inches of the axis; the names beside it take what they need."""
 LINE, BAR = 0.24, 0.1
 """Inches from one name, and from one bar, to the next."""
+WRAP, CHARACTER, WRAPPED = 40, 0.066, 0.14
+"""Characters in a line of a name, and inches of a character and of a further line."""
 GREY = "0.45"
 
 
@@ -26,50 +30,65 @@ def critical_difference_diagram(diagram: Diagram, path: Path, width: int = 1600)
     """
     count = len(diagram.names)
     bars = [group for group in diagram.groups if len(group) > 1]
-    left = (count + 1) // 2  # methods on the left side
-    above, below = 0.75, 0.25 + BAR * len(bars)
-    height = above + below + LINE * left + 0.1
-    figure = new_figure((WIDTH, height), width / WIDTH)
+    names = [fill(name, WRAP) for name in diagram.names]
+    middle = (count + 1) // 2
+    sides = list(range(middle)), list(range(count - 1, middle - 1, -1))  # each from above
+    above, below = 0.75, 0.05 + BAR * len(bars)
+    lows = [_heights(names, side, below) for side in sides]
+    bottom = max(max(each, default=0.0) for each in lows) + 0.15
+    rooms = [0.3 + CHARACTER * max([18, *(len(line) for i in side for line in names[i].split("\n"))]) for side in sides]
+    total = rooms[0] + AXIS + rooms[1]
+    figure = new_figure((total, above + bottom), width / total)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, WIDTH), ylim=(-(below + LINE * left + 0.1), above))
+    axes.set(xlim=(0, total), ylim=(-bottom, above))
     axes.set_axis_off()
 
     def x(rank: float) -> float:
-        return WIDTH * (0.29 + 0.42 * (rank - 1) / (count - 1))
+        return rooms[0] + AXIS * (rank - 1) / (count - 1)
 
     axes.plot([x(1), x(count)], [0, 0], color="black", linewidth=1)
-    for rank in range(1, count + 1, max(1, count // 10)):
+    for rank in _ticks(count):
         axes.plot([x(rank)] * 2, [0, 0.07], color="black", linewidth=1)
         axes.text(x(rank), 0.1, str(rank), ha="center", va="bottom", fontsize=8)
     words = f"average rank by {diagram.metric} over {diagram.places} places; 1 is best"
     axes.text(x((1 + count) / 2), above - 0.08, words, ha="center", va="top", fontsize=8.5)
-    _ruler(axes, x(1), x(1 + diagram.difference) - x(1), diagram.difference, 0.42)
+    _ruler(axes, x(1), x(1 + diagram.difference), total - 0.1, diagram.difference)
     for number, group in enumerate(bars):
         y = -0.12 - BAR * number
         ends = [x(diagram.averages[group[0]]) - 0.03, x(diagram.averages[group[-1]]) + 0.03]
-        axes.plot(ends, [y, y], color="black", linewidth=3, solid_capstyle="butt", gid=f"alike-{number}")
-    for place, (name, average, (low, high)) in enumerate(zip(diagram.names, diagram.averages, diagram.intervals)):
-        on_left = place < left
-        line = place if on_left else count - 1 - place
-        y, end = -(below + LINE * line), x(1) - 0.12 if on_left else x(count) + 0.12
-        axes.plot([x(average), x(average), end], [0, y, y], color=GREY, linewidth=0.8)
-        side = "right" if on_left else "left"
-        shift = -0.05 if on_left else 0.05
-        axes.text(end + shift, y + 0.01, _short(name), ha=side, va="bottom", fontsize=8)
-        interval = f"{average:.2f} [{low:.2f}, {high:.2f}]"
-        axes.text(end + shift, y - 0.005, interval, ha=side, va="top", fontsize=6, color=GREY)
+        axes.plot(ends, [y, y], color="black", linewidth=3, solid_capstyle="butt")
+    for side, heights, end, sign, align in zip(sides, lows, (x(1), x(count)), (-1, 1), ("right", "left")):
+        for i, height in zip(side, heights):
+            start, stop = x(diagram.averages[i]), end + sign * 0.12
+            axes.plot([start, start, stop], [0, -height, -height], color=GREY, linewidth=0.8)
+            place = stop + sign * 0.05
+            axes.text(place, 0.01 - height, names[i], ha=align, va="bottom", fontsize=8, multialignment=align)
+            low, high = diagram.intervals[i]
+            told = f"{diagram.averages[i]:.2f} [{low:.2f}, {high:.2f}]"
+            axes.text(place, -0.005 - height, told, ha=align, va="top", fontsize=6, color=GREY)
     save_figure(figure, path)
 
 
-def _ruler(axes, start: float, length: float, difference: float, y: float) -> None:
-    """The critical difference as a length, above the axis; without ticks where it is longer than that."""
-    shown = min(length, WIDTH - start - 0.1)
-    axes.plot([start, start + shown], [y, y], color="black", linewidth=1)
-    for end in (start, start + length):
-        if end <= WIDTH - 0.1:
+def _heights(names: Sequence[str], side: Sequence[int], below: float) -> list[float]:
+    """How far below the axis the line of every name of a side ends."""
+    found, height = [], below
+    for i in side:
+        height += LINE + WRAPPED * names[i].count("\n")
+        found.append(height)
+    return found
+
+
+def _ticks(count: int) -> list[int]:
+    """About ten ranks, the first and the last among them."""
+    step = max(1, round(count / 10))
+    return [*(rank for rank in range(1, count, step) if count - rank >= step), count]
+
+
+def _ruler(axes, start: float, stop: float, most: float, difference: float) -> None:
+    """The critical difference as a length above the axis; one that leaves the picture has no end."""
+    y = 0.42
+    axes.plot([start, min(stop, most)], [y, y], color="black", linewidth=1)
+    for end in (start, stop):
+        if end <= most:
             axes.plot([end, end], [y - 0.04, y + 0.04], color="black", linewidth=1)
     axes.text(start - 0.06, y, f"CD = {difference:.2f}", ha="right", va="center", fontsize=8)
-
-
-def _short(name: str, most: int = 34) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
