@@ -1,4 +1,4 @@
-"""Pictures: contact sheets and heat maps of scores, precision-recall and ROC curves, average ranks. matplotlib is imported late."""
+"""Pictures: contact sheets, heat maps, precision-recall and ROC curves, ranks. matplotlib is imported late."""
 
 from benchmark.pictures.colours import colour, colour_limits, overlay
 from benchmark.pictures.curves import curves
