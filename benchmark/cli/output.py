@@ -24,6 +24,7 @@ PLAIN = {
     "→": "->",
     "·": "-",
     "†": "+",
+    "‡": "++",
 }
 """What stands for a character that an output cannot show; for any other, a question mark."""
 

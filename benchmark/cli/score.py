@@ -19,6 +19,7 @@ def add(verbs) -> None:
 score my_scores/ --dataset camvid-ood --data ~/data
 score my_scores/ --dataset streethazards --protocol streethazards,pooled
 score my_scores/ --dataset camvid-ood --name Mine --network erfnet
+score my_scores/ --dataset camvid-ood --name Mine --paper "A. Author et al., CVPR 2026"
 score my_scores/ --dataset camvid-ood --protocol pooled,conformal --validation my_validation_scores/
 score AnomalyTrack/ --dataset road-anomaly-21 --name Theirs --out results""",
     )
@@ -36,7 +37,11 @@ score AnomalyTrack/ --dataset road-anomaly-21 --name Theirs --out results""",
         "--name",
         default="",
         metavar="TITLE",
-        help="also write a record, which stands under this name in `table --results runs` and in `compare`",
+        help="also write a record, which stands under this name in `table --results runs` and in `compare`, where a ‡ "
+        "says that its maps were made elsewhere",
+    )
+    parser.add_argument(
+        "--paper", default="", metavar="TEXT", help="with --name: what to cite for it; tables print it below"
     )
     parser.add_argument(
         "--network",
@@ -68,6 +73,8 @@ def score(arguments: argparse.Namespace) -> int:
     from benchmark.registry import DATASETS
     from benchmark.run.options import choose_dataset, data_root
 
+    if arguments.paper and not arguments.name:
+        raise BenchmarkError("--paper says what to cite for a record; give its method a --name, too.")
     if arguments.network and not arguments.name:
         raise BenchmarkError("--network says where a record stands; give its method a --name, too.")
     root = data_root(arguments.data)
@@ -92,7 +99,9 @@ def score(arguments: argparse.Namespace) -> int:
     if arguments.name:
         from benchmark.maps.record import write_record
 
-        made = write_record(report, arguments.directory, dataset, arguments.name, arguments.network, arguments.out)
+        made = write_record(
+            report, arguments.directory, dataset, arguments.name, arguments.network, arguments.out, arguments.paper
+        )
         print(f"\nRecord: {made.path(arguments.out)}")
         arguments.answer["record"] = str(made.path(arguments.out))
     return 0

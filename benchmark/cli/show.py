@@ -19,7 +19,8 @@ def add(verbs) -> None:
         """
 show --dataset camvid-ood --methods dicnet,msp --images 6
 show --dataset camvid-ood --methods dicnet,msp --images 0001TP_008550,Seq05VD_f02730
-show --dataset camvid-ood --methods knn,msp --pick worst --to pictures/worst.jpg""",
+show --dataset camvid-ood --methods knn,msp --pick worst --to pictures/worst.jpg
+show --dataset camvid-ood --methods knn,msp --images 3 --to figures/knn.pdf""",
     )
     networks(parser)
     preset(parser)
@@ -40,15 +41,16 @@ show --dataset camvid-ood --methods knn,msp --pick worst --to pictures/worst.jpg
         "--to",
         type=Path,
         metavar="FILE",
-        help="picture to write, as .png or .jpg; the curves go beside it as NAME-curves, what the "
-        "protocol failure-split measured as NAME-failures (default: pictures/DATASET-NETWORK.png in the --out folder)",
+        help="picture to write, as .png, .jpg, .pdf (fonts embedded) or .svg (letters as paths); the curves go beside "
+        "it as NAME-curves, what the protocol failure-split measured as NAME-failures (default: "
+        "pictures/DATASET-NETWORK.png in the --out folder)",
     )
     parser.add_argument(
         "--width",
         type=number(Annotated[int, Range(100, 1 << 14)]),
         default=1600,
         metavar="PX",
-        help="of the pictures in pixels (default: %(default)s)",
+        help="of the pictures in pixels, also of the images within a .pdf or .svg (default: %(default)s)",
     )
 
 
@@ -58,6 +60,7 @@ def show(arguments: argparse.Namespace) -> int:
     from benchmark.io.names import file_name
     from benchmark.leaderboard.failures import failures
     from benchmark.pictures import contact_sheet, curves, failure_split
+    from benchmark.pictures.files import picture_kind
     from benchmark.pictures.show import (
         caption,
         choose,
@@ -72,6 +75,8 @@ def show(arguments: argparse.Namespace) -> int:
     from benchmark.run.plan import network_name
 
     wanted = count_or_ids(arguments.images)
+    if arguments.to:
+        picture_kind(arguments.to)
     workshop, steps = open_trained(arguments, "run")
     setup = workshop.setup
     measured = [find_measured(workshop, step, RESULTS) for step in steps]

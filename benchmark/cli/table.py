@@ -53,13 +53,16 @@ table --markdown --dataset road-anomaly,road-anomaly-21 --columns pooled.aupr,po
         "--adopt",
         type=Path,
         metavar="DIR",
-        help="first copy the complete records of a run folder into the results, all or none; says what each replaces",
+        help="first copy the complete records of a run folder into the results, all or none; says what each replaces, "
+        "old and new values beside each other",
     )
     parser.add_argument(
         "--methods", metavar="A,B", help="with --adopt and in a printed table: only these, by label (or name)"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="with --adopt: only say what is new and what is replaced"
+        "--dry-run",
+        action="store_true",
+        help="with --adopt: only say what is new, what is replaced, and how values and times differ",
     )
     paper = parser.add_argument_group("a table for a paper, printed instead")
     form = paper.add_mutually_exclusive_group()
@@ -174,7 +177,7 @@ def _check(results: Path, readme: Path | None, answer: dict[str, Any]) -> int:
 
 def _adopt(arguments: argparse.Namespace, readme: Path | None) -> bool:
     """Say what is new and what is replaced, and copy it unless only the plan is wanted; whether it was copied."""
-    from benchmark.leaderboard import generate
+    from benchmark.leaderboard import generate, preview
     from benchmark.records.adoption import adopt, candidates
     from benchmark.values import split_outside_quotes
 
@@ -182,11 +185,10 @@ def _adopt(arguments: argparse.Namespace, readme: Path | None) -> bool:
     chosen = candidates(arguments.adopt, arguments.results, labels)
     if readme is not None:
         generate.readable(readme)
-    for each in chosen:
-        print(each)
-    arguments.answer["adopted"] = list(map(str, chosen))
+    print(preview.text(chosen))
+    arguments.answer["adopt"] = [preview.values(each) for each in chosen]
     if arguments.dry_run:
         return False
     adopt(chosen, arguments.results)
-    print(f"Adopted {len(chosen)} record{'s' * (len(chosen) > 1)}.")
+    print(f"\nAdopted {len(chosen)} record{'s' * (len(chosen) > 1)}.")
     return True

@@ -36,6 +36,7 @@ VALUES = [*PERCENTAGES, *MILLISECONDS]
 COLUMNS = [
     "method",  # plugin name with the options that are not default; empty where no plugin of that name exists
     "title",  # as printed
+    "external",  # whether its score maps were made elsewhere
     "auxiliary_data",  # whether outlier images were seen in training, or "synthetic" ones
     "timed",  # marks of its times: on which of several machines, and whether beside other work
     "sampled",  # pooled metrics that rank a sample of the pixels and may be off by more than the tolerance
@@ -158,6 +159,8 @@ def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bo
     table["timed"] = [marks.get(label, "") for label in table["method"]]
     uncertain = sampled(records)
     table["sampled"] = [uncertain.get(label, "") for label in table["method"]]
+    made_elsewhere = {record.method.label for record in records if record.external}
+    table["external"] = table["method"].isin(made_elsewhere)
     table = table.astype({"auxiliary_data": object, "seeds": int} | dict.fromkeys(numbers, float))
     table[[n for n in numbers if not n.startswith(tuple(MILLISECONDS))]] *= 100
     return table.sort_values("auxiliary_data", key=lambda c: c.map(SAW.index), kind="stable", ignore_index=True)

@@ -6,21 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.formats import TERMINAL, terminal_table
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, mean_percent, method_title
-from benchmark.metrics import PixelProtocol, paired_bootstrap, per_image_result, pixel_protocol, read_rows
-from benchmark.records.record import Record, read_all
+from benchmark.leaderboard.measured import Repetitions, label_of, places_of, rows_of, shared_protocol
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, external_legend, marked, mean_percent
+from benchmark.metrics import PixelProtocol, paired_bootstrap, per_image_result
 
 MATRIX_DRAWS = 2000
 
-Repetitions = dict[int, Record]
-"""The records of one method by repetition, that is by seed."""
 Rows = dict[str, dict[int, DataFrame]]
 """Label -> repetition -> rows per image."""
 
@@ -56,18 +53,19 @@ def comparisons(results: Path, methods: Sequence[str] = (), dataset: str = "", n
         results: folder with records/.
         methods: two labels ("knn:k=5") or names as in the tables ("kNN (k=5)"), each with the label of its network
             behind an @ where these differ ("dicnet@pspnet-small"); none for the matrix.
-        dataset: its label; empty for every one where they were measured, one after the other.
+        dataset: its label, or several separated by commas; empty for every one where they were measured, one after
+            the other.
         network: its label, likewise.
     Raises:
         BenchmarkError: such records are not there, or cannot be compared.
     """
     if len(methods) not in (0, 2):
-        raise BenchmarkError("compare takes two methods, or none for a matrix of all.")
+        raise BenchmarkError("compare takes two methods, or none for a matrix of all; --ranks takes any number.")
     across = any("@" in name for name in methods)
     if across and (network or not all("@" in name for name in methods)):
         raise BenchmarkError("Across networks, each method has its own behind an @, and --network is left out.")
-    places = _places(results, dataset, network, across)
-    labels = [_label(results, name, places) for name in methods]
+    places = places_of(results, dataset, network, across)
+    labels = [label_of(results, name, places) for name in methods]
     if methods and labels[0] == labels[1]:
         raise BenchmarkError(f"'{methods[0]}' and '{methods[1]}' are one method; name two.")
     chosen = [group for group in places if set(labels) <= set(group)]
@@ -85,51 +83,6 @@ def comparisons(results: Path, methods: Sequence[str] = (), dataset: str = "", n
     return [_section(results, group, labels) for group in chosen if len(group) > 1]
 
 
-def _places(folder: Path, dataset: str, network: str, across: bool) -> list[dict[str, Repetitions]]:
-    """The whole records by method label, for every dataset and network asked for.
-
-    Across networks, those of a dataset are one group, in which the labels are "method@network".
-    """
-    records, problems = read_all(folder)
-    if problems:
-        raise BenchmarkError(problems[0])
-    groups: dict[tuple[str, str], dict[str, Repetitions]] = {}
-    for record in sorted(records, key=lambda r: (r.dataset.name, r.network.label, r.network.seed)):
-        place = record.dataset.name, record.network.label
-        asked = dataset in ("", place[0]) and network in ("", place[1])
-        if asked and record.dataset.limit is None:
-            label = f"{record.method.label}@{place[1]}" if across else record.method.label
-            group = groups.setdefault((place[0], "") if across else place, {})
-            group.setdefault(label, {})[record.network.seed] = record
-    return list(groups.values())
-
-
-def _label(folder: Path, name: str, places: Sequence[Mapping[str, Repetitions]]) -> str:
-    """The label of the method that was typed as label, as a table prints it, or by the name of its plugin alone.
-
-    A title may be in upper or lower case. The latter two must leave no choice.
-    """
-    titles, plugins = {}, {}
-    for group in places:
-        for label, each in group.items():
-            for record in each.values():
-                network = label[len(record.method.label) :]
-                titles[label], plugins[label] = method_title(record.method) + network, record.method.name + network
-    labels = sorted(titles)
-    if name in labels:
-        return name
-    found = [label for label in labels if titles[label].casefold() == name.casefold()]
-    found = found or [label for label in labels if plugins[label] == name]
-    if len(found) > 1:
-        raise BenchmarkError(f"'{name}' names several methods in {folder}: {', '.join(found)}; write one label.")
-    if not found:
-        raise BenchmarkError(
-            f"{folder} has no such record of '{name}' (it has: {', '.join(labels) or 'none'}); measure it with "
-            f"'python -m benchmark run --methods {quote(name.partition('@')[0])}' and read it with '--results runs'."
-        )
-    return found[0]
-
-
 def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[str]) -> Comparison:
     """Two methods, or all of them, on one dataset with one network."""
     chosen = {label: group[label] for label in labels or group}
@@ -141,14 +94,16 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
             note = f"Mean over the repetition{'s' * (len(common) > 1)} {_list(common)}.\n"
         chosen = {label: {seed: repetitions[seed] for seed in common} for label, repetitions in chosen.items()}
     records = [record for repetitions in chosen.values() for record in repetitions.values()]
-    protocol = _protocol(records)
-    rows = {label: {seed: _rows(results, r) for seed, r in each.items()} for label, each in chosen.items()}
+    protocol = shared_protocol(records)
+    rows = {label: {seed: rows_of(results, r) for seed, r in each.items()} for label, each in chosen.items()}
     where = records[0]
     networks = list(dict.fromkeys(record.network.label for record in records))
     heading = f"{where.dataset.title}, {' and '.join(networks)}, protocol {protocol.label}, percent"
     parts = [TERMINAL.escape(heading)]
-    table, found = _pair(rows, protocol) if labels else _matrix(rows, protocol)
+    names = {label: marked(label, any(r.external for r in each.values())) for label, each in chosen.items()}
+    table, found = _pair(rows, protocol, names) if labels else _matrix(rows, protocol, names)
     parts.append(table)
+    parts += map(TERMINAL.escape, external_legend(records))
     if len(networks) == 1 and len({(r.network.seed, r.network.weights_sha256) for r in records}) > len(
         {r.network.seed for r in records}
     ):
@@ -171,35 +126,7 @@ def _list(seeds) -> str:
     return ", ".join(map(str, sorted(seeds)))
 
 
-def _protocol(records: list[Record]) -> PixelProtocol:
-    """The first per-image protocol, if all records can be compared under it."""
-    first = records[0]
-    where = f"on {first.dataset.name} with {first.network.label}"
-    names = [name for name, measured in first.metrics.items() if measured.aggregation == "per-image"]
-    if not names:
-        raise BenchmarkError(f"{first.method.label} was not measured under a per-image protocol {where}.")
-    for record in records[1:]:
-        pair = f"{first.method.label} and {record.method.label}"
-        if record.dataset.fingerprint != first.dataset.fingerprint:
-            raise BenchmarkError(f"{pair} were measured on different images {where}; measure both again.")
-        mine, others = first.metrics[names[0]], record.metrics.get(names[0])
-        if others is None or others.version != mine.version:
-            raise BenchmarkError(
-                f"{pair} were not both measured under {names[0]} v{mine.version} {where}; measure both again."
-            )
-    return pixel_protocol(names[0])
-
-
-def _rows(results: Path, record: Record) -> DataFrame:
-    path = record.path(results).parent / record.rows
-    if not record.rows or not path.is_file():
-        raise BenchmarkError(
-            f"{record.path(results)} has no rows per image beside it; measure it again with 'run --force'."
-        )
-    return read_rows(path)
-
-
-def _pair(rows: Rows, protocol: PixelProtocol) -> tuple[str, dict[str, Any]]:
+def _pair(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """Means, paired difference and the share of resamples, per metric; as a table and as plain values.
 
     With several repetitions, resamples draw among them, too, and the difference in each is shown.
@@ -212,11 +139,11 @@ def _pair(rows: Rows, protocol: PixelProtocol) -> tuple[str, dict[str, Any]]:
         compared = paired_bootstrap(mine, others, metric, protocol)
         low, middle, high = (100 * getattr(compared.difference, end) for end in ("low", "value", "high"))
         better, share = (one, compared.better) if compared.better >= 0.5 else (other, 1 - compared.better)
-        line = {"Metric": title} | {label: mean_percent(found, 2) for label, found in zip(rows, values)}
+        line = {"Metric": title} | {names[label]: mean_percent(found, 2) for label, found in zip(rows, values)}
         line["difference [95 % interval]"] = f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
         if len(mine) > 1:
             line["of each repetition"] = ", ".join(f"{100 * (a - b):+.2f}" for a, b in zip(*values))
-        line["verdict"] = f"{better} is better on {100 * share:.0f} % of resamples"
+        line["verdict"] = f"{names[better]} is better on {100 * share:.0f} % of resamples"
         lines.append(line)
         plain[metric] = {
             "values": {label: [100 * value for value in found] for label, found in zip(rows, values)},
@@ -231,7 +158,7 @@ def _value(table: DataFrame, metric: str, protocol: PixelProtocol) -> float:
     return getattr(per_image_result(protocol, table), metric)
 
 
-def _matrix(rows: Rows, protocol: PixelProtocol) -> tuple[str, dict[str, Any]]:
+def _matrix(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """AUPR, best first, and on how many resamples the method of the row is better than that of the column.
 
     A pair is compared on the repetitions that both have; without any, the cell is a dash.
@@ -252,7 +179,7 @@ def _matrix(rows: Rows, protocol: PixelProtocol) -> tuple[str, dict[str, Any]]:
     numbers = [str(place) for place in range(1, len(labels) + 1)]
     table = DataFrame(
         {
-            "Method": [f"{number} {label}" for number, label in zip(numbers, labels)],
+            "Method": [f"{number} {names[label]}" for number, label in zip(numbers, labels)],
             "AUPR": [mean_percent(aupr[label], 2) for label in labels],
             "Seeds": [str(len(rows[label])) for label in labels],
         },

@@ -18,12 +18,15 @@ from tabulate import tabulate
 
 from benchmark.leaderboard.board import SAW, Block, Board
 from benchmark.leaderboard.protocols import Extra
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED, marked
 from benchmark.values import SYNTHETIC
 
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
 BETTER = {"aupr": max, "fpr95": min, "auroc": max}
-WORDS = ("Method", "Source", "Note", "Training step", "image sizes", "Metric", "verdict", "Machine", "Part", "Found")
+WORDS = (
+    *("Method", "Source", "Note", "Training step", "image sizes", "Metric", "verdict", "Machine", "Part", "Found"),
+    *("Change", "Protocol"),
+)
 """Columns that are aligned to the left; all others hold numbers."""
 HEADINGS = {False: "", SYNTHETIC: "With invented outliers in training", True: "With outlier images in training"}
 """Of the rows of methods, by what outliers they saw."""
@@ -86,6 +89,7 @@ _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "±": r"$\pm$",
     "≈": r"$\approx$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "−": "$-$",
     "–": "--",
 }
@@ -168,7 +172,7 @@ def sections(
 
 def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
     if column.key == "title":
-        return [Cell(title) for title in rows["title"]]
+        return [Cell(marked(title, external)) for title, external in zip(rows["title"], rows["external"], strict=True)]
     if column.key == "seeds":
         return [Cell(str(seeds or NOTHING)) for seeds in rows["seeds"]]
     if column.key == "cost":
@@ -185,8 +189,8 @@ def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
     cells = [_value_cell(*numbers, best=best) for numbers in parts.itertuples(index=False)]
     if column.group == GROUPS["pooled"]:
         metric = column.key.rpartition(".")[2]
-        marked = [metric in sampled.split() for sampled in rows["sampled"]]
-        cells = [c._replace(text=f"{SAMPLED} {c.text}") if m else c for c, m in zip(cells, marked, strict=True)]
+        uncertain = [metric in sampled.split() for sampled in rows["sampled"]]
+        cells = [c._replace(text=f"{SAMPLED} {c.text}") if u else c for c, u in zip(cells, uncertain, strict=True)]
     if column.key == "measured.aupr" and absent:
         cells = [cell if seeds else Cell(absent) for cell, seeds in zip(cells, rows["seeds"])]
     return cells
@@ -292,9 +296,11 @@ def csv(board: Board) -> str:
     """Every number of a board, one line per row: metrics in percent, ``_std``, ``_low`` and ``_high`` where known."""
     whole = [_with_extras(block).assign(dataset=board.name, network=block.network) for block in board.blocks]
     table = concat(whole)
-    table = table.drop(columns=[marks for marks in ("timed", "sampled") if not table[marks].any()])
+    table = table.drop(columns=[marks for marks in ("timed", "sampled", "external") if not table[marks].any()])
     words = ["dataset", "network", "method", "title"]
     table[words] = table[words].map(CSV.escape)
+    if "external" in table:
+        table["external"] = table["external"].map({True: "yes", False: "no"})
     table["auxiliary_data"] = table["auxiliary_data"].map({True: "yes", False: "no", SYNTHETIC: SYNTHETIC})
     first = [*words, "auxiliary_data", "seeds"]
     table = table[[*first, *(name for name in table if name not in first)]]

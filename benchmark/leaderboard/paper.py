@@ -19,13 +19,14 @@ from pandas import DataFrame
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.board import SAW, Block, Board, boards
 from benchmark.leaderboard.formats import BETTER, CSV, HEADINGS, LATEX, MARKDOWN, Cell, Format, pipe_table
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED
+from benchmark.leaderboard.wording import EXTERNAL, METRIC_TITLES, NOTHING, SAMPLED, marked
 from benchmark.records.published import read_published
 from benchmark.records.record import read_all
 
 FORMATS = ("latex", "markdown", "csv")
 WIDE = 4
 """Columns of numbers from which a LaTeX table spans both columns of a page with two."""
+_MADE_ELSEWHERE = f"{EXTERNAL} Score maps that were made elsewhere."
 _GROUPS = {"": "", "pooled": "pooled", "published": "published"}
 _KEYS = {f"{group}.{metric}".lstrip("."): f"{group or 'measured'}.{metric}" for group in _GROUPS for metric in BETTER}
 COLUMNS = {**_KEYS, "miou": "miou", "network-ms": "network_ms", "ms": "method_ms", "seeds": "seeds"}
@@ -187,17 +188,23 @@ def _heads(places: Sequence[tuple[Board, Block]]) -> list[str]:
 
 def _lines(places, rows, selection: Selection, form: Format) -> list[tuple[str, list[list[str]]]]:
     """Headings, the first of which may be empty, each with its rows as a format writes them."""
-    cells = _cells(places, rows, selection)
+    cells, external = _cells(places, rows, selection), _external(places, rows)
     found = []
     for saw in SAW:
         texts = [
-            [form.escape(row[1]), *(form.cell(cell) for cell in line)]
+            [form.escape(marked(row[1], row[0] in external)), *(form.cell(cell) for cell in line)]
             for row, line in zip(rows, cells, strict=True)
             if row[2] == saw
         ]
         if texts:
             found.append((HEADINGS[saw], texts))
     return found
+
+
+def _external(places, rows) -> set[str]:
+    """The methods of the rows whose score maps were made elsewhere."""
+    found = {label for _, block in places for label in block.table["method"][block.table["external"]]}
+    return found & {row[0] for row in rows}
 
 
 def _markdown(places, rows, selection: Selection) -> str:
@@ -208,18 +215,20 @@ def _markdown(places, rows, selection: Selection) -> str:
         lines += [[MARKDOWN.heading.format(heading), *[""] * (len(titles) - 1)]] if heading else []
         lines += texts
     columns = [f"{MARKDOWN.escape(group)}<br>{title}" if group else title for group, title in titles]
-    return pipe_table(DataFrame(lines, columns=columns)) + "\n"
+    legend = f"\n{_MADE_ELSEWHERE}\n" if _external(places, rows) else ""
+    return pipe_table(DataFrame(lines, columns=columns)) + "\n" + legend
 
 
 def _csv(places, rows, selection: Selection) -> str:
     """A line for every method and place; values with all their digits, ``_std``, ``_low`` and ``_high`` where known."""
-    parts = []
+    parts, external = [], _external(places, rows)
     for board, block in places:
         table = block.table.set_index("method")
         for label, title, saw in (row for row in rows if row[0] in table.index):
             line: dict[str, Any] = {"dataset": board.name, "network": CSV.escape(block.network)}
             line |= {"method": CSV.escape(label), "title": CSV.escape(title)}
             line["auxiliary_data"] = {False: "no", True: "yes"}.get(saw, saw)
+            line["external"] = "yes" if label in external else None
             for name in selection.columns:
                 ends = ("", "_std", "_low", "_high") if selection.intervals else ("", "_std")
                 line |= {
@@ -285,4 +294,6 @@ def _caption(places, rows, selection: Selection) -> str:
         said += " ± is the sample standard deviation over seeds."
     if selection.intervals:
         said += " In brackets 95 % intervals over images."
+    if _external(places, rows):
+        said += f" {_MADE_ELSEWHERE}"
     return " ".join([*settings, said])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pandas import DataFrame, MultiIndex
 
-from benchmark.leaderboard.wording import distinct, mean_percent, method_title, percent
+from benchmark.leaderboard.wording import distinct, marked, mean_percent, method_title, percent
 from benchmark.metrics import PROTOCOLS, Measurement, SizeProtocol
 from benchmark.records.record import Record
 
@@ -122,7 +122,10 @@ def _extra(
     ]
     heads = MultiIndex.from_tuples([(c.group, c.title) for c in columns], names=(None, None)) if columns else []
     numbers = [[100 * fmean(values) if values else float("nan") for values in found[label]] for label in methods]
-    names = {r.method.label: method_title(r.method) + " *" * bool(r.method.auxiliary_data) for r in records}
+    names = {
+        r.method.label: marked(method_title(r.method), r.external) + " *" * bool(r.method.auxiliary_data)
+        for r in records
+    }
     legend += " * saw outliers in training." * any(names[label].endswith(" *") for label in methods)
     return Extra(
         title,

@@ -20,6 +20,8 @@ BUSY = 1.25
 """Processes per processor above which some of them wait."""
 MARK = "†"
 """Behind times that were taken on a busy machine."""
+EXTERNAL = "‡"
+"""Behind methods whose score maps were made elsewhere."""
 SAMPLED = "≈"
 """Before pooled values of a sample of the pixels whose bound exceeds the tolerance."""
 NOTHING = "–"
@@ -100,7 +102,7 @@ def _recipe(record: Record) -> str | None:
 
 def _size(record: Record) -> str | None:
     """The sizes at which the network sees an image, and how it gets there; None where nobody says."""
-    if not record.network.key:
+    if record.external:
         return None
     prepared, words = record.network.preparation, scales_in_words(record.network.scales, record.network.max_size)
     if size := prepared.get("size"):
@@ -130,8 +132,8 @@ def _miou(records: Sequence[Record]) -> list[str]:
     return [f"mIoU of the network {low if low == high else f'{low} to {high}'} over {classes} classes"]
 
 
-def _machine(record: Record) -> str | None:
-    """What a record was timed on; None where it was not."""
+def machine_of(record: Record) -> str | None:
+    """What a record was timed on, with arithmetic, threads and batch; None where it was not."""
     if record.cost.network_ms is None and record.cost.method_ms is None:
         return None
     made = record.provenance
@@ -167,8 +169,7 @@ def remarks(records: Sequence[Record]) -> list[str]:
         found.append("Not all rows were measured on the same images: the dataset's fingerprints differ.")
     if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
         found.append("Not all rows were measured with the same weights of the network.")
-    if given := [r for r in records if not r.network.key]:
-        found.append(f"Score maps that were made elsewhere, of whose network nothing is known: {_rows(given)}.")
+    found += external_legend(records)
     dirty = sum(r.provenance.dirty is True for r in records)
     if dirty:
         found.append(f"{dirty} of {len(records)} records were measured with uncommitted changes in the code.")
@@ -176,11 +177,12 @@ def remarks(records: Sequence[Record]) -> list[str]:
 
 
 def _machines(records: Iterable[Record]) -> list[str]:
-    return sorted(distinct(machine for r in records if (machine := _machine(r))))
+    return sorted(distinct(machine for r in records if (machine := machine_of(r))))
 
 
-def _busy(record: Record) -> bool:
-    return _machine(record) is not None and (record.provenance.load or 0) > BUSY
+def busy(record: Record) -> bool:
+    """Whether its times were taken beside other work on the machine."""
+    return machine_of(record) is not None and (record.provenance.load or 0) > BUSY
 
 
 def _timed(records: Sequence[Record]) -> list[str]:
@@ -188,7 +190,7 @@ def _timed(records: Sequence[Record]) -> list[str]:
     machines = _machines(records)
     named = [f"({letter}) {machine}" for letter, machine in zip(ascii_lowercase, machines, strict=False)]
     found = [f"timed on {' or '.join(named if len(machines) > 1 else machines)}"] if machines else []
-    if any(map(_busy, records)):
+    if any(map(busy, records)):
         found.append(f"times with {MARK} were taken beside other work on the machine and are too long")
     return found
 
@@ -200,9 +202,9 @@ def timing_marks(records: Sequence[Record]) -> dict[str, str]:
     marks: dict[str, set[str]] = {}
     for record in records:
         marks.setdefault(record.method.label, set())
-        if len(machines) > 1 and (machine := _machine(record)):
+        if len(machines) > 1 and (machine := machine_of(record)):
             marks[record.method.label].add(f"({ascii_lowercase[machines.index(machine)]})")
-        if _busy(record):
+        if busy(record):
             marks[record.method.label].add(MARK)
     return {label: " ".join(sorted(each, key=lambda mark: (mark == MARK, mark))) for label, each in marks.items()}
 
@@ -216,8 +218,22 @@ def sampled(records: Sequence[Record]) -> dict[str, str]:
     return {label: " ".join(sorted(metrics)) for label, metrics in found.items()}
 
 
-def _rows(records: Iterable[Record]) -> str:
-    return ", ".join(sorted(distinct(r.method.label for r in records)))
+def marked(name: str, external: bool) -> str:
+    """A method's name, with a mark where its score maps were made elsewhere."""
+    return f"{name} {EXTERNAL}" if external else name
+
+
+def external_legend(records: Iterable[Record]) -> list[str]:
+    """What :data:`EXTERNAL` means and behind whom it stands, with the papers that are cited; nothing without any."""
+    named = sorted(
+        distinct(
+            f"{r.method.label} ({r.method.paper})" if r.method.paper else r.method.label for r in records if r.external
+        )
+    )
+    if not named:
+        return []
+    listed = "; ".join(named)
+    return [f"{EXTERNAL} Score maps that were made elsewhere, of whose network nothing is known: {listed}."]
 
 
 def primary(record: Record, aggregation: str) -> Measurement | None:

@@ -20,7 +20,13 @@ ELSEWHERE = "elsewhere"
 
 
 def write_record(
-    report: ScoreReport, directory: Path, dataset: Dataset, name: str, network: str = "", out: Path = Path("runs")
+    report: ScoreReport,
+    directory: Path,
+    dataset: Dataset,
+    name: str,
+    network: str = "",
+    out: Path = Path("runs"),
+    paper: str = "",
 ) -> Record:
     """Write the record of a folder of score maps with its rows and curves.
 
@@ -33,12 +39,15 @@ def write_record(
         name: of the method, as printed in tables.
         network: label of the network, in whose table the row stands; empty where that is not known.
         out: folder that holds ``records/``.
+        paper: what is cited for the method; empty where that is nothing.
     Raises:
         BenchmarkError: the name is none, a run's own record has it, or a file cannot be written.
     """
     name, network = name.strip(), network.strip() or ELSEWHERE
     if not name or not name.isprintable() or not network.isprintable() or "@" in name + network:
         raise BenchmarkError(f"--name '{name}': a method's name is one line of text without @.")
+    if not paper.isprintable():
+        raise BenchmarkError("--paper is one line of text: authors, venue and year, or an address.")
     pixels = dict(report.pixels)
     valid = pixels["anomalous"] + pixels["normal"]
     record = Record(
@@ -55,13 +64,13 @@ def write_record(
             pixels=pixels,
         ),
         network=NetworkPart(network, network.partition(":")[0], {}, "", [], 0, "", {}),
-        method=MethodPart(name, name, name, "", {}, 1, source={"score maps": _digest(directory)}),
+        method=MethodPart(name, name, name, paper.strip(), {}, 1, source={"score maps": _digest(directory)}),
         metrics=dict(report.metrics),
         validation=dict(report.validation),
         provenance=gather(),
     )
     path = record.path(out)
-    if path.exists() and read(path).network.key:
+    if path.exists() and not read(path).external:
         raise BenchmarkError(f"{path} is the record of a run; give the score maps another --name or --network.")
     record = dataclasses.replace(
         record,

@@ -69,6 +69,26 @@ def select_rows(rows: DataFrame, protocol: str | PixelProtocol) -> DataFrame:
     return rows[chosen].reset_index(drop=True)
 
 
+def per_image(protocol: PixelProtocol, rows: Mapping[str, Sequence[DataFrame]], metric: str) -> DataFrame:
+    """Images x methods: a metric, mean over the repetitions; NaN where one has no value.
+
+    Args:
+        protocol: whose rule of FPR95 applies.
+        rows: of every method and repetition, selected for the protocol and indexed by image.
+        metric: "auroc", "aupr", "fpr95" or another column.
+    """
+    from pandas import DataFrame, concat
+
+    column = f"fpr95_{protocol.fpr_rule}" if metric == "fpr95" else metric
+    means = {
+        label: concat([table[column] for table in tables], axis=1).mean(axis=1, skipna=False)
+        if len(tables) > 1
+        else tables[0][column]
+        for label, tables in rows.items()
+    }
+    return DataFrame(means)
+
+
 def write_rows(path: str | Path, rows: DataFrame) -> None:
     """Write a table as compressed CSV (``.csv.gz``); equal tables give equal bytes.
 

@@ -1,10 +1,11 @@
-"""Pictures: contact sheets and heat maps of scores, precision-recall and ROC curves. matplotlib is imported late."""
+"""Pictures: contact sheets, heat maps, precision-recall and ROC curves, ranks. matplotlib is imported late."""
 
 from benchmark.pictures.colours import colour, colour_limits, overlay
 from benchmark.pictures.curves import curves
 from benchmark.pictures.failures import failure_split
 from benchmark.pictures.files import save_image
 from benchmark.pictures.panel import panel
+from benchmark.pictures.ranks import critical_difference_diagram
 from benchmark.pictures.sheet import SheetRow, contact_sheet
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "colour",
     "colour_limits",
     "contact_sheet",
+    "critical_difference_diagram",
     "curves",
     "failure_split",
     "overlay",

@@ -22,7 +22,7 @@ def curves(
 
     Args:
         named: method title -> "recall", "precision" (of equal length), "fpr" and "tpr" (of equal length), in 0..1.
-        path: a .png (or .jpg, .svg, .pdf).
+        path: a .png, .jpg, .svg or .pdf.
         prevalence: fraction of anomalous pixels: the precision of a constant score, drawn as a line.
         width: of the picture in pixels.
     """

@@ -21,7 +21,7 @@ def failure_split(table: DataFrame, path: Path, width: int = 1100) -> None:
 
     Args:
         table: what is drawn, a row per method.
-        path: a .png (or .jpg, .svg, .pdf).
+        path: a .png, .jpg, .svg or .pdf.
         width: of the picture in pixels.
     """
     figure = new_figure(SIZE, width / SIZE[0], layout="constrained")

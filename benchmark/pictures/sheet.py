@@ -64,7 +64,7 @@ def contact_sheet(
 
     Args:
         rows: at least one.
-        path: a .png (or .jpg, or whatever else matplotlib writes by that suffix).
+        path: a .png, .jpg, .svg or .pdf; the pictures within stay pixels.
         palette: RGB per known class.
         captions: method title -> a line below it, for instance its AUPR.
         classes: names of the known classes, for a legend.

@@ -18,16 +18,13 @@ from benchmark.io.atomic import in_use, unfinished
 from benchmark.io.jsonfile import to_plain
 from benchmark.io.names import file_name
 from benchmark.records.audit import contradictions
-from benchmark.records.record import METRICS, Record, read
+from benchmark.records.record import Record, read
 
 ABSOLUTE = re.compile(r"(?:^|[\s=:,'\"])((?:/[^/\s]+/|~/|[A-Za-z]:[\\/](?!/))[^\s,'\"]*)")
 """A path that begins at the root of somebody's disk or home."""
 
 ADOPTING, NEW, COMPLETE = "adopting", "new", "complete"
 """Names of the folder of an adoption, of its copies, and of the mark that all of them are there."""
-
-SHOWN = 3
-"""Values of a record whose change is spelt out."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +41,10 @@ class Candidate:
         """Names of the record, its rows and its curves."""
         return [name for name in (self.target.name, self.record.rows, self.record.curves) if name]
 
-    def __str__(self) -> str:
-        where = "/".join(self.target.with_suffix("").parts[-3:])
-        if self.old is None and self.target.exists():
-            return f"replaces: {where} (a file that is no record)"
-        if self.old is None:
-            return f"new: {where}"
-        values = list(_metrics(self.old, self.record))
-        more = [f"and {len(values) - SHOWN} further values"] if len(values) > SHOWN else []
-        changes = [*values[:SHOWN], *more, *self.old.stale(self.record.identity)]
-        return f"replaces: {where} ({'; '.join(changes) or 'the same numbers'})"
+    @property
+    def name(self) -> str:
+        """Data set, network and method with its seed, as the path of the record has them."""
+        return "/".join(self.target.with_suffix("").parts[-3:])
 
 
 def candidates(runs: Path, results: Path, labels: Collection[str] = ()) -> list[Candidate]:
@@ -195,16 +186,3 @@ def _old(target: Path) -> Record | None:
         return read(target) if target.is_file() else None
     except BenchmarkError:
         return None
-
-
-def _metrics(old: Record, new: Record) -> Iterator[str]:
-    """The metrics that differ, in percent."""
-    for name in (name for name in new.metrics if name in old.metrics):
-        for metric in METRICS:
-            before, after = (getattr(record.metrics[name], metric) for record in (old, new))
-            if before != after:
-                yield f"{metric} under {name} {_percent(before)} becomes {_percent(after)}"
-
-
-def _percent(fraction: float | None) -> str:
-    return "nothing" if fraction is None else f"{100 * fraction:.3f}"

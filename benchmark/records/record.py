@@ -162,6 +162,11 @@ class Record:
         )
 
     @property
+    def external(self) -> bool:
+        """Whether it was made of score maps from elsewhere, of whose network nothing is known here."""
+        return not self.network.key
+
+    @property
     def sampled(self) -> bool:
         """Whether some pooled value was taken from a sample of the pixels."""
         return any(measured.sampling for measured in self.metrics.values())

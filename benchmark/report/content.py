@@ -207,7 +207,7 @@ def kind(records: Sequence[Record]) -> str:
     record = records[-1]
     if record.method.auxiliary_data:
         return "Outlier exposure"
-    if not record.network.key:
+    if record.external:
         return "Score maps"
     if any(other.trained for other in record.other_networks.values()) or (record.method.fit or {}).get("recipe"):
         return "Trained"

@@ -15,6 +15,7 @@ from benchmark.leaderboard.board import Block
 from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent, primary
 from benchmark.metrics import PixelProtocol, pixel_protocol, read_curves, read_rows, select_rows
 from benchmark.metrics.bootstrap import HIGHER_IS_BETTER, resampled_means
+from benchmark.metrics.rows import per_image
 from benchmark.records.record import Record
 from benchmark.report.heat import find_maps, heat_maps
 
@@ -97,18 +98,6 @@ def _comparable_rows(results: Path, record: Record, newest: Record, name: str) -
     if not record.rows:
         raise BenchmarkError("its record names no rows.")
     return select_rows(read_rows(record.path(results).parent / record.rows), name)
-
-
-def per_image(protocol: PixelProtocol, rows: Mapping[str, Sequence[DataFrame]], metric: str) -> DataFrame:
-    """Images x methods: a metric, mean over the repetitions; NaN where one has no value."""
-    column = f"fpr95_{protocol.fpr_rule}" if metric == "fpr95" else metric
-    means = {
-        label: concat([table[column] for table in tables], axis=1).mean(axis=1, skipna=False)
-        if len(tables) > 1
-        else tables[0][column]
-        for label, tables in rows.items()
-    }
-    return DataFrame(means)
 
 
 def images(pixels: DataFrame, tables: Mapping[str, DataFrame]) -> dict[str, Any]:

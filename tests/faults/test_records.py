@@ -163,16 +163,16 @@ def test_a_part_is_adopted_and_said_beforehand(measured):
     where = ["table", "--adopt", str(measured.runs), "--no-readme", "--results", str(measured.results)]
     assert measured("run", "--methods", "energy,max_logit") == 0
     assert measured(*where, "--methods", "energy", "--dry-run") == 0
-    assert measured.out == "new: town/pspnet-small/energy\n"
+    assert measured.out.startswith("town, pspnet-small: 1 new, 0 replaced, 0 same numbers\n")
     assert not list(measured.results.rglob("energy.json"))
     assert measured(*where, "--methods", "energy") == 0
     assert {p.stem for p in (measured.results / "records").rglob("*.json")} == {"msp", "energy"}
     (measured.data / "edition").write_text("2")
     assert measured("run", "--methods", "msp,energy") == 0
     assert measured(*where, "--dry-run") == 0
-    said = measured.out.splitlines()
-    assert said[0].startswith("replaces: town/pspnet-small/energy (") and "the dataset's images or labels" in said[0]
-    assert said[1] == "new: town/pspnet-small/max_logit"
+    assert measured.out.startswith("town, pspnet-small: 1 new, 0 replaced, 2 same numbers\n")
+    said = [line for line in measured.out.splitlines() if line.startswith("energy: ")]
+    assert len(said) == 1 and "the dataset's images or labels" in said[0]
     assert measured(*where, "--methods", "knn") == 2 and "no complete record of knn" in measured.err
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from pandas import read_csv
 from toy_records import HEAD
 
 NAMED = ["--dataset", "town", "--name", "Mine"]
@@ -33,15 +34,24 @@ def test_the_record_of_maps_has_the_numbers_of_the_run_that_made_them(bench, map
 
 
 def test_it_stands_in_tables_and_is_held_to_its_rows(bench, maps):
-    assert score(bench, maps, "--network", "pspnet-small") == 0
+    cited = ["--paper", "A. Author, CVPR 2026"]
+    assert score(bench, maps, "--network", "pspnet-small", *cited) == 0
+    assert bench.record("Mine")["method"]["paper"] == cited[1]
     results = bench.folder / "results"
     (results / "published").mkdir(parents=True)
     (results / "published/town.csv").write_text(HEAD)
     where = ["table", "--no-readme", "--results", results]
     assert bench(*where, "--adopt", bench.runs, "--methods", "Mine,energy") == 0
     text = (results / "LEADERBOARD.md").read_text()
-    assert "| Mine " in text and "| Energy " in text
-    assert "Score maps that were made elsewhere, of whose network nothing is known: Mine." in text
+    assert "| Mine ‡ " in text and "| Energy " in text and text.count("‡") == 2
+    legend = "‡ Score maps that were made elsewhere, of whose network nothing is known: Mine (A. Author, CVPR 2026)."
+    assert legend in text and legend in (results / "tables/town.html").read_text()
+    rows = read_csv(results / "tables/town.csv").set_index("method")
+    assert rows["external"].to_dict() == {"Mine": "yes", "energy": "no"}
+    for form, mark in (("--latex", r"Mine $\ddagger$"), ("--markdown", "Mine ‡"), ("--csv", "Mine,Mine,no,yes,")):
+        assert bench("table", "--results", results, form, "--methods", "Mine,energy") == 0
+        assert mark in bench.out
+        assert form == "--csv" or bench.out.count("made elsewhere") == 1
     assert bench(*where, "--check") == 0
     path = results / "records/town/pspnet-small/Mine.json"
     content = json.loads(path.read_text())
@@ -73,6 +83,8 @@ def test_methods_are_compared_across_networks(bench, maps):
         (["--name", "a@b"], "without @"),
         (["--name", " "], "is one line of text"),
         (["--name", "", "--network", "x"], "give its method a --name"),
+        (["--name", "", "--paper", "x"], "--paper says what to cite"),
+        (["--paper", "x\ny"], "--paper is one line of text"),
     ],
 )
 def test_what_cannot_be_its_name(bench, maps, more, says):

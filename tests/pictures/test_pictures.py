@@ -1,10 +1,13 @@
 """Pictures are written, repeatable, and share one scale per method."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
+from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
-from benchmark.pictures import SheetRow, colour, colour_limits, contact_sheet, curves, overlay
+from benchmark.pictures import SheetRow, colour, colour_limits, contact_sheet, curves, failure_split, overlay
 
 PALETTE = [(10, 20, 30), (40, 50, 60)]
 
@@ -64,16 +67,27 @@ def test_rows_must_agree_in_their_methods(tmp_path):
         contact_sheet([], tmp_path / "a.png", PALETTE)
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_curves(tmp_path, suffix):
     t = np.linspace(0, 1, 50)
     named = {f"m{i}": {"recall": t, "precision": 1 - t, "fpr": t, "tpr": t ** (1 / (i + 1))} for i in range(10)}
-    path = tmp_path / "sub" / f"curves.{suffix}"
-    curves(named, path, prevalence=0.012)
-    assert path.stat().st_size > 5000
-    if suffix == "png":
-        curves(named, tmp_path / "again.png", prevalence=0.012)
-        assert (tmp_path / "again.png").read_bytes() == path.read_bytes()
+    path, again = tmp_path / "sub" / f"curves.{suffix}", tmp_path / f"again.{suffix}"
+    for each in (path, again):
+        curves(named, each, prevalence=0.012)
+    assert path.stat().st_size > 5000 and again.read_bytes() == path.read_bytes()
+
+
+def test_vector_pictures_carry_their_fonts(tmp_path):
+    """TrueType (font type 42) and never Type 3, which publishers refuse; an SVG asks for no font of the reader's."""
+    failure_split(DataFrame({"title": ["MSP"], "efpr": [30.0], "cfpr": [20.0]}), tmp_path / "a.pdf")
+    contact_sheet([sheet_row()], tmp_path / "b.pdf", PALETTE, note="Seen.")
+    for name in ("a.pdf", "b.pdf"):
+        found = (tmp_path / name).read_bytes()
+        assert b"/FontFile2" in found and b"/Subtype /Type3" not in found and b"/CreationDate" not in found
+    failure_split(DataFrame({"title": ["MSP"], "efpr": [30.0], "cfpr": [20.0]}), tmp_path / "a.svg")
+    drawn = ElementTree.parse(tmp_path / "a.svg").getroot()
+    tags = {element.tag.rpartition("}")[2] for element in drawn.iter()}
+    assert "path" in tags and "text" not in tags
 
 
 def test_the_limits_ignore_what_is_not_finite_and_the_outermost_scores():

@@ -112,3 +112,12 @@ def test_a_picture_format_that_does_not_exist_is_one_sentence(bench):
     assert bench("train", "--methods", "msp") == 0
     assert bench("show", "--methods", "msp", "--to", "sheet.abc") == 2
     assert bench.err == "error: sheet.abc names no picture format; end it in .png, .jpg, .svg or .pdf.\n"
+
+
+def test_figures_for_a_paper(bench):
+    assert bench("run", "--methods", "msp") == 0
+    assert bench("show", "--methods", "msp", "--images", "1", "--to", "f/sheet.pdf") == 0
+    folder = bench.folder.parent / "f"
+    assert {path.name for path in folder.iterdir()} == {"sheet.pdf", "sheet-curves.pdf"}
+    for path in folder.iterdir():
+        assert path.read_bytes().startswith(b"%PDF") and b"/FontFile2" in path.read_bytes()
