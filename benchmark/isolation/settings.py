@@ -90,10 +90,13 @@ def _working_directory() -> str | None:
         return None
 
 
-def _environment(value: dict[Any, Any]) -> None:
-    for name in list(os.environ):
-        if os.environ.encodekey(name) not in value:
-            del os.environ[name]
+def _environment() -> dict[Any, Any]:
+    return {name: text for name, text in _ENVIRONMENT.items() if name not in _OF_TORCH}
+
+
+def _set_environment(value: dict[Any, Any]) -> None:
+    for name in _environment().keys() - value.keys():
+        del os.environ[os.environ.decodekey(name)]
     for name, text in value.items():
         os.environ[os.environ.decodekey(name)] = os.environ.decodevalue(text)
 
@@ -134,6 +137,9 @@ def _stream(name: str, number: int, words: str) -> Setting:
 
 
 _ENVIRONMENT: dict[Any, Any] = os.environ._data  # as the system has it; decoding takes a hundred times as long
+# Where torch's compiler keeps what it made: torch sets them when it first imports that, whoever gave the occasion, as a
+# training by several processes does.
+_OF_TORCH = frozenset(map(os.environ.encodekey, ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")))
 _DENORMAL = sys.float_info.min / 4  # the processor's mode is that of every float, Python's own among them
 
 SETTINGS = (
@@ -162,7 +168,7 @@ SETTINGS = (
     Setting("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
     Setting("OpenCV's number of threads", cv2.getNumThreads, cv2.setNumThreads, imported=True),
     Setting("whether OpenCV is optimised", cv2.useOptimized, cv2.setUseOptimized, imported=True),
-    Setting("the environment variables", lambda: dict(_ENVIRONMENT), _environment, imported=True),
+    Setting("the environment variables", _environment, _set_environment, imported=True),
     Setting("the limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit, imported=True),
     Setting("the working directory", _working_directory, lambda value: value and os.chdir(value)),
     Setting("the handler of Ctrl-C", lambda: signal.getsignal(signal.SIGINT), _interrupt_handler),
