@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,6 +86,11 @@ def load(
     Raises:
         BenchmarkError: an argument is wrong, something is not trained and `train` is not asked for, or it fails.
     """
+    for name, value in {"method": method, "dataset": dataset, "network": network}.items():
+        if not isinstance(value, str):
+            raise BenchmarkError(f"{name} is a name, not a {type(value).__name__}; by_hand takes objects at hand.")
+    if recipe is not None and not isinstance(recipe, Mapping):
+        raise BenchmarkError(f"recipe is fields with values, as in {{'segmentation.epochs': 2}}, not {recipe!r}.")
     options = Options(
         methods=(method,),
         dataset=dataset,
@@ -118,9 +122,6 @@ def load(
             f"Not trained yet: {', '.join(missing)} (looked in {workshop.store.root}); the same call with train=True "
             f"makes it."
         )
-    if missing:
-        # The first optimiser imports this, which sets an environment variable: the method would be blamed for it.
-        importlib.import_module("torch._dynamo")
     workshop.prepare([entry])
     if entry.error:
         raise BenchmarkError(f"{entry.label}: {entry.error}")

@@ -22,6 +22,11 @@ def new_figure(size: tuple[float, float], dpi: float, **options):
     return figure
 
 
+def literal(text: str) -> str:
+    """A text that Matplotlib prints as it is, without taking what stands between dollar signs for mathematics."""
+    return text.replace("$", r"\$")
+
+
 def save_figure(figure, path: Path) -> None:
     """Write a figure in the format that the suffix names.
 
