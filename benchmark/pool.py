@@ -332,9 +332,10 @@ def networks_for(method: Method, base: nn.Module, classes: int = 0, **others: nn
         classes: number of its classes C; a :class:`~benchmark.network.Network` knows it.
         others: networks of the method's own, by role.
     Raises:
-        BenchmarkError: the number of classes is missing, or a network that the method needs.
+        BenchmarkError: the number of classes is missing, or a network that the method needs, or it needs none of that
+            role.
     """
-    if not isinstance(base, Network) and not classes:
+    if not isinstance(base, Network) and (type(classes) is not int or classes < 1):
         raise BenchmarkError(f"Say how many classes the {type(base).__name__} has: networks_for(..., classes=C).")
     network = as_network(base, classes, "by hand")
     spec = NetworkSpec("by-hand", "by-hand", network.classes, Recipe())
@@ -346,5 +347,7 @@ def networks_for(method: Method, base: nn.Module, classes: int = 0, **others: nn
                     f"{method.label} needs a network of its own as '{role}': networks_for(..., {role}=module)."
                 )
             modules[need.network.checkpoint] = as_network(others[role], need.network.classes, role)
+    if unknown := others.keys() - needs.keys():
+        raise BenchmarkError(f"{method.label} needs no network as '{min(unknown)}'; it needs {', '.join(needs)}.")
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     return Pool(modules.__getitem__, device).view(needs)

@@ -123,6 +123,8 @@ def by_hand(
             fitted or labels for what reads classes; or the method trains a module, for which there is
             ``load(..., train=True)``.
     """
+    if not isinstance(method, Method):
+        raise BenchmarkError(f"by_hand takes an instance of a method, as in by_hand(MSP(), network), not {method!r}.")
     if method.recipes and method.fitted:
         raise BenchmarkError(f"{method.label} trains a module of its own; api.load('{method.label}', train=True) does.")
     networks = networks_for(method, base, classes, **others)

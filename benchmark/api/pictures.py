@@ -34,7 +34,10 @@ def plot(
         BenchmarkError: the scores are not of the size of the image.
     """
     pixels = as_image(image).permute(1, 2, 0).numpy()
-    scores = np.asarray(scores, np.float32)
+    try:
+        scores = np.asarray(scores, np.float32)
+    except (TypeError, ValueError) as error:
+        raise BenchmarkError(f"Scores are an array of numbers (H, W), not a {type(scores).__name__}.") from error
     if scores.shape != pixels.shape[:2]:
         raise BenchmarkError(f"The scores are {scores.shape}, the image {pixels.shape[:2]} (H, W); the two must agree.")
     return Image.fromarray(panel(pixels, scores, limits or colour_limits([scores]), title, threshold))

@@ -86,6 +86,11 @@ def load(
     Raises:
         BenchmarkError: an argument is wrong, something is not trained and `train` is not asked for, or it fails.
     """
+    for name, value in {"method": method, "dataset": dataset, "network": network}.items():
+        if not isinstance(value, str):
+            raise BenchmarkError(f"{name} is a name, not a {type(value).__name__}; by_hand takes objects at hand.")
+    if recipe is not None and not isinstance(recipe, Mapping):
+        raise BenchmarkError(f"recipe is fields with values, as in {{'segmentation.epochs': 2}}, not {recipe!r}.")
     options = Options(
         methods=(method,),
         dataset=dataset,

@@ -80,15 +80,13 @@ def _words(file: Path, typed: argparse.Namespace) -> Iterator[str]:
     known = _keys(parser)
     for key, value in _read(file).items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(known)}."
-            raise BenchmarkError(f"{file}: '{key}' is no option of `{typed.verb}`; {hint}")
+            raise BenchmarkError(f"{file}: '{key}' is no option of `{typed.verb}`{_hint(key, known, typed.verbs)}")
         action = known[key]
         try:
             words = _of(action, value)
             parser.parse_args(words)
         except (BenchmarkError, ValueError) as error:
-            raise BenchmarkError(f"{file}: {key}: {error}") from None
+            raise BenchmarkError(f"{file}: {key}: {str(error).removesuffix('.')}.") from None
         given = getattr(typed, action.dest)
         if not action.option_strings:
             yield from [] if given else words
@@ -97,6 +95,19 @@ def _words(file: Path, typed: argparse.Namespace) -> Iterator[str]:
             yield from (word for word in words if _what(word.partition("=")[2]) not in replaced)
         else:
             yield from words
+
+
+def _hint(key: str, known: Mapping[str, Any], verbs: Mapping[str, argparse.ArgumentParser]) -> str:
+    """What may be meant by a name that a verb does not take."""
+    others = [f"`{name}`" for name, parser in verbs.items() if _takes_files(parser) and key in _keys(parser)]
+    if others:
+        return f" but of {' and '.join(others)}; leave it out."
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else f"; it takes {', '.join(known)}."
+
+
+def _takes_files(parser: argparse.ArgumentParser) -> bool:
+    return any(action.dest == "config" for action in parser._actions)
 
 
 def _keys(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
@@ -114,7 +125,7 @@ def _read(file: Path) -> dict[str, Any]:
 
     try:
         require_file(file)
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except FileNotFoundError:
         raise BenchmarkError(f"--config {file}: there is no such file.") from None
     except OSError as error:
@@ -142,6 +153,8 @@ def _of(action: argparse.Action, value: Any) -> list[str]:
         value = [value]
     texts = [_text(part) for part in value] if several else [_text(value)]
     if not action.option_strings:
+        if dashed := next((text for text in texts if text.startswith("-")), None):
+            raise ValueError(f"'{dashed}' would be taken for an option; write './{dashed}'")
         return texts
     return [f"{action.option_strings[-1]}={text}" for text in texts]
 

@@ -123,6 +123,7 @@ def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse
             codes.append(everywhere(lambda each=named: work(each)))
         except BenchmarkError as error:
             print(f"error: {error}", file=sys.stderr)
+            arguments.answer.setdefault("failed", []).append(f"{name}: {error}")
             codes.append(2)
     return max(codes)
 

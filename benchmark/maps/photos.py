@@ -181,7 +181,12 @@ def as_image(image: str | Path | Image.Image | np.ndarray | Tensor) -> Tensor:
     if isinstance(image, str | Path):
         image = read_photo(Path(image))
     elif isinstance(image, Image.Image):
-        image = _upright("The image", image)
+        try:
+            image = _upright("The image", image)
+        except (OSError, ValueError) as error:  # Pillow reads it only now
+            raise BenchmarkError(
+                f"The image cannot be decoded ({error}); it was closed, or its file is damaged."
+            ) from error
     if isinstance(image, np.ndarray):
         pixels = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
         if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size:

@@ -100,6 +100,8 @@ def pixel_protocol(which: str | PixelProtocol) -> PixelProtocol:
     if isinstance(which, PixelProtocol):
         return which
     known = {p.name: p for p in PIXEL_PROTOCOLS}
+    if not isinstance(which, str):
+        raise BenchmarkError(f"A protocol is named, as in '{PIXEL_PROTOCOLS[0].name}', not a {type(which).__name__}.")
     if which not in known:
         near = get_close_matches(which, known, 1)
         hint = f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}."

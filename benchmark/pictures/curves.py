@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.pictures.colours import LINES
-from benchmark.pictures.files import new_figure, save_figure
+from benchmark.pictures.files import literal, new_figure, save_figure
 
 DASHES = ("-", "--", "-.", ":")
 SIZE = (10, 4.4)
@@ -31,8 +31,10 @@ def curves(
     for number, (name, curve) in enumerate(named.items()):
         # Colours repeat after eight methods, the dashes then tell them apart.
         style = {"color": LINES[number % len(LINES)], "linestyle": DASHES[number // len(LINES) % len(DASHES)]}
-        left.plot(curve["recall"], curve["precision"], linewidth=1.6, label=name, drawstyle="steps-pre", **style)
-        right.plot(curve["fpr"], curve["tpr"], linewidth=1.6, label=name, **style)
+        left.plot(
+            curve["recall"], curve["precision"], linewidth=1.6, label=literal(name), drawstyle="steps-pre", **style
+        )
+        right.plot(curve["fpr"], curve["tpr"], linewidth=1.6, label=literal(name), **style)
     if prevalence is not None:
         left.axhline(prevalence, color="0.55", linewidth=0.9, linestyle=(0, (1, 2)), label="constant score")
     right.plot([0, 1], [0, 1], color="0.55", linewidth=0.9, linestyle=(0, (1, 2)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from pandas import DataFrame
 
 from benchmark.pictures.colours import LINES
-from benchmark.pictures.files import new_figure, save_figure
+from benchmark.pictures.files import literal, new_figure, save_figure
 
 SIZE = (7.6, 4.6)
 MARKS = ("o", "s", "^", "D", "v", "P")
@@ -29,7 +29,7 @@ def failure_split(table: DataFrame, path: Path, width: int = 1100) -> None:
     known = table[(table["efpr"] > 0) & (table["cfpr"] > 0)]
     for number, row in enumerate(known.itertuples(index=False)):
         marker = MARKS[number // len(LINES) % len(MARKS)]
-        axes.plot(row.cfpr, row.efpr, marker, color=LINES[number % len(LINES)], markersize=7, label=row.title)
+        axes.plot(row.cfpr, row.efpr, marker, color=LINES[number % len(LINES)], markersize=7, label=literal(row.title))
     low = min([*known["cfpr"], *known["efpr"], 10.0]) / 1.3
     axes.plot([low, 100], [low, 100], color="0.55", linewidth=0.9, linestyle=(0, (1, 2)), label="equal")
     axes.set(xscale="log", yscale="log", xlim=(low, 110), ylim=(low, 110))

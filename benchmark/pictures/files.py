@@ -38,6 +38,11 @@ def picture_kind(path: Path) -> str:
     return kind
 
 
+def literal(text: str) -> str:
+    """A text that Matplotlib prints as it is, without taking what stands between dollar signs for mathematics."""
+    return text.replace("$", r"\$")
+
+
 def save_figure(figure, path: Path) -> None:
     """Write a figure in the format that the suffix names: pixels, or vectors as :data:`VECTOR` says.
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from benchmark.pictures.colours import ANOMALY_RGB, HEAT, overlay
-from benchmark.pictures.files import new_figure
+from benchmark.pictures.files import literal, new_figure
 
 GAP = 8
 """White pixels between the two."""
@@ -62,7 +62,7 @@ def _strip(width: int, limits: tuple[float, float], title: str, threshold: float
     low, high = limits
     room = max(3, int(0.42 * width / (0.29 * height)))  # characters that fit
     shown = title if len(title) <= room else f"{title[: room - 1]}…"
-    figure.text(0.01, 0.5, shown, fontsize=points, ha="left", va="center")
+    figure.text(0.01, 0.5, literal(shown), fontsize=points, ha="left", va="center")
     bar = figure.add_axes((0.66, 0.3, 0.2, 0.4))
     figure.colorbar(ScalarMappable(Normalize(low, high), HEAT), cax=bar, orientation="horizontal", ticks=[])
     figure.text(0.65, 0.5, f"{low:.3g}", fontsize=points, ha="right", va="center")

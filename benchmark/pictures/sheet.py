@@ -12,7 +12,7 @@ import numpy as np
 from benchmark.data import ANOMALY, IGNORE
 from benchmark.errors import BenchmarkError
 from benchmark.pictures.colours import ANOMALY_RGB, HEAT, IGNORE_RGB, colour, colour_limits
-from benchmark.pictures.files import new_figure, save_figure
+from benchmark.pictures.files import literal, new_figure, save_figure
 
 INCHES = 11.0
 """Width of a sheet. A page shows it about 900 pixels wide, so that a text of 9 points gets 10 pixels."""
@@ -176,7 +176,7 @@ def _flow(entries: Sequence[tuple[str, Sequence[int]]], width: float) -> list[li
 
 
 def _text(figure, page: _Page, x: float, y: float, text: str, size: float, **style) -> None:
-    figure.text(x / page.width, y / page.height, text, fontsize=size, **style)
+    figure.text(x / page.width, y / page.height, literal(text), fontsize=size, **style)
 
 
 def _show(axes, row: SheetRow, column: int, palette: Sequence[Sequence[int]], class_labels: bool) -> None:
@@ -202,7 +202,7 @@ def _inscribe(axes, text: str) -> None:
     if text:
         patch = {"facecolor": "black", "alpha": 0.55, "pad": 1.5, "linewidth": 0}
         place = {"xy": (0, 0), "xycoords": "axes fraction", "xytext": (3, 3.5), "textcoords": "offset points"}
-        axes.annotate(text, **place, fontsize=TINY, color="white", bbox=patch)
+        axes.annotate(literal(text), **place, fontsize=TINY, color="white", bbox=patch)
 
 
 def _foot(figure, page: _Page) -> None:

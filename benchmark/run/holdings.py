@@ -18,7 +18,9 @@ from benchmark.weights.store import WeightsEntry, WeightsStore
 
 Kind = Literal["record", "weights", "unfinished", "other", "foreign"]
 NAMED_ONLY = ("record", "foreign")
-"""What no pattern stands for."""
+"""What no pattern stands for; what is not of this suite is not deleted by its name either."""
+PARTS = (".rows.csv.gz", ".curves.csv.gz")
+"""What the names of the files beside a record end in."""
 BUSY = 120.0
 """Seconds since which a state was not written that no running command is likely to go on with."""
 
@@ -70,9 +72,9 @@ def holdings(out: Path) -> list[Thing]:
 
 
 def _records(out: Path) -> Iterator[tuple[Thing, Record | None]]:
-    for path in sorted((out / "records").rglob("*.json")):
+    for path in filter(Path.is_file, sorted((out / "records").rglob("*.json"))):
         stem = path.name.removesuffix(".json")
-        files = [path, *(path.with_name(f"{stem}.{part}.csv.gz") for part in ("rows", "curves"))]
+        files = [path, *(path.with_name(stem + part) for part in PARTS)]
         record = None
         try:
             record = read(path)
@@ -126,6 +128,10 @@ def _unfinished(out: Path) -> Iterator[Thing]:
     for path in sorted(out.rglob(".*.tmp")):
         if path.is_file() and not in_use(path):
             yield Thing(_name(path, out), "unfinished", (path,), "left by a killed process; of no use")
+    for part in PARTS:
+        for path in sorted((out / "records").rglob(f"*{part}")):
+            if not path.with_name(f"{path.name.removesuffix(part)}.json").exists():
+                yield Thing(_name(path, out), "unfinished", (path,), "left without its record; of no use")
 
 
 OTHERS = {
@@ -133,6 +139,7 @@ OTHERS = {
     "pictures": "pictures that show drew",
     "commands": "what commands were asked for, to be read by --config",
     "tensorboard": "event files of trainings",
+    "report.html": "the page that report wrote",
 }
 
 
@@ -150,7 +157,8 @@ def _others(out: Path, known: set[Path]) -> Iterator[Thing]:
 def chosen(things: Sequence[Thing], names: Sequence[str]) -> list[Thing]:
     """The things that are to be deleted.
 
-    A name with ``*`` stands for all that it fits but records and what others put there: these go by their full names.
+    A name with ``*`` stands for all that it fits but records, which go by their full names, and what is not of this
+    suite, which stays.
 
     Raises:
         BenchmarkError: a name fits nothing that may be deleted.
@@ -159,11 +167,13 @@ def chosen(things: Sequence[Thing], names: Sequence[str]) -> list[Thing]:
     for name in names:
         pattern = "*" in name
         like = [t for t in things if t.name == name or (pattern and fnmatchcase(t.name, name))]
+        if foreign := next((t for t in like if t.name == name and t.kind == "foreign"), None):
+            raise BenchmarkError(f"{foreign.name} was not made by this suite; delete it by hand.")
         fitting = [t for t in like if t.name == name or t.kind not in NAMED_ONLY]
         if like and not fitting:
             raise BenchmarkError(
-                f"'{name}' fits nothing but records and what others put there, such as {like[0].name}; that is deleted "
-                f"by its full name only."
+                f"'{name}' fits nothing but records, which go by their full names only, and what this suite did not "
+                f"make, such as {like[0].name}."
             )
         if not fitting:
             raise BenchmarkError(f"There is no '{name}' there; `python -m benchmark runs` shows what may stand there.")

@@ -141,6 +141,10 @@ def test_a_recipe_is_that_of_the_command_line(town):
         ("msp", {"preset": "best"}, "preset"),
         ("msp", {"dataset": "none"}, "says nothing of classes"),
         ("msp", {"dataset": "none", "classes": "19"}, "trained already"),
+        (None, {}, "method is a name, not a NoneType"),
+        (MSP(), {}, "method is a name, not a MSP; by_hand takes objects"),
+        ("msp", {"network": 3}, "network is a name, not a int"),
+        ("msp", {"recipe": ["segmentation.epochs=2"]}, "recipe is fields with values"),
     ],
 )
 def test_mistakes_are_one_sentence(town, method, more, words):
@@ -188,6 +192,10 @@ def test_what_is_fitted_is_fitted_to_the_images_at_hand():
         (Mahalanobis(), Net(), {"training": [pixels(0)]}, "as samples with labels"),
         (DiCNet(), Net(), {"training": [pixels(0)]}, r"load\('dicnet', train=True\)"),
         (MSP(), nn.Conv2d(3, 19, 1), {}, "how many classes"),
+        (MSP(), nn.Conv2d(3, 19, 1), {"classes": -19}, "how many classes"),
+        (MSP, Net(), {}, "takes an instance of a method"),
+        ("msp", Net(), {}, "takes an instance of a method"),
+        (MSP(), Net(), {"student": Net()}, "msp needs no network as 'student'; it needs base"),
         (MSP(), nn.Conv2d(3, 19, 1), {"classes": 7}, "gives 19 outputs where 7 are wanted"),
     ],
 )
@@ -248,6 +256,19 @@ def test_a_damaged_record_is_warned_of_and_a_missing_folder_named(town):
 def test_scores_of_another_size_are_not_drawn():
     with pytest.raises(api.BenchmarkError, match=r"The scores are \(48, 60\), the image \(48, 64\)"):
         api.plot(pixels(0), np.zeros((48, 60)))
+    with pytest.raises(api.BenchmarkError, match="Scores are an array of numbers"):
+        api.plot(pixels(0), "scores.npy")
+
+
+def test_a_title_is_drawn_as_it_is():
+    assert api.plot(pixels(0), np.zeros((48, 64)), "$x_{^$").size == api.plot(pixels(0), np.zeros((48, 64)), "x").size
+
+
+def test_an_image_that_was_closed_is_one_sentence(photo):
+    image = Image.open(photo)
+    image.close()
+    with pytest.raises(api.BenchmarkError, match="The image cannot be decoded"):
+        api.by_hand(MSP(), Net()).score(image)
 
 
 def test_what_is_offered_is_all_there_and_documented():

@@ -33,6 +33,13 @@ def test_run_answers_with_its_records(bench, answer):
     assert answer("run", "--methods", "msp")["records"][0]["metrics"] == found["records"][0]["metrics"]
 
 
+def test_run_answers_with_the_dataset_that_failed_beside_the_others(bench):
+    assert bench("run", "--dataset", "town,nowhere", "--methods", "msp", "--json") == 2
+    found = json.loads(bench.out)
+    assert len(found["records"]) == 1
+    assert len(found["failed"]) == 1 and found["failed"][0].startswith("nowhere: There is no dataset")
+
+
 def test_a_mistake_leaves_standard_output_empty(bench):
     assert bench("run", "--methods", "mps", "--json") == 2
     assert bench.out == "" and bench.err.splitlines()[-1].startswith("error: There is no method")

@@ -90,7 +90,8 @@ def test_words_without_a_flag_have_a_name_too(tmp_path):
         ("limit = true", r"run\.toml: limit: .*not 'true'"),
         ("quiet = 1", r"run\.toml: quiet: it is true or false, not 1"),
         ('precision = "fp64"', r"run\.toml: precision: .*invalid choice: 'fp64'"),
-        ("[methods]\nmsp = 1", r"run\.toml: methods: it takes a value, no table"),
+        ("[methods]\nmsp = 1", r"run\.toml: methods: it takes a value, no table\.$"),
+        ("every = 5", r"run\.toml: 'every' is no option of `run` but of `infer`; leave it out"),
         ("methods = msp", r"run\.toml is no TOML \(.*\); strings stand in quotation marks"),
         ("a = 1\na = 2", r"run\.toml is no TOML"),
     ],
@@ -98,6 +99,15 @@ def test_words_without_a_flag_have_a_name_too(tmp_path):
 def test_what_a_file_may_not_say(tmp_path, text, words):
     with pytest.raises(BenchmarkError, match=words):
         read(tmp_path, text)
+
+
+def test_an_image_whose_name_would_be_an_option(tmp_path):
+    with pytest.raises(BenchmarkError, match=r"images: '--force' would be taken for an option; write './--force'\.$"):
+        read(tmp_path, 'images = ["--force"]\nmethods = "msp"', verb="infer")
+
+
+def test_a_mark_of_order_before_the_text_is_no_part_of_it(tmp_path):
+    assert read(tmp_path, "\ufefflimit = 20") == typed("--limit", "20")
 
 
 def test_the_example_of_the_page_is_read(tmp_path):

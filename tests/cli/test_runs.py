@@ -80,7 +80,7 @@ def test_a_record_goes_with_its_rows_and_curves_and_nothing_else(kept):
 def test_a_pattern_never_takes_a_record(kept):
     measured = {name for name in files(kept) if name.startswith("records/")}
     assert kept("runs", "--out", str(kept.runs), "--delete", "records/*") == 2
-    assert "fits nothing but records" in kept.err and "by its full name" in kept.err
+    assert "fits nothing but records, which go by their full names" in kept.err
     assert kept("runs", "--out", str(kept.runs), "--delete", "*") == 0
     assert files(kept) == measured | {"notes.txt"} and kept.out.count("deleted: ") == kept.out.count("\n") > 5
     assert {path.name for path in kept.runs.iterdir()} == {"records", "notes.txt"}, "empty folders go, too"
@@ -94,11 +94,26 @@ def test_what_a_command_may_be_at_work_on_stays(kept):
     assert "may be at work on it" in kept.err and files(kept) == before, "all or nothing"
 
 
+def test_what_a_lost_record_and_a_report_leave_behind_goes(kept):
+    (kept.runs / "records/town/pspnet-small/msp.json").unlink()
+    (kept.runs / "records/town/pspnet-small/folder.json").mkdir()
+    (kept.runs / "report.html").write_text("a page")
+    for path in (kept.runs / "records").rglob("msp.*"):
+        os.utime(path, (0, 0))
+    found = things(kept)
+    rows = found["records/town/pspnet-small/msp.rows.csv.gz"]
+    assert rows["kind"] == "unfinished" and "without its record" in rows["about"]
+    assert found["report.html"]["kind"] == "other" and "records/town/pspnet-small/folder" not in found
+    assert kept("runs", "--out", str(kept.runs), "--delete", "*/msp.*", "report.html") == 0
+    assert {name for name in files(kept) if "msp." in name or name == "report.html"} == set()
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
         (["--delete", "records/town/pspnet-small/mps"], "no 'records/town/pspnet-small/mps' there"),
         (["--delete", "../bench/data"], "no '../bench/data' there"),
+        (["--delete", "notes.txt"], "notes.txt was not made by this suite; delete it by hand"),
         (["--dry-run"], "name something to delete"),
         (["--out", "nowhere"], "no folder nowhere"),
     ],

@@ -234,6 +234,7 @@ def normal_only():
 
 NOWHERE = np.ma.masked_array(SCORES, SCORES > 0.8)
 REFUSALS = [
+    Refusal("a protocol that is a list", lambda: evaluated(protocol=["pooled"]), "protocol is named, .* not a list"),
     Refusal("complex scores", lambda: evaluated(SCORES * 1j), "real numbers, not complex128"),
     Refusal("complex tensors", lambda: evaluated(torch.tensor(SCORES) * 1j), "real numbers, not complex128"),
     Refusal("scores of text", lambda: evaluated(SCORES.astype(str)), "real numbers"),
