@@ -1,6 +1,7 @@
 """The command line as its user meets it: help, one sentence for every mistake, plugins, tables, scores, weights."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def test_every_verb_explains_itself_with_examples_that_parse(verb, capsys):
         cli.main([*verb.split(), "--help"])
     assert stop.value.code == 0
     _, _, examples = capsys.readouterr().out.partition("examples:\n")
-    lines = [line.split() for line in examples.splitlines() if line.strip()]
+    lines = [shlex.split(line) for line in examples.splitlines() if line.strip()]
     assert lines
     for line in lines:
         assert " ".join(line).startswith(f"python -m benchmark {verb}")
