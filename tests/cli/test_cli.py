@@ -1,6 +1,7 @@
 """The command line as its user meets it: help, one sentence for every mistake, plugins, tables, scores, weights."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from benchmark.registry import METHODS, load_plugin
 
 HOME = Path(__file__).resolve().parents[2]
 NAMES = list(cli.make_parser().parse_args(["list"]).verbs)
-KINDS = {"bench": ("metrics", "pooled", "devices", "costs"), "weights": ("list", "verify", "import")}
+KINDS = {"bench": ("metrics", "pooled", "pipeline", "device", "costs"), "weights": ("list", "verify", "import")}
 MARKS = "# Town\n\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n"
 
 MY_METHOD = '''
@@ -41,7 +42,7 @@ def test_every_verb_explains_itself_with_examples_that_parse(verb, capsys):
         cli.main([*verb.split(), "--help"])
     assert stop.value.code == 0
     _, _, examples = capsys.readouterr().out.partition("examples:\n")
-    lines = [line.split() for line in examples.splitlines() if line.strip()]
+    lines = [shlex.split(line) for line in examples.splitlines() if line.strip()]
     assert lines
     for line in lines:
         assert " ".join(line).startswith(f"python -m benchmark {verb}")
