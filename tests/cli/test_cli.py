@@ -16,7 +16,7 @@ from benchmark.registry import METHODS, load_plugin
 
 HOME = Path(__file__).resolve().parents[2]
 NAMES = list(cli.make_parser().parse_args(["list"]).verbs)
-KINDS = {"bench": ("metrics", "pooled", "devices", "costs"), "weights": ("list", "verify", "import")}
+KINDS = {"bench": ("metrics", "pooled", "device", "pipeline", "costs"), "weights": ("list", "verify", "import")}
 MARKS = "# Town\n\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n"
 
 MY_METHOD = '''

@@ -37,6 +37,19 @@ class Dying(Method):
 """
 
 
+AWAY = """
+import os
+from dataclasses import replace
+from benchmark.run.contract import Toy
+
+class Away(Toy):
+    card = replace(Toy.card, title="Away", licence="none", citation="none")
+
+    def fingerprint(self):
+        return super().fingerprint() + os.environ["RANK"]
+"""
+
+
 def environment(**more) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME), **more}
 
@@ -114,6 +127,16 @@ def test_one_process_goes_on_where_two_were_when_one_was_killed(bench):
     resumed = [(measured(bench.record(m)), bench.rows(m)) for m in ("dying", "dicnet")]
     assert bench("run", "--methods", "dying,dicnet", "--force", "--no-report") == 0
     assert [(measured(bench.record(m)), bench.rows(m)) for m in ("dying", "dicnet")] == resumed
+
+
+@gloo
+def test_processes_with_other_images_are_refused_before_anything_is_trained(bench):
+    """They would have other names for the same weights, and wait for each other."""
+    bench.plugin("away", AWAY)
+    first, second = two(bench, "run", "--methods", "msp", "--no-report", "--dataset", "away")
+    assert first.returncode == second.returncode == 2
+    assert "error: Process 1 has other images and labels below --data than process 0" in first.stderr
+    assert not second.stderr and not bench.runs.exists()
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
