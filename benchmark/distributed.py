@@ -30,6 +30,8 @@ Value = TypeVar("Value")
 _KINDS = {kind.__name__: kind for kind in (BenchmarkError, PluginError, UnmetNeed)}
 _control: Any = None  # on the CPU, apart from what trainings send
 
+_meetings = 0  # of all processes, so far
+
 
 class Parted(KeyboardInterrupt):
     """The processes of a run are not together any more, so that it ends, as after Ctrl-C."""
@@ -212,13 +214,26 @@ def agreed(error: BaseException | None) -> BaseException | None:
     if isinstance(error, KeyboardInterrupt):
         raise error
     try:
-        dist.monitored_barrier(_control, GRACE if error is not None else PATIENCE)
+        _meet(GRACE if error is not None else PATIENCE)
     except RuntimeError as parted:
         raise _parted(error) from parted
     others = [found for found in gathered(_described(error)) if found is not None]
     if error is not None:
         return _marked(error)
     return _rebuilt(others[0]) if others else None
+
+
+def _meet(patience: timedelta) -> None:
+    """Wait till all processes are here; gloo's own barriers keep to a time on rank 0 only.
+
+    Raises:
+        RuntimeError: one has not come in time.
+    """
+    global _meetings
+    _meetings += 1
+    store = dist.distributed_c10d._get_default_store()
+    store.set(f"meeting/{_meetings}/{rank()}", "")
+    store.wait([f"meeting/{_meetings}/{each}" for each in range(world())], patience)
 
 
 def _described(error: BaseException | None) -> tuple[str, str] | None:

@@ -124,7 +124,7 @@ def by_hand(
             ``load(..., train=True)``.
     """
     if not isinstance(method, Method):
-        raise BenchmarkError(f"by_hand takes an instance of a method, as in by_hand(MSP(), network), not {method!r}.")
+        raise BenchmarkError(f"by_hand takes an instance of a method's class, not {method!r}.")
     if method.recipes and method.fitted:
         raise BenchmarkError(f"{method.label} trains a module of its own; api.load('{method.label}', train=True) does.")
     networks = networks_for(method, base, classes, **others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -81,6 +82,17 @@ def image_size(text: str) -> tuple[int, int]:
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, as everything else here does; the usage is one ``--help`` away."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:
+        """As usual, but what a verb does not take is said by the verb, which knows what it takes instead."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            own = found.verbs[found.verb] if hasattr(found, "verbs") else self
+            flag = unknown[0].partition("=")[0]
+            near = get_close_matches(flag, own._option_string_actions, n=1, cutoff=0.7) if flag[:2] == "--" else []
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            own.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found
 
     def error(self, message: str) -> NoReturn:
         sentence = message.removeprefix("argument ").replace(": it is ", " is ", 1)

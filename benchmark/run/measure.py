@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from benchmark.distributed import everywhere, rank, shared, world
+from benchmark.distributed import everywhere, gathered, rank, shared, world
 from benchmark.errors import BenchmarkError
 from benchmark.machine import caution, idle
 from benchmark.progress import duration
@@ -49,6 +49,7 @@ def measure(
         BenchmarkError: something that the user can mend, before anything is trained.
     """
     workshop, steps, broken = everywhere(lambda: _begin(options, say))
+    _check_alike(workshop, steps)
     pending = _chosen(steps, lambda: [step for step in steps if not step.current])
     shared(lambda: _print_plan(workshop, steps, pending, evaluates=True))
     if not dry_run:
@@ -125,6 +126,7 @@ def foretell(several: Sequence[Options], say: Say, evaluates: bool = True) -> No
 def train(options: Options, say: Say = print, begun: Callable[[], None] = lambda: None) -> Outcome:
     """Train networks and fit methods, without evaluating them; arguments as for :func:`measure`."""
     workshop, steps, broken = everywhere(lambda: _begin(options, say))
+    _check_alike(workshop, steps)
     shared(lambda: _print_plan(workshop, steps, steps, evaluates=False))
     shared(begun)
     shared(lambda: sweep(workshop))
@@ -151,6 +153,26 @@ def _begin(options: Options, say: Say) -> tuple[Workshop, list[Step], dict[str, 
     steps, broken = make_steps(workshop, options.methods)
     check_recipes(setup, steps)
     return workshop, steps, broken
+
+
+def _check_alike(workshop: Workshop, steps: Sequence[Step]) -> None:
+    """Refuse processes that would do different things: they would wait for each other, or measure a mixture.
+
+    Raises:
+        BenchmarkError: they do not see the same images, or not the same methods.
+    """
+    if world() == 1:
+        return
+    setup = workshop.setup
+    lengths = [len(part) for part in (setup.train, setup.val, setup.test)]
+    images = (lengths, setup.test.fingerprint(), setup.base.key)
+    methods = [(each.entry.label, each.entry.source, each.entry.method.version, each.entry.fit_key) for each in steps]
+    everybody = gathered({"images and labels below --data": images, "methods": methods})
+    for what in everybody[0]:
+        if other := next((i for i, seen in enumerate(everybody) if seen[what] != everybody[0][what]), 0):
+            raise BenchmarkError(
+                f"Process {other} has other {what} than process 0; all machines need the same files and the same code."
+            )
 
 
 def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Step], evaluates: bool) -> None:

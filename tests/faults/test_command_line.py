@@ -89,6 +89,12 @@ FAULTS = [
     typed(
         "a bench with an option of another", ["bench", "metrics", "--write", "x"], "nrecognized arguments: --write x"
     ),
+    typed(
+        "an option that is misspelt", ["run", "--metods", "msp"], "metods msp .did you mean --methods.*benchmark run -"
+    ),
+    typed(
+        "an option of another verb", ["table", "--limit", "3"], "arguments: --limit 3; `python -m benchmark table --h"
+    ),
     typed("a bench of nothing", ["bench"], "KIND"),
     typed("weights with an option of another kind", ["weights", "verify", "--dataset", "x"], "nrecognized arguments"),
     typed("a bench of negative steps", ["bench", "costs", "--steps", "-1"], "--steps is a whole number from 1"),

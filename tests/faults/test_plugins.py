@@ -229,13 +229,6 @@ def test_what_libraries_set_when_they_are_imported_is_put_back_without_a_word(be
     assert (cv2.getNumThreads(), sys.getrecursionlimit(), dict(os.environ)) == (threads, recursion, environment)
 
 
-def test_what_torchs_compiler_sets_when_it_is_first_imported_is_nobodys_fault(bench, monkeypatch):
-    """A training by several processes imports it, and so may a method."""
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    plugin('os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", "/tmp/cache")')(bench)
-    assert bench("run", "--methods", "bad") == 0, bench.err
-
-
 def test_a_library_may_wrap_a_function_of_its_own(bench, monkeypatch):
     """Parts of torch that are imported late do so, with ``functools.wraps``, in a file of torch's."""
     monkeypatch.setattr(torch, "manual_seed", torch.manual_seed)

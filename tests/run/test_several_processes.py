@@ -37,6 +37,39 @@ class Dying(Method):
 """
 
 
+AWAY = """
+import os
+from dataclasses import replace
+from benchmark.run.contract import Toy
+
+class Away(Toy):
+    card = replace(Toy.card, title="Away", licence="none", citation="none")
+
+    def fingerprint(self):
+        return super().fingerprint() + os.environ["RANK"]
+"""
+
+
+LACKING = """
+import os
+from dataclasses import replace
+from datetime import timedelta
+import benchmark.distributed
+from benchmark.errors import BenchmarkError
+from benchmark.run.contract import Toy
+
+benchmark.distributed.GRACE = timedelta(seconds=2)
+
+class Lacking(Toy):
+    card = replace(Toy.card, title="Lacking", licence="none", citation="none")
+
+    def __getitem__(self, index):
+        if self.split == "train" and os.environ["RANK"] == "1":
+            raise BenchmarkError("it is gone.")
+        return super().__getitem__(index)
+"""
+
+
 def environment(**more) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME), **more}
 
@@ -114,6 +147,24 @@ def test_one_process_goes_on_where_two_were_when_one_was_killed(bench):
     resumed = [(measured(bench.record(m)), bench.rows(m)) for m in ("dying", "dicnet")]
     assert bench("run", "--methods", "dying,dicnet", "--force", "--no-report") == 0
     assert [(measured(bench.record(m)), bench.rows(m)) for m in ("dying", "dicnet")] == resumed
+
+
+@gloo
+def test_a_training_image_that_only_one_process_lacks_ends_the_run_soon(bench):
+    bench.plugin("lacking", LACKING)
+    first, second = two(bench, "run", "--methods", "msp", "--no-report", "--dataset", "lacking")
+    assert first.returncode == second.returncode == 130
+    assert "error: it is gone, in process 1 alone" in second.stderr and "Interrupted; " in first.stderr
+
+
+@gloo
+def test_processes_with_other_images_are_refused_before_anything_is_trained(bench):
+    """They would have other names for the same weights, and wait for each other."""
+    bench.plugin("away", AWAY)
+    first, second = two(bench, "run", "--methods", "msp", "--no-report", "--dataset", "away")
+    assert first.returncode == second.returncode == 2
+    assert "error: Process 1 has other images and labels below --data than process 0" in first.stderr
+    assert not second.stderr and not bench.runs.exists()
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
