@@ -22,8 +22,10 @@ def test_from_the_first_command_to_a_table_in_a_paper(walk):
     assert "DiCNet" in latex and r"\caption{Harbour roads:" in latex
     markdown = walk.type(RESULTS, "python -m benchmark table --results runs --markdown --columns pooled.aupr,miou,ms")
     assert [line.count("|") for line in markdown.splitlines()] == [5] * 4
+    (walk.folder / "README.md").write_text("Of the paper.")
     files = walk.type(RESULTS, "python -m benchmark table --results runs").split()
     assert "runs/LEADERBOARD.md" in files and all((walk.folder / file).is_file() for file in files)
+    assert (walk.folder / "README.md").read_text() == "Of the paper."
 
     compared = walk.type(RESULTS, "python -m benchmark compare --results runs dicnet msp")
     assert re.search(r"^AUPR .* is better on \d+ % of resamples", compared, re.M)

@@ -106,4 +106,5 @@ class Walk:
 
     def _variables(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANOMALY_", "PYTHONPATH", "PYTEST_"))}
-        return {**kept, "OMP_NUM_THREADS": "1", "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}"}
+        alone = {"PET_STANDALONE": "1"}  # torchrun takes a free port, and not always the same
+        return {**kept, **alone, "OMP_NUM_THREADS": "1", "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}"}
