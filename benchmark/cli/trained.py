@@ -48,7 +48,7 @@ def command(arguments: argparse.Namespace, verb: str) -> str:
     words = ["python -m benchmark", verb]
     for name, default in vars(arguments.verbs[verb].parse_args([])).items():
         value = getattr(arguments, name, default)
-        if value == default or name in ("handler", "verbs", "verb", "config", "json"):
+        if value == default or name in ("handler", "verbs", "verb", "several", "config", "json"):
             continue
         flag = f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list) else [value]
