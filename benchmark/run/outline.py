@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from benchmark.blocks import MASKS
-from benchmark.network import PENULTIMATE, Network, NetworkSpec
+from benchmark.network import PENULTIMATE, Network
 from benchmark.networks import buildable, network_of
 from benchmark.pool import Need
 from benchmark.run.setup import Setup
@@ -23,16 +24,13 @@ class Outline:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self._built: dict[NetworkSpec, Network] = {}
 
-    @property
+    @cached_property
     def network(self) -> Network:
         """It itself."""
         spec = self.setup.base.checkpoint
-        if spec not in self._built:
-            with torch.random.fork_rng([]), torch.device("meta"):
-                self._built[spec] = network_of(spec, initial=False, folder=self.setup.folder(spec))
-        return self._built[spec]
+        with torch.random.fork_rng([]), torch.device("meta"):
+            return network_of(spec, initial=False, folder=self.setup.folder(spec))
 
     def stated(self, config: Mapping[str, Any], needs: Mapping[str, Need]) -> dict[str, Any]:
         """Options with the penultimate layer under the shared network's name for it, so that a record says what it is.

@@ -13,6 +13,7 @@ from benchmark.pool import Pool
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
 from benchmark.run.contract import Toy, rehearsal, toy_workshop
+from benchmark.run.outline import Outline
 
 SPEC = NetworkSpec("net", "toy", 3, Recipe())
 TAP = "conv_last.2"
@@ -109,6 +110,7 @@ def prepared(call: str, folder: Path, scales=(), data=Toy):
     train, val, test = (data(split, folder) for split in ("train", "val", "test"))
     base = dataclasses.replace(workshop.setup.base, scales=scales, data=train.fingerprint())
     workshop.setup = dataclasses.replace(workshop.setup, train=train, val=val, test=test, base=base)
+    workshop.outline = Outline(workshop.setup)
     entry = workshop.entry(METHODS.create(call))
     for spec in {spec.checkpoint for spec in entry.specs}:
         with torch.random.fork_rng([]):

@@ -15,6 +15,7 @@ from benchmark.pool import Need, Pool
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS, NETWORKS
 from benchmark.run.contract import check_network, toy_workshop
+from benchmark.run.outline import Outline
 
 LAST_LAYER = ("scale", "vim:dim=3")
 """Methods that put features through the network's last layer again, and have no option that names the features."""
@@ -66,6 +67,7 @@ def fitted(tmp_path, networks):
         workshop = toy_workshop(tmp_path, tuple(METHODS.create(call).recipes))
         base = dataclasses.replace(workshop.setup.base, arch=arch)
         workshop.setup = dataclasses.replace(workshop.setup, base=base)
+        workshop.outline = Outline(workshop.setup)
         entry = workshop.entry(METHODS.create(call))
         workshop.store.save(base.key, networks(arch).state_dict(), {})
         workshop.prepare([entry])
