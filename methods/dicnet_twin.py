@@ -1,0 +1,72 @@
+"""DiCNet with a student that is a network of the teacher's own kind, pretrained where the teacher was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.method import PENULTIMATE, Networks
+from benchmark.network import Network
+from benchmark.recipe import FAST, LightRecipe, Recipe
+from benchmark.training import FitData, seeded
+from benchmark.training.task import make_optimiser
+
+from .dicnet.distillation import Distillation
+from .dicnet.method import DiCNet
+
+
+class DiCNetTwin(DiCNet):
+    r"""DiCNet with a twin as its student: ``s = 1/D sum_k (T_k - S_k)^2``, T and S two networks of one kind.
+
+    The authors' student is another encoder than the teacher's and begins, as that does, with weights of ImageNet. Here
+    S is a second network like the shared one up to the layer that is compared, and begins where that began: with the
+    same pretrained encoder, or at random. Score, loss and options are DiCNet's otherwise. A twin can follow its teacher
+    further than a smaller student, also to places where it should not.
+
+    Args:
+        teacher_target: as of DiCNet; "penultimate" exists in every network.
+        align_corners: as of DiCNet.
+
+    Source: Zhou et al., arXiv 2112.09908; the twin is this suite's.
+    """
+
+    title = "DiCNet (twin student)"
+    released: Mapping[str, object] = {}
+    light: Mapping[str, LightRecipe] = {
+        "distillation": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "lr": 0.006, "weight_decay": 0.0})
+    }
+
+    def __init__(self, teacher_target: str = PENULTIMATE, align_corners: bool = True) -> None:
+        super().__init__(teacher_target, align_corners)
+
+    def build(self, networks: Networks) -> None:
+        self.student = Twin(copy.deepcopy(networks["base"].module), self.tap)
+
+    def fit(self, data: FitData, networks: Networks) -> None:
+        recipe, teacher = data.recipes["distillation"], networks["base"]
+        with seeded(recipe):
+            self.student.network.load_state_dict(teacher.untrained().state_dict())
+        self.student.requires_grad_(True)
+        data.train(Twinning(teacher.module, self.student, teacher.module.tap(self.tap)), recipe)
+
+
+class Twin(nn.Module):
+    """Normalised images to the features of one layer of a network, which is a network of its own."""
+
+    def __init__(self, network: Network, tap: str) -> None:
+        super().__init__()
+        self.network, self.tap = network, network.tap(tap)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs, (self.tap,))[self.tap]
+
+
+class Twinning(Distillation):
+    """DiCNet's loss; a pretrained encoder learns at the rate that segmentation networks give theirs."""
+
+    def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
+        network = self.student.network
+        return [make_optimiser(self, recipe, encoder=network.encoder if network.pretrained else None)]
