@@ -136,9 +136,9 @@ def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, Sec
     try:
         turns = rank(), world()
         for batch in native_batches(workshop.test_images(), setup.machine, batch_size, share=turns):
-            predictions = (
-                pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes)) if predicts else None
-            )
+            predictions = None
+            if predicts:  # a copy, since a method may write into the map itself
+                predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes)).clone()
             for entry in (e for e in entries if not e.error):
                 try:
                     for view in views(batch, score(workshop, entry, batch)[0], predictions):
