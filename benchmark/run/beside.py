@@ -55,6 +55,7 @@ class Beside(Generic[Context]):
     def _wait(self, name: str) -> tuple[BaseException, Context] | None:
         if name not in self._pending:
             return None
-        future, context = self._pending.pop(name)
-        error = future.exception()
+        future, context = self._pending[name]
+        error = future.exception()  # a Ctrl-C while it waits leaves the piece where it is found again
+        del self._pending[name]
         return None if error is None else (error, context)

@@ -259,7 +259,10 @@ def _go_through(
 
 
 class _Sent:
-    """A batch: its tensors, and the classes that the shared network sees, on their way to the CPU, each sent once."""
+    """A batch: its tensors, and what the shared network says of it, on their way to the CPU, each sent once.
+
+    Of the network's it is a copy: a method whose turn comes later has the maps themselves in hand.
+    """
 
     def __init__(self, workshop: Workshop, batch: Batch) -> None:
         self.workshop, self.batch = workshop, batch
@@ -276,11 +279,12 @@ class _Sent:
     def predictions(self) -> Callable[[], Tensor]:
         setup = self.workshop.setup
         outputs = self.workshop.pool.outputs(setup.base, self.batch.blind)
-        return to_cpu(outputs.prediction(len(setup.test.classes)))
+        return to_cpu(outputs.prediction(len(setup.test.classes)).clone())
 
     @cached_property
     def log_probabilities(self) -> Callable[[], Tensor]:
-        return to_cpu(self.workshop.pool.outputs(self.workshop.setup.base, self.batch.blind).log_probabilities())
+        outputs = self.workshop.pool.outputs(self.workshop.setup.base, self.batch.blind)
+        return to_cpu(outputs.log_probabilities().clone())
 
 
 def _score_one(
@@ -317,6 +321,10 @@ def _count_images(
     images, labels = sent.images, sent.labels
     predictions = sent.predictions if tally.segmentation is not None else None
     log_p = sent.log_probabilities if tally.network else None
+    if not tally.done and any(base in entry.specs for entry in entries):
+        for hint in hints(probabilities=are_probabilities(pool.outputs(base, batch.blind).logits())):
+            workshop.say(f"Hint: {hint}")
+    # Last, since what was given away must not be given once more where the memory does not suffice.
     failure = beside.submit(
         SHARED,
         lambda: _count(tally, Batch(batch.ids, images(), labels()), predictions and predictions(), log_p and log_p()),
@@ -324,9 +332,6 @@ def _count_images(
     )
     if failure:
         raise failure[0]
-    if not tally.done and any(base in entry.specs for entry in entries):
-        for hint in hints(probabilities=are_probabilities(pool.outputs(base, batch.blind).logits())):
-            workshop.say(f"Hint: {hint}")
     tally.done += len(batch)
 
 

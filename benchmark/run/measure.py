@@ -15,7 +15,7 @@ from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep
 from benchmark.run.forecast import Forecast, hopeless
 from benchmark.run.options import Options, choose_dataset
-from benchmark.run.plan import Step, check_recipes, make_steps, network_name
+from benchmark.run.plan import Step, check_recipes, make_steps, network_name, validation_fingerprint
 from benchmark.run.recording import make_record
 from benchmark.run.resume import check_unchanged, passes, sweep
 from benchmark.run.second_pass import has_second_pass, second_pass
@@ -165,7 +165,7 @@ def _check_alike(workshop: Workshop, steps: Sequence[Step]) -> None:
         return
     setup = workshop.setup
     lengths = [len(part) for part in (setup.train, setup.val, setup.test)]
-    images = (lengths, setup.test.fingerprint(), setup.base.key)
+    images = (lengths, setup.test.fingerprint(), validation_fingerprint(setup), setup.base.key)
     methods = [(each.entry.label, each.entry.source, each.entry.method.version, each.entry.fit_key) for each in steps]
     everybody = gathered({"images and labels below --data": images, "methods": methods})
     for what in everybody[0]:

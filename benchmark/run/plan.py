@@ -208,12 +208,13 @@ def expected_identity(workshop: Workshop, entry: Entry) -> Identity:
         fit=(entry.fit_key, workshop.store.digest(entry.fit_key)) if entry.fit_key else None,
         protocols={name: protocol(name).version for name in setup.protocols},
         source=entry.source,
-        validation=_validation(setup),
+        validation=validation_fingerprint(setup),
     )
 
 
-def _validation(setup: Setup) -> str | None:
-    """Fingerprint of the images that a wanted protocol takes its threshold from, empty where they are missing."""
+def validation_fingerprint(setup: Setup) -> str | None:
+    """That of the images that a wanted protocol takes its threshold from, empty where they are missing; None where none
+    does."""
     if not any(protocol(name).validates for name in setup.protocols):
         return None
     try:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmark.distributed import collected, everywhere, rank, shared, world
+from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import Measurements, SecondPass, network_evaluators, network_measurements, protocol
+from benchmark.metrics.evaluator import Evaluator
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.scoring import drop, score, views
 from benchmark.run.setup import Setup
-from benchmark.run.shares import agree_on_failures, received, sent
+from benchmark.run.shares import add_up, agree_on_failures, received, sent
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
 from benchmark.training import native_batches
@@ -41,42 +42,53 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
         method label -> protocol name -> measurement, for the methods that did not fail.
     """
     entries = [s.entry for s in steps if not s.entry.error]
-    network = everywhere(lambda: _validate(workshop, entries, tally))
+    batch_size = shared(lambda: tally.batch_size)
+    network = everywhere(lambda: _validate(workshop, entries, tally, batch_size))
     agree_on_failures(workshop, entries, {})
     entries = [entry for entry in entries if not entry.error]
+    normal = {e.label: found for e in entries if (found := tally.methods[e.label].validation) is not None}
+    add_up({**normal, **{f"network/{name}": each for name, each in network.items()}})
     passes = _begun(entries, tally)
     for chosen, reason in {p: reason for each in passes.values() for p, reason in each.reasons.items()}.items():
         workshop.say(f"Protocol {chosen.name} does not apply here: {reason}")
     if any(each.evaluators for each in passes.values()):
-        batch_size = shared(lambda: tally.batch_size)
         everywhere(lambda: _pass(workshop, entries, passes, batch_size))
         agree_on_failures(workshop, entries, {})
-        _add_up(entries, passes)
-    return {entry.label: passes[entry.label].measurement() | network for entry in entries if not entry.error}
+        left = {entry.label: passes[entry.label] for entry in entries if not entry.error}
+        add_up({f"{label}/{p.name}": each for label, found in left.items() for p, each in found.evaluators.items()})
+    of_network = network_measurements(workshop.setup.protocols, network, validation=True)
+    return {entry.label: passes[entry.label].measurement() | of_network for entry in entries if not entry.error}
 
 
-def _validate(workshop: Workshop, entries: Sequence[Entry], tally: Tally) -> Measurements:
+def _validate(
+    workshop: Workshop, entries: Sequence[Entry], tally: Tally, batch_size: int
+) -> dict[str, Evaluator[Measurements]]:
     """Score normal validation images with the methods, for protocols that take their thresholds from them.
 
-    They are few: every process scores all of them, and rank 0 takes the thresholds.
+    Every process scores its own of the batches. A state may come from a second pass that was interrupted, so that what
+    it has of these images is left.
 
     Returns:
-        what is measured of the network on these images.
+        protocol name -> what it says of the network on these images.
     """
     setup, pool, done = workshop.setup, workshop.pool, 0
+    normal = {}
+    for entry in entries:
+        first = tally.methods[entry.label]
+        if first.validation is not None:
+            first.validation = normal[entry.label] = first.validation.empty()
     if not any(protocol(name).validates for name in setup.protocols):
         return {}
-    normal = {entry.label: found for entry in entries if (found := tally.methods[entry.label].validation) is not None}
     try:
         images = workshop.validation_images()
     except BenchmarkError as error:
         workshop.say(str(error))
-        return network_measurements(setup.protocols, {}, validation=True)
+        return {}
     classes = images.classes if images.card.class_labels else ()
     network = network_evaluators(setup.protocols, classes, setup.base.arch, validation=True)
     progress = Progress("scoring validation images", 0, len(images), setup.machine)
     try:
-        for batch in native_batches(images, setup.machine, tally.batch_size):
+        for batch in native_batches(images, setup.machine, batch_size, share=(rank(), world())):
             log_p = pool.outputs(setup.base, batch.blind).log_probabilities() if network else None
             for view in views(batch, None, None, log_p):
                 for each in network.values():
@@ -88,11 +100,11 @@ def _validate(workshop: Workshop, entries: Sequence[Entry], tally: Tally) -> Mea
                 except BaseException as error:  # whatever a plugin raises must not take the others down
                     drop(workshop, entry, batch.ids, error)
             done += len(batch)
-            progress.update(done, "")
+            progress.update(min(done * world(), len(images)), "")
     finally:
         progress.close()
         pool.forget()
-    return network_measurements(setup.protocols, network, validation=True)
+    return network
 
 
 def _begun(entries: Sequence[Entry], tally: Tally) -> dict[str, SecondPass]:
@@ -115,15 +127,6 @@ def _begun(entries: Sequence[Entry], tally: Tally) -> dict[str, SecondPass]:
     }
 
 
-def _add_up(entries: Sequence[Entry], passes: Mapping[str, SecondPass]) -> None:
-    """Give rank 0 what the other processes have."""
-    own = {e.label: [sent(each) for each in passes[e.label].evaluators.values()] for e in entries if not e.error}
-    for others in collected(own)[1:]:
-        for label, states in others.items():
-            for evaluator, state in zip(passes[label].evaluators.values(), states, strict=True):
-                evaluator.merge(received(state))
-
-
 def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, SecondPass], batch_size: int) -> None:
     setup, pool, done = workshop.setup, workshop.pool, 0
     predicts = any(each.predictions for each in passes.values())
@@ -133,9 +136,9 @@ def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, Sec
     try:
         turns = rank(), world()
         for batch in native_batches(workshop.test_images(), setup.machine, batch_size, share=turns):
-            predictions = (
-                pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes)) if predicts else None
-            )
+            predictions = None
+            if predicts:  # a copy, since a method may write into the map itself
+                predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes)).clone()
             for entry in (e for e in entries if not e.error):
                 try:
                     for view in views(batch, score(workshop, entry, batch)[0], predictions):

@@ -106,6 +106,15 @@ def agree_on_failures(workshop: Workshop, entries: Sequence[Entry], places: Mapp
                 workshop.say(f"{entry.label}: {entry.error}")
 
 
+def add_up(evaluators: Mapping[str, Evaluator[Any]]) -> None:
+    """Give rank 0 what the other processes' evaluators of the same names have added."""
+    if world() == 1:
+        return
+    for others in collected({name: sent(each) for name, each in evaluators.items()})[1:]:
+        for name, state in others.items():
+            evaluators[name].merge(received(state))
+
+
 @dataclass(frozen=True)
 class _Share:
     """What a process has gathered since the last meeting, on its way to rank 0."""

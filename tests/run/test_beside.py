@@ -87,6 +87,26 @@ def test_what_a_piece_raises_comes_back_with_its_context():
     beside.close()
 
 
+def test_who_stops_waiting_for_a_piece_finds_it_again():
+    """Ctrl-C comes while the main thread waits; the state that is kept then must not be of half a piece."""
+    beside, goes = Beside(1), threading.Event()
+    beside.submit("a", lambda: goes.wait(60) and 1 / 0, "first")
+    future, _ = beside._pending["a"]
+    exception = future.exception
+
+    def interrupted():
+        future.exception = exception
+        raise KeyboardInterrupt
+
+    future.exception = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        list(beside.settle())
+    goes.set()
+    [(name, error, context)] = beside.settle()
+    assert (name, context) == ("a", "first") and isinstance(error, ZeroDivisionError)
+    beside.close()
+
+
 SEEN = """
 from pathlib import Path
 from benchmark.run.contract import Toy

@@ -67,6 +67,26 @@ def test_what_does_not_fit_alone_is_left_out_and_the_others_go_on(bench):
     assert "OutOfMemoryError: CUDA out of memory. Tried to allocate 99 GiB" in bench.err and "toy/0" in bench.err
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_does_not_fit_while_the_images_are_counted_is_not_counted_twice(bench, monkeypatch, workers):
+    """Of the first batch the full-size logits are looked at once more, for a hint."""
+    import benchmark.run.evaluate as module
+
+    assert bench("run", "--methods", "msp", "--batch-size", "3") == 0
+    expected = bench.record("msp")
+
+    def greedy(logits):
+        if len(logits) > 2:
+            raise OOM
+        return False
+
+    monkeypatch.setattr(module, "are_probabilities", greedy)
+    assert bench("run", "--methods", "msp", "--batch-size", "3", "--force", "--workers", workers) == 0, bench.err
+    assert "Out of memory with 3 images at a time; going on with 2." in bench.out
+    found = bench.record("msp")
+    assert (found["dataset"], found["segmentation"]) == (expected["dataset"], expected["segmentation"])
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

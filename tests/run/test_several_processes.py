@@ -17,7 +17,7 @@ from benchmark.machine import Machine, idle
 
 HOME = Path(__file__).resolve().parents[2]
 SBATCH = HOME / "benchmark" / "cluster" / "run.sbatch"
-PROTOCOLS = "pooled,smiyc-obstacles,open-set-fpr,calibration"
+PROTOCOLS = "pooled,smiyc-obstacles,open-set-fpr,calibration,calibration-val,sizes,tpr-fpr05-per-image"
 gloo = pytest.mark.skipif(not (dist.is_available() and dist.is_gloo_available()), reason="this PyTorch has no gloo")
 
 DYING = """

@@ -1,5 +1,7 @@
 """Protocols whose thresholds come from normal validation images, and those of the network, in a run."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from harness import measured
@@ -122,3 +124,36 @@ def test_an_interrupted_pass_goes_on_to_the_same_calibration(bench):
     assert bench(*wanted) == 0 and "goes on after 2 of 4 images" in bench.out
     found = measured(bench.record("msp"))
     assert bench(*wanted, "--force") == 0 and measured(bench.record("msp")) == found
+
+
+INTERRUPTED = """
+import pathlib
+from benchmark.method import Method
+
+class Interrupted(Method):
+    title = "Interrupted"
+
+    def __init__(self, batch: int = 0):
+        super().__init__()
+        self.batch, self.seen = batch, 0
+
+    def score(self, batch, networks):
+        self.seen += 1
+        if self.seen == self.batch and not pathlib.Path("mended").exists():
+            raise KeyboardInterrupt
+        return -networks["base"](batch).logits().amax(dim=1)
+"""
+
+
+@pytest.mark.parametrize("batch", [7, 11])
+def test_an_interrupted_second_pass_sees_the_validation_images_anew(bench, batch):
+    """Four batches of test images, four of validation images (the seventh is one), four of test images again."""
+    bench.plugin("interrupted", INTERRUPTED)
+    wanted = ("run", "--batch-size", "1", "--protocols", "open-set-fpr,component-ap", "--methods")
+    assert bench(*wanted, "interrupted") == 0
+    whole = measured(bench.record("interrupted"))["metrics"]
+    assert bench(*wanted, f"interrupted:batch={batch}") == 130
+    Path("mended").touch()
+    assert bench(*wanted, f"interrupted:batch={batch}") == 0, bench.err
+    assert "goes on after 4 of 4 images" in bench.out
+    assert measured(bench.record(f"interrupted+batch={batch}"))["metrics"] == whole
