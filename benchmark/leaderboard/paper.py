@@ -147,8 +147,8 @@ def _cells(
 ) -> list[list[Cell]]:
     """The cells of every row behind its name."""
     columns = []
-    for _, block in places:
-        table = block.table.set_index("method")
+    for board, block in places:
+        table = _by_method(board, block, selection)
         for name in selection.columns:
             column: list[Cell] = [Cell(NOTHING)] * len(rows)
             for saw in SAW:
@@ -159,6 +159,22 @@ def _cells(
                     column[i] = cell
             columns.append(column)
     return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _by_method(board: Board, block: Block, selection: Selection) -> DataFrame:
+    """The rows of a board by label; a method of which several numbers are published has one row.
+
+    Raises:
+        BenchmarkError: a published column is asked for, and it is not clear which number is meant.
+    """
+    twice = block.table["method"].duplicated()
+    if twice.any() and any(name.startswith("published.") for name in selection.columns):
+        label = block.table["method"][twice].iloc[0]
+        raise BenchmarkError(
+            f"Of '{label}' on {board.name} several numbers are published; leave published columns out, or take them "
+            f"from LEADERBOARD.md."
+        )
+    return block.table[~twice].set_index("method")
 
 
 def _column(table: DataFrame, name: str, selection: Selection) -> list[Cell]:
@@ -233,7 +249,7 @@ def _csv(places, rows, selection: Selection) -> str:
     for in other formats are columns."""
     parts, external = [], _external(places, rows)
     for board, block in places:
-        table = block.table.set_index("method")
+        table = _by_method(board, block, selection)
         for label, title, saw in (row for row in rows if row[0] in table.index):
             line: dict[str, Any] = {"dataset": board.name, "network": CSV.escape(block.network)}
             line |= {"method": CSV.escape(label), "title": CSV.escape(title)}
@@ -303,10 +319,14 @@ def _caption(places, rows, selection: Selection) -> str:
     said = "Values in percent; the best of a column is bold."
     if _timed(selection):
         said += " ms: milliseconds an image of the method's own computation, net ms: of networks."
-    if any((block.table.set_index("method").reindex([r[0] for r in rows])["seeds"] > 1).any() for _, block in places):
+    labels = [row[0] for row in rows]
+    if any((block.table["seeds"][block.table["method"].isin(labels)] > 1).any() for _, block in places):
         said += " ± is the sample standard deviation over seeds."
     if selection.intervals:
         said += " In brackets 95 % intervals over images."
+    if any(name.startswith("published.") for name in selection.columns):
+        quoted = dict.fromkeys(source for board, _ in places for source in board.sources)
+        said += f" Published values: {'; '.join(quoted)}."
     if any(cell.text.startswith(SAMPLED) for line in _cells(places, rows, selection) for cell in line):
         said += f" {_OF_A_SAMPLE}"
     if _external(places, rows):

@@ -296,6 +296,7 @@ def test_check_notices_new_records_broken_records_and_stray_tables(results, read
         ("toyset,m,M,,high,1,2,,p,s,,no,no\n", "line 2: auroc 'high'"),
         ("toyset,m,M,,1,1,2,,p,,,no,no\n", "line 2: a published number needs its source"),
         ("toyset,m,M,,1,1,2,,p,s,,maybe,no\n", "line 2: second_hand must be yes or no"),
+        ("toyset,m,M,,1,1,2,,p,s,,no,unknown\n", "line 2: auxiliary_data 'unknown' .* say what 'm' sees"),
         ("toyset,m,M,,1,1,2,,p, with, comma,s,,no,no\n", "line 2 has not 13 values"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from toy_records import HEAD, PAPER, published
 from toy_records import record as toy_record
 
 from benchmark.cli.main import main
@@ -188,3 +189,21 @@ def test_a_label_comes_before_a_name_in_the_tables_and_a_name_of_two_rows_is_ref
         assert cells(text.splitlines()[2])[1] == value
     with pytest.raises(BenchmarkError, match="'Msp' names several rows: MSP, msp; write one label"):
         paper_table(tmp_path, Selection(methods=["Msp"]), "markdown")
+
+
+def test_a_method_of_which_several_numbers_are_published_has_one_row(tmp_path):
+    folder = published(tmp_path)
+    line = "toyset,msp,MSP again,,87.7,6.6,33.7,,pooled,Another paper,,no,no\n"
+    (folder / "published" / "toyset.csv").write_text(HEAD + PAPER + line)
+    toy_record("msp", aupr=0.2).write(folder)
+    for form in FORMATS:
+        assert paper_table(folder, Selection(columns=["aupr"]), form).count("20.0") == 1
+    with pytest.raises(BenchmarkError, match="Of 'msp' on toyset several numbers are published"):
+        paper_table(folder, Selection(columns=["aupr", "published.aupr"]), "markdown")
+
+
+def test_published_columns_come_with_their_source(tmp_path):
+    folder = published(tmp_path)
+    toy_record("msp").write(folder)
+    assert "Published values: The paper" in paper_table(folder, Selection(columns=["published.aupr"]), "markdown")
+    assert "Published values" not in paper_table(folder, Selection(columns=["aupr"]), "markdown")
