@@ -252,7 +252,7 @@ def primary(record: Record, aggregation: str) -> Measurement | None:
 
 def method_title(method: MethodPart) -> str:
     """A method's name as printed: its title, with the options that are not default in brackets."""
-    title, options = method.title or method.name, method.label.partition(":")[2]
+    title, options = method.title or method.name, method.label.removeprefix(method.name).removeprefix(":")
     words = [options.replace(":", ", ")] if options else []
     if method.normal:
         stated = options.removesuffix(f"normal={format_value(method.normal['name'])}").rstrip(":")

@@ -244,6 +244,9 @@ def test_a_saved_threshold_keeps_its_float32(tmp_path):
 
 def test_what_is_no_curves_file_is_named(tmp_path):
     path = tmp_path / "c.csv.gz"
+    path.write_bytes(gzip.compress(b"threshold,anomalous,normal,scores\n", mtime=0)[:10] + bytes([7] * 40))
+    with pytest.raises(BenchmarkError, match=r"c\.csv\.gz holds no curves"):
+        read_curves(path)
     for content in (b"recall\n0.5\n", b"", b"threshold,recall,precision,fpr\n1,2\n"):
         path.write_bytes(gzip.compress(content))
         with pytest.raises(BenchmarkError, match=r"c\.csv\.gz holds no curves"):

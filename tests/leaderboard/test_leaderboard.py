@@ -13,6 +13,7 @@ from toy_records import HEAD, PAPER, measurement, published, record
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import generate as leaderboard
 from benchmark.leaderboard.board import COLUMNS, block, boards
+from benchmark.leaderboard.wording import method_title
 from benchmark.records.published import read_published
 from benchmark.values import SYNTHETIC
 
@@ -211,6 +212,12 @@ def test_variants_of_a_method_have_rows_of_their_own(results):
     record("msp", aupr=0.2, method_title="MSP").write(results)
     record("msp", label="msp:double=true", aupr=0.1, method_title="MSP").write(results)
     assert {"MSP", "MSP (double=true)"} <= set(rows(page(results)))
+
+
+def test_a_name_from_elsewhere_is_printed_as_it_was_given():
+    made = record("Mine: large", method_title="Mine: large")
+    assert method_title(made.method) == "Mine: large", "what stands behind a colon is no option of it"
+    assert method_title(record("knn", label="knn:k=5:mean=true", method_title="kNN").method) == "kNN (k=5, mean=true)"
 
 
 def test_values_that_are_missing_crash_nothing_and_are_explained(results):
