@@ -65,7 +65,7 @@ def test_a_wheel_takes_one_name_and_holds_every_module_and_the_published_numbers
         names = {name for name in archive.namelist() if not name.endswith("/")}
     information = f"anomaly_benchmark-{__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"benchmark", information}
-    kinds = (".py", ".typed", ".j2", ".js", ".css")
+    kinds = (".py", ".typed", ".j2", ".js", ".css", ".ipynb", ".sbatch")
     wanted = {p.relative_to(HOME).as_posix() for p in (HOME / "benchmark").rglob("*") if p.suffix in kinds}
     for folder, kind in (*((plugins, "*.py") for plugins in PLUGINS), ("results/published", "*.*")):
         wanted |= {f"benchmark/{p.relative_to(HOME).as_posix()}" for p in (HOME / folder).rglob(kind)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -80,8 +81,16 @@ def image_size(text: str) -> tuple[int, int]:
     return width, height
 
 
+NEGATIVE = re.compile(r"-(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
+"""A negative number, which is a value and no option: also one that argparse does not know for one, as -1e3."""
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, as everything else here does; the usage is one ``--help`` away."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._negative_number_matcher = NEGATIVE
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:
         """As usual, but what a verb does not take is said by the verb, which knows what it takes instead."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +20,10 @@ def complete(parser: argparse.ArgumentParser) -> None:
     """
     if "_ARGCOMPLETE" not in os.environ:
         return
-    import argcomplete  # of the extra [completion], without which no shell asks
-
+    try:
+        import argcomplete
+    except ImportError:  # the shell asks by an argcomplete that is installed elsewhere
+        sys.exit("Completion needs the package argcomplete here, too: pip install argcomplete.")
     for action in _actions(parser):
         if names := _names_of(action):
             action.completer = names  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ import argparse
 
 from benchmark.cli.arguments import evaluation, machine_readable, verb, work
 from benchmark.cli.config import config
-from benchmark.cli.run import run
+from benchmark.cli.run import leaves, run
 from benchmark.errors import BenchmarkError
 
 PRESETS = ("paper", "common")
@@ -27,6 +27,7 @@ reproduce streethazards --dry-run""",
     evaluation(parser)
     machine_readable(parser)
     config(parser)
+    leaves(parser)
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
@@ -38,7 +39,11 @@ def reproduce(arguments: argparse.Namespace) -> int:
     for dry in (True,) if arguments.dry_run else (True, False):
         for preset in PRESETS:
             print(f"\n== preset {preset}{', plan' if dry else ''}", flush=True)
-            codes.append(run(argparse.Namespace(**options | {"preset": preset, "dry_run": dry})))
+            asked = options | {"preset": preset, "dry_run": dry}
+            asked["no_report"] |= preset != PRESETS[-1]  # one page tells of both
+            if dry and not arguments.dry_run:
+                asked["answer"] = {}  # what is current is answered by the measurement
+            codes.append(run(argparse.Namespace(**asked)))
     if arguments.dry_run:
         print("\nEach plan counts all that is missing now; the second finds the networks that the first has trained.")
     return max(codes)

@@ -42,6 +42,11 @@ run --config run.toml --limit 20 --json""",
     evaluation(parser)
     machine_readable(parser)
     config(parser)
+    leaves(parser)
+
+
+def leaves(parser: argparse.ArgumentParser) -> None:
+    """What is left behind beside the records; called after :func:`config`, as there is nothing to undo."""
     parser.add_argument("--no-report", action="store_true", help="do not write report.html in the --out folder")
 
 

@@ -82,7 +82,9 @@ table --markdown --dataset road-anomaly,road-anomaly-21 --columns pooled.aupr,po
         help="aupr, fpr95, auroc (per image), pooled.aupr ..., published.aupr ..., miou, ms, network-ms, seeds; the "
         "first one orders the rows (default: aupr,fpr95,auroc)",
     )
-    paper.add_argument("--digits", type=DIGITS, metavar="N", help="digits behind the point (default: 1)")
+    paper.add_argument(
+        "--digits", type=DIGITS, metavar="N", help="digits behind the point, of --latex and --markdown (default: 1)"
+    )
     paper.add_argument("--intervals", action="store_true", help="with 95 %% intervals over images")
     machine_readable(parser)
 
@@ -137,6 +139,8 @@ def _print(arguments: argparse.Namespace) -> int:
         raise BenchmarkError(
             f"--{arguments.form} prints a table and changes nothing; leave out --adopt, --check, --dry-run."
         )
+    if arguments.form == "csv" and arguments.digits is not None:
+        raise BenchmarkError("--digits is of --latex and --markdown; --csv has four digits, leave it out.")
     given = {
         name: list(filter(None, split_outside_quotes(text, ",")))
         for name in ("dataset", "methods", "columns")

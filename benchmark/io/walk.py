@@ -43,6 +43,12 @@ def walk(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def below(folder: Path, suffix: str) -> list[Path]:
+    """Everything beneath a folder that ends in a suffix, sorted; what is deleted meanwhile is left out."""
+    found = (Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files))
+    return sorted(path for path in found if path.suffix == suffix)
+
+
 def named(path: Path, folder: Path) -> str:
     """The path relative to a folder with "/", which becomes the id of an image.
 

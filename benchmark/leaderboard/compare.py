@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pandas import DataFrame
@@ -13,8 +14,17 @@ from pandas import DataFrame
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.formats import TERMINAL, terminal_table
 from benchmark.leaderboard.measured import Repetitions, label_of, places_of, rows_of, shared_protocol
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, external_legend, marked, mean_percent
+from benchmark.leaderboard.wording import (
+    METRIC_TITLES,
+    NOTHING,
+    STARS,
+    external_legend,
+    marked,
+    mean_percent,
+    outlier_legend,
+)
 from benchmark.metrics import PixelProtocol, paired_bootstrap, per_image_result
+from benchmark.records.record import Record
 
 MATRIX_DRAWS = 2000
 
@@ -89,7 +99,7 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
     seeds = {label: set(repetitions) for label, repetitions in chosen.items()}
     note = ""
     if labels:
-        common = _in_common(seeds)
+        common = _in_common(seeds, {label: next(iter(each.values())) for label, each in chosen.items()})
         if len(set.union(*seeds.values())) > 1:
             note = f"Mean over the repetition{'s' * (len(common) > 1)} {_list(common)}.\n"
         chosen = {label: {seed: repetitions[seed] for seed in common} for label, repetitions in chosen.items()}
@@ -98,11 +108,14 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
     rows = {label: {seed: rows_of(results, r) for seed, r in each.items()} for label, each in chosen.items()}
     where = records[0]
     networks = list(dict.fromkeys(record.network.label for record in records))
-    heading = f"{where.dataset.title}, {' and '.join(networks)}, protocol {protocol.label}, percent"
+    images = f"{where.dataset.images} images"
+    heading = f"{where.dataset.title}, {' and '.join(networks)}, protocol {protocol.label}, {images}, percent"
     parts = [TERMINAL.escape(heading)]
-    names = {label: marked(label, any(r.external for r in each.values())) for label, each in chosen.items()}
+    external = {label: any(r.external for r in each.values()) for label, each in chosen.items()}
+    saw = {label: next(iter(each.values())).method.auxiliary_data for label, each in chosen.items()}
+    names = {label: marked(label, external[label]) + STARS[saw[label]] for label in chosen}
     table, found = _pair(rows, protocol, names) if labels else _matrix(rows, protocol, names)
-    parts.append(table)
+    parts.append("\n".join([table, *outlier_legend(saw.values())]))
     parts += map(TERMINAL.escape, external_legend(records))
     if len(networks) == 1 and len({(r.network.seed, r.network.weights_sha256) for r in records}) > len(
         {r.network.seed for r in records}
@@ -112,12 +125,14 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
     return Comparison(note + "\n\n".join(parts), about | found)
 
 
-def _in_common(seeds: Mapping[str, set[int]]) -> list[int]:
+def _in_common(seeds: Mapping[str, set[int]], records: Mapping[str, Record]) -> list[int]:
     (one, mine), (other, others) = seeds.items()
     if not mine & others:
+        record = records[other]
         raise BenchmarkError(
             f"{one} and {other} have no repetition in common ({_list(mine)} and {_list(others)}); measure one with "
-            f"'python -m benchmark run --methods {other} --repetition {min(mine)}'."
+            f"'python -m benchmark run --dataset {quote(record.dataset.name)} --methods {quote(record.method.label)} "
+            f"--repetition {min(mine)}' on the same network."
         )
     return sorted(mine & others)
 

@@ -9,12 +9,11 @@ from textwrap import wrap
 from pandas import DataFrame, concat
 
 from benchmark.leaderboard.board import Block, block
-from benchmark.leaderboard.formats import STARS, TERMINAL, sections, terminal_table
-from benchmark.leaderboard.wording import UNITS, mean_percent, method_title
+from benchmark.leaderboard.formats import TERMINAL, sections, terminal_table
+from benchmark.leaderboard.wording import STARS, UNITS, mean_percent, method_title, outlier_legend
 from benchmark.metrics import PROTOCOLS, hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
-from benchmark.values import SYNTHETIC
 
 WIDTH = 120
 """Columns of the terminal that everything here fits into."""
@@ -67,8 +66,7 @@ def terminal(block: Block, width: int = WIDTH) -> str:
     too_wide = max(map(len, text.splitlines())) - width
     if too_wide > 0:
         text = terminal_table(texts, max(8, longest - too_wide))
-    text += "\n* saw outlier images in training" * bool(auxiliary.isin([True]).any())
-    text += "\n° saw invented outliers in training" * bool(auxiliary.isin([SYNTHETIC]).any())
+    text = "\n".join([text, *outlier_legend(auxiliary)])
     return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
 
 

@@ -30,7 +30,6 @@ WORDS = (
 """Columns that are aligned to the left; all others hold numbers."""
 HEADINGS = {False: "", SYNTHETIC: "With invented outliers in training", True: "With outlier images in training"}
 """Of the rows of methods, by what outliers they saw."""
-STARS = {False: "", SYNTHETIC: " °", True: " *"}
 
 
 class Column(NamedTuple):

@@ -1,4 +1,4 @@
-"""Whole records by data set, network, method and seed, for those that compare methods."""
+"""Records by data set, network, method and seed, for those that compare methods."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Repetitions = dict[int, Record]
 
 
 def places_of(folder: Path, dataset: str, network: str, across: bool = False) -> list[dict[str, Repetitions]]:
-    """The whole records by method label, for every dataset and network asked for.
+    """The records of all images that were at hand by method label, for every dataset and network asked for.
 
     Args:
         folder: with records/.
@@ -27,7 +27,7 @@ def places_of(folder: Path, dataset: str, network: str, across: bool = False) ->
         network: a label; empty for all.
         across: whether those of a dataset are one group, in which the labels are "method@network".
     Raises:
-        BenchmarkError: a file is no record, or there is none of a dataset.
+        BenchmarkError: a file is no record, or there is none of a dataset or with a network.
     """
     records, problems = read_all(folder)
     if problems:
@@ -37,6 +37,12 @@ def places_of(folder: Path, dataset: str, network: str, across: bool = False) ->
         raise BenchmarkError(
             f"{folder} has no record on '{unknown[0]}' (it has: {', '.join(known) or 'none'}); measure with "
             f"'python -m benchmark run --dataset {quote(unknown[0])}' and read it with '--results runs'."
+        )
+    networks = sorted({r.network.label for r in records})
+    if network and network not in networks:
+        raise BenchmarkError(
+            f"{folder} has no record with the network '{network}' (it has: {', '.join(networks) or 'none'}); name "
+            f"another --network."
         )
     groups: dict[tuple[str, str], dict[str, Repetitions]] = {}
     for record in sorted(records, key=lambda r: (r.dataset.name, r.network.label, r.network.seed)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
-from benchmark.leaderboard.board import SAW, Block, Board, boards
+from benchmark.leaderboard.board import MILLISECONDS, SAW, Block, Board, boards
 from benchmark.leaderboard.formats import BETTER, CSV, HEADINGS, LATEX, MARKDOWN, Cell, Format, pipe_table
 from benchmark.leaderboard.wording import EXTERNAL, METRIC_TITLES, NOTHING, SAMPLED, marked
 from benchmark.records.published import read_published
@@ -27,6 +27,7 @@ FORMATS = ("latex", "markdown", "csv")
 WIDE = 4
 """Columns of numbers from which a LaTeX table spans both columns of a page with two."""
 _MADE_ELSEWHERE = f"{EXTERNAL} Score maps that were made elsewhere."
+_OF_A_SAMPLE = f"{SAMPLED} Of a sample of the pixels; its record states how far it may be off."
 _GROUPS = {"": "", "pooled": "pooled", "published": "published"}
 _KEYS = {f"{group}.{metric}".lstrip("."): f"{group or 'measured'}.{metric}" for group in _GROUPS for metric in BETTER}
 COLUMNS = {**_KEYS, "miou": "miou", "network-ms": "network_ms", "ms": "method_ms", "seeds": "seeds"}
@@ -43,7 +44,7 @@ class Selection:
         methods: by label, by the name in the tables, or all rows of a plugin by its name, in this order; none for all,
             best first.
         columns: of :data:`COLUMNS`; the first one orders the rows.
-        digits: behind the point, of percentages; times have one.
+        digits: behind the point, of percentages; times have one. CSV has four, whatever is asked for.
         intervals: whether 95 % intervals over images stand behind the values.
     """
 
@@ -60,7 +61,8 @@ def paper_table(results: Path, selection: Selection, form: str) -> str:
 
     Values are per image unless a column says ``pooled.`` or ``published.``, in percent, means over the seeds with their
     sample standard deviation where several were measured. Under each heading (methods that saw outliers in training
-    stand apart) the best value of a column as it is printed is marked, equals together.
+    stand apart) the best value of a column as it is printed is marked, equals together. LaTeX's caption, the paragraph
+    below Markdown's and a column of CSV say what the rows share: network, protocols, images, machine.
 
     Args:
         results: folder with records/, and published/ unless the one that comes along is meant.
@@ -119,17 +121,25 @@ def _rows(places: Sequence[tuple[Board, Block]], selection: Selection) -> list[t
         for row in table.sort_values(key, ascending=ascending, kind="stable").itertuples():
             found.setdefault(row.method, (row.method, row.title, row.auxiliary_data))
     if selection.methods:
-        plugins: dict[str, list[tuple[str, str, Any]]] = {}
-        for row in found.values():
-            plugins.setdefault(row[0].partition(":")[0].lower(), []).append(row)
-        names = plugins | {name.lower(): [row] for row in found.values() for name in (row[1], row[0])}
-        for name in selection.methods:
-            if name.lower() not in names:
-                raise BenchmarkError(
-                    f"No row is of '{name}'{_near(name.lower(), names)}; the rows are of {', '.join(sorted(found))}."
-                )
-        found = {row[0]: row for name in selection.methods for row in names[name.lower()]}
+        named = [label for name in selection.methods for label in _labels(name, found)]
+        found = {label: found[label] for label in named}
     return sorted(found.values(), key=lambda row: SAW.index(row[2]))
+
+
+def _labels(name: str, rows: Mapping[str, tuple[str, str, Any]]) -> list[str]:
+    """The labels of the rows that a name stands for: a label, a name in the tables, or a plugin with all its rows."""
+    if name in rows:
+        return [name]
+    titles = {label: title.casefold() for label, title, _ in rows.values()}
+    plugins = {label: label.partition(":")[0].casefold() for label in rows}
+    found = [label for label in rows if name.casefold() in (titles[label], label.casefold())]
+    if len(found) > 1:
+        raise BenchmarkError(f"'{name}' names several rows: {', '.join(sorted(found))}; write one label.")
+    found = found or [label for label in rows if plugins[label] == name.casefold()]
+    if not found:
+        near = _near(name.casefold(), [*titles.values(), *plugins.values(), *rows])
+        raise BenchmarkError(f"No row is of '{name}'{near}; the rows are of {', '.join(sorted(rows))}.")
+    return found
 
 
 def _cells(
@@ -137,8 +147,8 @@ def _cells(
 ) -> list[list[Cell]]:
     """The cells of every row behind its name."""
     columns = []
-    for _, block in places:
-        table = block.table.set_index("method")
+    for board, block in places:
+        table = _by_method(board, block, selection)
         for name in selection.columns:
             column: list[Cell] = [Cell(NOTHING)] * len(rows)
             for saw in SAW:
@@ -149,6 +159,22 @@ def _cells(
                     column[i] = cell
             columns.append(column)
     return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _by_method(board: Board, block: Block, selection: Selection) -> DataFrame:
+    """The rows of a board by label; a method of which several numbers are published has one row.
+
+    Raises:
+        BenchmarkError: a published column is asked for, and it is not clear which number is meant.
+    """
+    twice = block.table["method"].duplicated()
+    if twice.any() and any(name.startswith("published.") for name in selection.columns):
+        label = block.table["method"][twice].iloc[0]
+        raise BenchmarkError(
+            f"Of '{label}' on {board.name} several numbers are published; leave published columns out, or take them "
+            f"from LEADERBOARD.md."
+        )
+    return block.table[~twice].set_index("method")
 
 
 def _column(table: DataFrame, name: str, selection: Selection) -> list[Cell]:
@@ -166,7 +192,7 @@ def _column(table: DataFrame, name: str, selection: Selection) -> list[Cell]:
         interval = f"[{low:.{digits}f}, {high:.{digits}f}]" if selection.intervals and not isnan(low) else ""
         if key.startswith("pooled.") and metric in row["sampled"].split():
             text = f"{SAMPLED} {text}"
-        if key == "method_ms" and row["timed"]:
+        if key in MILLISECONDS and row["timed"]:
             text += f" {row['timed']}"
         cells.append(Cell(text, interval, kind))
     return cells
@@ -215,15 +241,15 @@ def _markdown(places, rows, selection: Selection) -> str:
         lines += [[MARKDOWN.heading.format(heading), *[""] * (len(titles) - 1)]] if heading else []
         lines += texts
     columns = [f"{MARKDOWN.escape(group)}<br>{title}" if group else title for group, title in titles]
-    legend = f"\n{_MADE_ELSEWHERE}\n" if _external(places, rows) else ""
-    return pipe_table(DataFrame(lines, columns=columns)) + "\n" + legend
+    return f"{pipe_table(DataFrame(lines, columns=columns))}\n\n{MARKDOWN.escape(_caption(places, rows, selection))}\n"
 
 
 def _csv(places, rows, selection: Selection) -> str:
-    """A line for every method and place; values with all their digits, ``_std``, ``_low`` and ``_high`` where known."""
+    """A line for every method and place: four digits, ``_std``, ``_low`` and ``_high`` where known; what marks stand
+    for in other formats are columns."""
     parts, external = [], _external(places, rows)
     for board, block in places:
-        table = block.table.set_index("method")
+        table = _by_method(board, block, selection)
         for label, title, saw in (row for row in rows if row[0] in table.index):
             line: dict[str, Any] = {"dataset": board.name, "network": CSV.escape(block.network)}
             line |= {"method": CSV.escape(label), "title": CSV.escape(title)}
@@ -236,6 +262,11 @@ def _csv(places, rows, selection: Selection) -> str:
                     for end in ends
                     if (v := table.loc[label].get(f"{COLUMNS[name]}{end}")) is not None
                 }
+            shown = {COLUMNS[name] for name in selection.columns}
+            uncertain = [m for m in table.loc[label, "sampled"].split() if f"pooled.{m}" in shown]
+            line["sampled"] = " ".join(uncertain) or None
+            line["timed"] = (table.loc[label, "timed"] if shown & {*MILLISECONDS} else "") or None
+            line["setting"] = CSV.escape("; ".join(_setting(block, selection)))
             parts.append(line)
     out = io.StringIO()
     DataFrame(parts).dropna(axis="columns", how="all").to_csv(
@@ -284,16 +315,29 @@ def _latex(places, rows, selection: Selection) -> str:
 
 
 def _caption(places, rows, selection: Selection) -> str:
-    timed = any(COLUMNS[name].endswith("_ms") for name in selection.columns)
-    settings = [
-        f"{board.title}: {'; '.join(p for p in block.setting if timed or not p.startswith('time'))}."
-        for board, block in places
-    ]
+    settings = [f"{board.title}: {'; '.join(_setting(block, selection))}." for board, block in places]
     said = "Values in percent; the best of a column is bold."
-    if any((block.table.set_index("method").reindex([r[0] for r in rows])["seeds"] > 1).any() for _, block in places):
+    if _timed(selection):
+        said += " ms: milliseconds an image of the method's own computation, net ms: of networks."
+    labels = [row[0] for row in rows]
+    if any((block.table["seeds"][block.table["method"].isin(labels)] > 1).any() for _, block in places):
         said += " ± is the sample standard deviation over seeds."
     if selection.intervals:
         said += " In brackets 95 % intervals over images."
+    if any(name.startswith("published.") for name in selection.columns):
+        quoted = dict.fromkeys(source for board, _ in places for source in board.sources)
+        said += f" Published values: {'; '.join(quoted)}."
+    if any(cell.text.startswith(SAMPLED) for line in _cells(places, rows, selection) for cell in line):
+        said += f" {_OF_A_SAMPLE}"
     if _external(places, rows):
         said += f" {_MADE_ELSEWHERE}"
     return " ".join([*settings, said])
+
+
+def _timed(selection: Selection) -> bool:
+    return any(COLUMNS[name] in MILLISECONDS for name in selection.columns)
+
+
+def _setting(block: Block, selection: Selection) -> list[str]:
+    """What the rows share; of times only where some are shown."""
+    return [phrase for phrase in block.setting if _timed(selection) or not phrase.startswith(("timed", "times"))]

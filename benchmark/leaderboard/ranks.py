@@ -15,7 +15,15 @@ from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.compare import MATRIX_DRAWS
 from benchmark.leaderboard.formats import TERMINAL, terminal_table
 from benchmark.leaderboard.measured import Repetitions, label_of, places_of, rows_of, shared_protocol
-from benchmark.leaderboard.wording import METRIC_TITLES, external_legend, marked, method_title
+from benchmark.leaderboard.wording import (
+    EXTERNAL,
+    METRIC_TITLES,
+    STARS,
+    external_legend,
+    marked,
+    method_title,
+    outlier_legend,
+)
 from benchmark.metrics import PixelProtocol, select_rows
 from benchmark.metrics.bootstrap import HIGHER_IS_BETTER, resampled_means
 from benchmark.metrics.ranks import LEVEL, alike, critical_difference, friedman, rank_of
@@ -38,6 +46,7 @@ class Diagram:
         groups: positions of methods that are not told apart.
         metric: title of the metric.
         places: number of places.
+        note: what the marks behind names mean; empty without any.
     """
 
     names: Sequence[str]
@@ -47,6 +56,7 @@ class Diagram:
     groups: Sequence[Sequence[int]]
     metric: str
     places: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,8 @@ class Ranks:
 
     Attributes:
         text: as printed.
-        values: the same in plain values: metric, places, methods (best first; average_rank, interval, and at each place
-            rank and value in percent), friedman, critical_difference, groups.
+        values: the same in plain values: metric, places, methods (best first; what outliers they saw in training,
+            average_rank, interval, and at each place rank and value in percent), friedman, critical_difference, groups.
         diagram: what is drawn.
     """
 
@@ -126,6 +136,7 @@ def ranks(
                 "method": labels[i],
                 "title": method_title(records[labels[i]].method),
                 "external": external[labels[i]],
+                "auxiliary_data": records[labels[i]].method.auxiliary_data,
                 "average_rank": float(averages[i]),
                 "interval": [float(low[i]), float(high[i])],
                 "ranks": by_place[:, i].tolist(),
@@ -220,7 +231,7 @@ def _text(values: Mapping[str, Any], legend: Sequence[str], left_out: int) -> st
     for method in methods:
         low, high = method["interval"]
         line = {
-            "Method": marked(method["method"], method["external"]),
+            "Method": marked(method["method"], method["external"]) + STARS[method["auxiliary_data"]],
             "average rank": f"{method['average_rank']:.2f}",
             "95 % interval": f"[{low:.2f}, {high:.2f}]",
             "alike": letters[method["method"]],
@@ -235,7 +246,7 @@ def _text(values: Mapping[str, Any], legend: Sequence[str], left_out: int) -> st
             f"{i + 1:>3}  {p['title']}, {p['network']}, protocol {p['protocol']}, {p['images']} images"
             for i, p in enumerate(places)
         ),
-        terminal_table(DataFrame(lines), WIDTH),
+        "\n".join([terminal_table(DataFrame(lines), WIDTH), *outlier_legend(m["auxiliary_data"] for m in methods)]),
         f"Friedman: chi2({test['degrees_of_freedom']}) = {test['chi2']:.2f}, {p_value}: "
         + ("the methods differ." if differ else "no difference between the methods is shown.")
         + f"\nNemenyi: average ranks that are {values['critical_difference']:.2f} or more apart differ (5 %, "
@@ -270,11 +281,17 @@ def _diagram(values: Mapping[str, Any]) -> Diagram:
     methods = values["methods"]
     places = {method["method"]: i for i, method in enumerate(methods)}
     return Diagram(
-        names=[marked(method["title"], method["external"]) for method in methods],
+        names=[marked(method["title"], method["external"]) + STARS[method["auxiliary_data"]] for method in methods],
         averages=[method["average_rank"] for method in methods],
         intervals=[tuple(method["interval"]) for method in methods],
         difference=values["critical_difference"],
         groups=[[places[label] for label in group] for group in values["groups"]],
         metric=METRIC_TITLES[values["metric"]],
         places=len(values["places"]),
+        note="; ".join(
+            [
+                *([f"{EXTERNAL} score maps that were made elsewhere"] if any(m["external"] for m in methods) else []),
+                *outlier_legend(m["auxiliary_data"] for m in methods),
+            ]
+        ),
     )

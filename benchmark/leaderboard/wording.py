@@ -8,7 +8,7 @@ from functools import partial
 from string import ascii_lowercase
 
 from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
-from benchmark.values import format_value
+from benchmark.values import SYNTHETIC, OutlierData, format_value
 
 METRIC_TITLES = {"aupr": "AUPR", "fpr95": "FPR95", "auroc": "AUROC"}
 """The metrics in the order in which they are printed."""
@@ -26,6 +26,8 @@ SAMPLED = "≈"
 """Before pooled values of a sample of the pixels whose bound exceeds the tolerance."""
 NOTHING = "–"
 """What stands where there is no value."""
+STARS = {False: "", SYNTHETIC: " °", True: " *"}
+"""Behind methods in tables where those that saw outliers in training do not stand apart."""
 
 
 def setting(records: Sequence[Record]) -> list[str]:
@@ -223,6 +225,13 @@ def marked(name: str, external: bool) -> str:
     return f"{name} {EXTERNAL}" if external else name
 
 
+def outlier_legend(saw: Iterable[OutlierData]) -> list[str]:
+    """What those :data:`STARS` mean that occur."""
+    words = {True: "* saw outlier images in training", SYNTHETIC: "° saw invented outliers in training"}
+    found = list(saw)
+    return [text for kind, text in words.items() if kind in found]
+
+
 def external_legend(records: Iterable[Record]) -> list[str]:
     """What :data:`EXTERNAL` means and behind whom it stands, with the papers that are cited; nothing without any."""
     named = sorted(
@@ -243,7 +252,7 @@ def primary(record: Record, aggregation: str) -> Measurement | None:
 
 def method_title(method: MethodPart) -> str:
     """A method's name as printed: its title, with the options that are not default in brackets."""
-    title, options = method.title or method.name, method.label.partition(":")[2]
+    title, options = method.title or method.name, method.label.removeprefix(method.name).removeprefix(":")
     words = [options.replace(":", ", ")] if options else []
     if method.normal:
         stated = options.removesuffix(f"normal={format_value(method.normal['name'])}").rstrip(":")

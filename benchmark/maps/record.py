@@ -44,8 +44,9 @@ def write_record(
         BenchmarkError: the name is none, a run's own record has it, or a file cannot be written.
     """
     name, network = name.strip(), network.strip() or ELSEWHERE
-    if not name or not name.isprintable() or not network.isprintable() or "@" in name + network:
-        raise BenchmarkError(f"--name '{name}': a method's name is one line of text without @.")
+    for option, text in (("name", name), ("network", network)):
+        if not text or not text.isprintable() or "@" in text:
+            raise BenchmarkError(f"--{option} '{text}' is no name; it is one line of text without @.")
     if not paper.isprintable():
         raise BenchmarkError("--paper is one line of text: authors, venue and year, or an address.")
     pixels = dict(report.pixels)

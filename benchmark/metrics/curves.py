@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def read_curves(path: str | Path) -> Curves:
         threshold, *counts = np.array(points, str).reshape(-1, len(COLUMNS)).T
         anomalous, normal, scores = (values.astype(np.int64) for values in counts)
         return Curves(threshold.astype(np.float32).astype(np.float64), anomalous.cumsum(), normal.cumsum(), scores)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, csv.Error, zlib.error) as error:
         raise BenchmarkError(f"{path} holds no curves ({error}); evaluate the method again.") from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 
 from benchmark.leaderboard.ranks import Diagram
-from benchmark.pictures.files import new_figure, save_figure
+from benchmark.pictures.files import literal, new_figure, save_figure
 
 AXIS = 3.4
 """Inches of the axis; the names beside it take what they need."""
@@ -35,7 +35,7 @@ def critical_difference_diagram(diagram: Diagram, path: Path, width: int = 1600)
     sides = list(range(middle)), list(range(count - 1, middle - 1, -1))  # each from above
     above, below = 0.75, 0.05 + BAR * len(bars)
     lows = [_heights(names, side, below) for side in sides]
-    bottom = max(max(each, default=0.0) for each in lows) + 0.15
+    bottom = max(max(each, default=0.0) for each in lows) + (0.35 if diagram.note else 0.15)
     rooms = [0.3 + CHARACTER * max([18, *(len(line) for i in side for line in names[i].split("\n"))]) for side in sides]
     total = rooms[0] + AXIS + rooms[1]
     figure = new_figure((total, above + bottom), width / total)
@@ -62,10 +62,11 @@ def critical_difference_diagram(diagram: Diagram, path: Path, width: int = 1600)
             start, stop = x(diagram.averages[i]), end + sign * 0.12
             axes.plot([start, start, stop], [0, -height, -height], color=GREY, linewidth=0.8)
             place = stop + sign * 0.05
-            axes.text(place, 0.01 - height, names[i], ha=align, va="bottom", fontsize=8, multialignment=align)
+            axes.text(place, 0.01 - height, literal(names[i]), ha=align, va="bottom", fontsize=8, multialignment=align)
             low, high = diagram.intervals[i]
             told = f"{diagram.averages[i]:.2f} [{low:.2f}, {high:.2f}]"
             axes.text(place, -0.005 - height, told, ha=align, va="top", fontsize=6, color=GREY)
+    axes.text(total / 2, 0.08 - bottom, diagram.note, ha="center", va="bottom", fontsize=7, color=GREY)
     save_figure(figure, path)
 
 

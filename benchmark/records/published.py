@@ -30,7 +30,8 @@ _COLUMNS = (
     "source",
     "note",
     "second_hand",  # yes: the source quotes the number from somebody else
-    "auxiliary_data",  # yes: outlier images were seen in training; synthetic: invented ones only; unknown: not said
+    "auxiliary_data",  # yes: outlier images were seen in training; synthetic: invented ones only; unknown: not said,
+    # which is for methods that are not here
 )
 _COMPONENTS = ("siou", "ppv", "mean_f1")
 """Columns that a file may have beside these: component metrics, in percent."""
@@ -150,4 +151,10 @@ def _row(path: Path, line: int, values: dict[str, Any]) -> PublishedRow:
         fields[name] = flags[fields[name]]
     if not fields["source"]:
         raise BenchmarkError(f"{path} line {line}: a published number needs its source.")
-    return PublishedRow(**fields)
+    row = PublishedRow(**fields)
+    if row.comparable and row.auxiliary_data is None:
+        raise BenchmarkError(
+            f"{path} line {line}: auxiliary_data 'unknown' is for methods that are not here; say what "
+            f"'{row.method}' sees."
+        )
+    return row

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import OMITTED, build, dumps, loads, write_atomic
 from benchmark.io.names import file_name
-from benchmark.io.walk import require_file
+from benchmark.io.walk import below, require_file
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
@@ -243,7 +243,7 @@ def read(path: Path) -> Record:
 def read_all(results: Path) -> tuple[list[Record], list[str]]:
     """Every record below the results folder in a fixed order, and a sentence for each file that is none."""
     records, problems = [], []
-    for path in sorted((Path(results) / "records").rglob("*.json")):
+    for path in below(Path(results) / "records", ".json"):
         try:
             record = read(path)
         except BenchmarkError as error:

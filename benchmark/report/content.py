@@ -170,7 +170,10 @@ def _place(
     titles = {row.label: row.title for _, rows in made for row in rows if row.records}
     ordered = {label: by_label[label] for label in titles}
     shown, remarks = views.all_of(results, block, ordered, root, drawn)
-    beside = {p.method: _source(p) for p in published.rows.get(board.name, []) if p.comparable}
+    beside: dict[str, list[dict[str, Any]]] = {}
+    for row in published.rows.get(board.name, []):
+        if row.comparable:
+            beside.setdefault(row.method, []).append(_source(row))
     shown["rows"] = [_row_values(row, keys, beside) for _, rows in made for row in rows]
     name = "/".join(filter(None, (file_name(board.name), file_name(block.network) if block.network else "")))
     return Place(name, board, block, heads, made, shown, remarks)
@@ -214,14 +217,14 @@ def kind(records: Sequence[Record]) -> str:
     return "Fitted" if record.method.fit_key else "Post-hoc"
 
 
-def _row_values(row: Row, keys: Sequence[str], beside: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _row_values(row: Row, keys: Sequence[str], beside: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """A row for the scripts of the page."""
     return {
         "label": row.label,
         "title": row.title,
         "kind": row.kind,
         "records": row.records,
-        "published": beside.get(row.label),
+        "published": beside.get(row.label, []),
         "texts": {key: [cell.text, cell.small] for key, cell in zip(keys, row.cells, strict=True)},
         "values": dict(zip(keys, row.values, strict=True)),
     }

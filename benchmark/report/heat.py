@@ -18,6 +18,7 @@ from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import loads, to_plain
+from benchmark.io.walk import below
 from benchmark.leaderboard.wording import percent
 from benchmark.metrics import PixelProtocol, evaluate_scores, read_curves
 from benchmark.metrics.curves import Curves
@@ -52,7 +53,7 @@ def find_maps(results: Path, records: Mapping[str, Sequence[Record]]) -> dict[st
     A map says what it was made with; maps of other weights, options or images do not count.
     """
     found: dict[str, Found] = {}
-    for path in sorted((results / "scores").glob("*/*/*.json")):
+    for path in below(results / "scores", ".json"):
         try:
             about = loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -131,10 +131,12 @@ def stability(table: DataFrame, metric: str) -> dict[str, Any]:
     whole = sign * table.mean()
     table = table[sorted(table, key=lambda label: (-whole[label], label))]
     gains = sign * resampled_means(table.to_numpy().T, draws=DRAWS)
-    above = gains[:, None] > gains[None]  # methods x methods x draws
-    better = above.mean(axis=2)
+    better, ranks = np.empty((len(gains), len(gains))), np.ones(gains.shape, np.int64)
+    for place, gain in enumerate(gains):
+        above = gain > gains  # methods x draws: all pairs at once do not fit where there are many methods
+        better[place] = above.mean(axis=1)
+        ranks += above  # equals share the better rank
     better = better / 2 + (1 - better.T) / 2
-    ranks = 1 + above.sum(axis=0)  # methods x draws; equals share the better rank
     low, middle, high = np.quantile(ranks, (0.025, 0.5, 0.975), axis=1, method="nearest")
     shares = [np.bincount(each, minlength=len(gains) + 1)[1:] / DRAWS for each in ranks]
     return {

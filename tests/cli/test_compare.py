@@ -115,7 +115,10 @@ def test_methods_without_a_common_repetition_are_not_compared(tmp_path, capsys):
     write(tmp_path, "a", 1.0, repetition=2)
     write(tmp_path, "b", 1.0, repetition=1)
     code, _, err = run(capsys, tmp_path, "a", "b")
-    assert code == 2 and "no repetition in common (2 and 1)" in err and "run --methods b --repetition 2" in err
+    mend = "run --dataset toyset --methods b --repetition 2'"
+    assert code == 2 and "no repetition in common (2 and 1)" in err and mend in err
+    _, _, err = run(capsys, tmp_path, "a@net-small", "b@net-small")
+    assert mend in err, "a label with its network is no method of run"
 
 
 def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
@@ -133,6 +136,24 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
     assert code == 2 and "different images" in err
     write(tmp_path, "b", 1.0, metrics={"streethazards": dataclasses.replace(measurement(), version=99)})
     assert "not both measured under" in run(capsys, tmp_path, "a", "b")[2]
+
+
+def test_a_network_that_is_nowhere_is_named_with_those_that_are(tmp_path, capsys):
+    write(tmp_path, "a", 1.0)
+    for words in (("--network", "net-smal"), ("--ranks", "--network", "net-smal")):
+        code, _, err = run(capsys, tmp_path, *words)
+        assert code == 2 and "no record with the network 'net-smal' (it has: net-small)" in err
+
+
+def test_what_saw_outliers_is_marked(tmp_path, capsys):
+    """Such methods are compared with the others here, while tables keep them apart."""
+    for name, saw in (("plain", False), ("invented", "synthetic"), ("seen", True)):
+        made = write(tmp_path, name, 1.0)
+        write(tmp_path, name, 1.0, method=dataclasses.replace(made.method, auxiliary_data=saw))
+    for words in (("plain", "seen"), ()):
+        out = run(capsys, tmp_path, *words)[1]
+        assert "seen *" in out and "plain *" not in out and "* saw outlier images in training" in out
+        assert ("invented °" in out and "° saw invented outliers in training" in out) == (not words)
 
 
 def test_every_network_and_data_set_where_both_were_measured_is_shown(tmp_path, capsys):
@@ -223,6 +244,9 @@ def test_a_saved_threshold_keeps_its_float32(tmp_path):
 
 def test_what_is_no_curves_file_is_named(tmp_path):
     path = tmp_path / "c.csv.gz"
+    path.write_bytes(gzip.compress(b"threshold,anomalous,normal,scores\n", mtime=0)[:10] + bytes([7] * 40))
+    with pytest.raises(BenchmarkError, match=r"c\.csv\.gz holds no curves"):
+        read_curves(path)
     for content in (b"recall\n0.5\n", b"", b"threshold,recall,precision,fpr\n1,2\n"):
         path.write_bytes(gzip.compress(content))
         with pytest.raises(BenchmarkError, match=r"c\.csv\.gz holds no curves"):

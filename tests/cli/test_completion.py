@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli.completion import datasets, matching, methods, networks
+from benchmark.cli.main import main
 from benchmark.registry import METHODS, NETWORKS
 
 HOME = Path(__file__).resolve().parents[2]
@@ -39,6 +40,13 @@ def test_verbs_options_and_names_are_offered():
     assert "camvid-ood" in offered("anomaly-benchmark train --dataset cam")
     assert "pspnet-small" in offered("anomaly-benchmark run --network pspnet-s")
     assert "--no-force" not in offered("anomaly-benchmark run --no")
+
+
+def test_a_shell_is_told_what_is_missing(monkeypatch):
+    monkeypatch.setenv("_ARGCOMPLETE", "1")
+    monkeypatch.setitem(sys.modules, "argcomplete", None)
+    with pytest.raises(SystemExit, match="Completion needs the package argcomplete"):
+        main([])
 
 
 def test_of_several_names_the_last_is_completed_and_none_offered_twice():

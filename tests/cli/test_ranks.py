@@ -136,6 +136,16 @@ def test_the_diagram_names_the_methods_as_printed(results, tmp_path, capsys):
         assert f"<!-- {words}" in text, "matplotlib states what it draws as paths"
 
 
+def test_the_diagram_draws_any_name_and_says_what_its_marks_mean(results, tmp_path, capsys):
+    for dataset in ("town", "yard"):
+        write(results, "mine", dataset, 0.95, key="", title=r"Mine $\frac$")
+    words = ("a", "mine", "--network", "net-small", "--figure", str(tmp_path / "x.svg"))
+    code, _, err = run(capsys, results, *words)
+    assert code == 0, err
+    text = (tmp_path / "x.svg").read_text()
+    assert r"<!-- Mine $\frac$ ‡ -->" in text and "<!-- ‡ score maps that were made elsewhere -->" in text
+
+
 def test_the_answer_is_json(results, capsys):
     code, out, err = run(capsys, results, "--json")
     assert code == 0 and "Friedman" in err

@@ -21,7 +21,9 @@ def test_from_the_first_command_to_a_table_in_a_paper(walk):
     assert latex.count(r"\begin{tabularx}") == latex.count(r"\end{tabularx}") == 1
     assert "DiCNet" in latex and r"\caption{Harbour roads:" in latex
     markdown = walk.type(RESULTS, "python -m benchmark table --results runs --markdown --columns pooled.aupr,miou,ms")
-    assert [line.count("|") for line in markdown.splitlines()] == [5] * 4
+    rows, said = markdown.split("\n\n")
+    assert [line.count("|") for line in rows.splitlines()] == [5] * 4
+    assert said.startswith("Harbour roads: network pspnet-small") and "protocol pooled v2" in said
     (walk.folder / "README.md").write_text("Of the paper.")
     files = walk.type(RESULTS, "python -m benchmark table --results runs").split()
     assert "runs/LEADERBOARD.md" in files and all((walk.folder / file).is_file() for file in files)

@@ -13,6 +13,7 @@ from toy_records import HEAD, PAPER, measurement, published, record
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import generate as leaderboard
 from benchmark.leaderboard.board import COLUMNS, block, boards
+from benchmark.leaderboard.wording import method_title
 from benchmark.records.published import read_published
 from benchmark.values import SYNTHETIC
 
@@ -213,6 +214,12 @@ def test_variants_of_a_method_have_rows_of_their_own(results):
     assert {"MSP", "MSP (double=true)"} <= set(rows(page(results)))
 
 
+def test_a_name_from_elsewhere_is_printed_as_it_was_given():
+    made = record("Mine: large", method_title="Mine: large")
+    assert method_title(made.method) == "Mine: large", "what stands behind a colon is no option of it"
+    assert method_title(record("knn", label="knn:k=5:mean=true", method_title="kNN").method) == "kNN (k=5, mean=true)"
+
+
 def test_values_that_are_missing_crash_nothing_and_are_explained(results):
     nan = measurement(auroc=float("nan"), aupr=float("nan"), fpr95=float("nan"), constant_aupr=None)
     record("msp", metrics={"streethazards": nan}).write(results)
@@ -296,6 +303,7 @@ def test_check_notices_new_records_broken_records_and_stray_tables(results, read
         ("toyset,m,M,,high,1,2,,p,s,,no,no\n", "line 2: auroc 'high'"),
         ("toyset,m,M,,1,1,2,,p,,,no,no\n", "line 2: a published number needs its source"),
         ("toyset,m,M,,1,1,2,,p,s,,maybe,no\n", "line 2: second_hand must be yes or no"),
+        ("toyset,m,M,,1,1,2,,p,s,,no,unknown\n", "line 2: auxiliary_data 'unknown' .* say what 'm' sees"),
         ("toyset,m,M,,1,1,2,,p, with, comma,s,,no,no\n", "line 2 has not 13 values"),
     ],
 )

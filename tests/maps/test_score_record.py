@@ -80,7 +80,8 @@ def test_methods_are_compared_across_networks(bench, maps):
     [
         (["--name", "msp", "--network", "pspnet-small"], r"msp.json is the record of a run; give"),
         (["--name", "a\nb"], "is one line of text"),
-        (["--name", "a@b"], "without @"),
+        (["--name", "a@b"], "--name 'a@b' is no name; it is one line of text without @"),
+        (["--network", "a@b"], "--network 'a@b' is no name; it is one line of text without @"),
         (["--name", " "], "is one line of text"),
         (["--name", "", "--network", "x"], "give its method a --name"),
         (["--name", "", "--paper", "x"], "--paper says what to cite"),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmark.cli.main import make_parser
 from benchmark.errors import BenchmarkError
 from benchmark.maps.files import read_scores
 from benchmark.maps.threshold import Rule, operating_point, parse_threshold
@@ -20,6 +21,13 @@ CONFORMAL = Rule("conformal=5", "conformal", 0.05)
 
 def rates(scores, threshold):
     return np.array([(each >= threshold).mean() for each in scores])
+
+
+@pytest.mark.parametrize("text", ["-7", "-.5", "-1.", "-1e3", "-2.5E-4", "fpr=5"])
+def test_a_negative_score_is_a_value_however_it_is_written(text):
+    assert make_parser().parse_args(["infer", "photo.jpg", "--threshold", text]).threshold == text
+    with pytest.raises(BenchmarkError, match="expected one argument"):
+        make_parser().parse_args(["infer", "photo.jpg", "--threshold", "--force"])
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.01, 0.05, 0.3]), st.booleans())

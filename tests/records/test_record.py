@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -136,6 +137,21 @@ def test_a_copied_record_counts_once(tmp_path):
     records, problems = read_all(tmp_path)
     assert len(records) == 1
     assert "msp+seed1.json is the record of" in problems[0]
+
+
+def test_what_is_deleted_while_it_is_looked_through_is_left_out(tmp_path, monkeypatch):
+    record(dataset="kept").write(tmp_path)
+    gone = record(dataset="gone").write(tmp_path).parent
+    listed = os.scandir
+
+    def scandir(place):
+        if Path(place) == gone:
+            gone.rename(tmp_path / "bin")
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    records, problems = read_all(tmp_path)
+    assert [each.dataset.name for each in records] == ["kept"] and problems == [] and not gone.exists()
 
 
 def test_nothing_measured_is_no_error(tmp_path):

@@ -150,6 +150,7 @@ def test_a_cell_opens_the_record_behind_it(page):
         record.network.weights_sha256,
         record.dataset.fingerprint,
         str(record.metrics["pooled"].aupr),
+        "pooled v2, shares of 1",
         record.path(Path()).as_posix(),
     ):
         assert value in text
@@ -225,6 +226,7 @@ def test_no_text_of_a_record_is_taken_for_markup_or_script(browser, hostile):
     assert page.js("return panel.querySelector('h2').textContent") == HOSTILE + "1"
     assert page.js("return document.querySelectorAll('b:not(.cell b, .card b), main script').length") == 0
     assert page.js("return sectionOf().querySelector('.note').textContent") == HOSTILE
+    assert page.js("return plain(arguments[0])", "a%{x}<b>") == "a%&#123;x}&lt;b&gt;", "no place for a value either"
     assert not page.errors
 
 

@@ -1,5 +1,7 @@
 """What a report computes from rows and curves, against what the suite says elsewhere."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from pandas import DataFrame
@@ -51,6 +53,16 @@ def test_ranks_are_counted_over_the_resamples_and_equal_methods_share_the_better
     assert found["better"][places[0]][places[1]] == 50
     worse = views.stability(table_of("fpr95", {"a": [rows(1)], "z": [rows(1, 0.15)]}), "fpr95")
     assert worse["labels"] == ["a", "z"] and worse["shares"][0][0] == 100
+
+
+def test_a_large_board_fits_into_memory():
+    table = DataFrame(np.random.default_rng(0).random((10, 300)), columns=[f"m{n:03}" for n in range(300)])
+    tracemalloc.start()
+    try:
+        views.stability(table, "aupr")
+        assert tracemalloc.get_traced_memory()[1] < 100 * 2**20, "all pairs of 2000 resamples at once are 180 MB"
+    finally:
+        tracemalloc.stop()
 
 
 def test_images_without_a_value_take_no_part_in_ranks():

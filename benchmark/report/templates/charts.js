@@ -12,9 +12,9 @@ async function loadPlotly() {
   document.head.append(script);
 }
 
-/** Plotly reads tags in texts; ours have none. */
+/** Plotly reads tags and places for values in texts; ours have none. */
 function plain(text) {
-  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("%{", "%&#123;");
 }
 
 function shorter(text, most = 34) {

@@ -16,7 +16,7 @@ function openMethod(name, label, line, key = "") {
   const title = row?.title ?? line.querySelector(".name").textContent;
   const parts = [];
   if (key && row?.texts[key]) parts.push(chosenCell(line, key, row.texts[key]));
-  if (row?.published) parts.push(publishedPart(row.published));
+  for (const found of row?.published ?? []) parts.push(publishedPart(found));
   const records = row?.records ?? [];
   for (const record of records) parts.push(recordPart(record, records.length > 1));
   if (!parts.length) parts.push(el("p", {}, "Nothing here is measured of this row; its source stands under Setting."));
@@ -41,7 +41,7 @@ function facts(pairs) {
 
 function publishedPart(found) {
   const values = Object.entries(data.metrics).map(([, title]) => [title, found[title]]);
-  return el("section", {}, el("h3", {}, "Published"), facts([["as", found.title], ["source", found.source], ["protocol", found.protocol], ["note", found.note], ...values]));
+  return el("section", {}, el("h3", {}, "Published, shares of 1"), facts([["as", found.title], ["source", found.source], ["protocol", found.protocol], ["note", found.note], ...values]));
 }
 
 function recordPart(name, several) {
@@ -91,7 +91,7 @@ function protocolPart(metrics) {
     };
     const values = Object.entries(data.metrics).map(([metric, title]) => [title, value(metric)]);
     const about = [["images", found.images], ["skipped", found.skipped || null], ["AUPR of a constant score", found.constant_aupr]];
-    return [el("h4", {}, `${protocol} v${found.version}`), facts([...values, ...about, ...Object.entries(found.extra)])];
+    return [el("h4", {}, `${protocol} v${found.version}, shares of 1`), facts([...values, ...about, ...Object.entries(found.extra)])];
   });
 }
 
