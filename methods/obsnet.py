@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,11 +16,11 @@ from benchmark.errors import BenchmarkError
 from benchmark.method import PENULTIMATE, Batch, Handle, Method, Need, Networks
 from benchmark.network import Network, NetworkSpec
 from benchmark.recipe import FAST, LightRecipe, Recipe
-from benchmark.training import FitData, Task
-from benchmark.training.segmentation import cross_entropy, on_one_grid, validation_scale
+from benchmark.training import FitData
+from benchmark.training.segmentation import cross_entropy, on_one_grid
 from benchmark.values import Amount, Range
 
-from ._outliers import inlying, mean_where
+from ._failures import Failures
 
 NOISE = 0.03
 """Deviation of the noise in the attacked place, in the unit of epsilon."""
@@ -225,70 +225,36 @@ def places(network: Network, taps: Sequence[str]) -> list[str]:
     return [next((path for path, output in seen if torch.equal(output, maps[tap])), "") for tap in wanted]
 
 
-class Observation(Task):
+class Observation(Failures):
     """The observer learns the errors of the frozen network, on attacked images."""
 
     def __init__(self, method: ObsNet, base: Handle) -> None:
-        super().__init__()
+        super().__init__(base, method.taps, method.weight, method.void)
         self.observer = method.observer
-        self._method, self._base, self.stride = (method,), base, base.module.stride  # in a tuple: it is no child
+        self.attack, self.epsilon, self.patch = method.attack, method.epsilon, method.patch
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        inputs = self.attacked(self._base.module.prepare(batch.images).inputs, batch.labels)
-        odds, wrong, counts = self.observed(inputs, batch.labels)
-        weight = torch.tensor(self._method[0].weight, device=odds.device)
-        losses = F.binary_cross_entropy_with_logits(odds, wrong.float(), reduction="none", pos_weight=weight)
-        return {"loss": mean_where(losses, counts), "errors": mean_where(wrong.float(), counts)}
+    def odds(self, inputs: Tensor, features: Sequence[Tensor], logits: Tensor) -> Tensor:
+        return self.observer(inputs, features, logits)
 
-    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Cross-entropy and share of errors on images that are not attacked, and the cross-entropy of an observer that
-        only knows this share ("blind").
-
-        Errors count once here. The weight in the loss adds its logarithm to the log-odds, which is taken off.
-        """
-        shift = math.log(self._method[0].weight)
-        total = errors = count = 0.0
-        for batch in batches:
-            prepared = self._base.module.prepare(batch.images, *validation_scale(self.recipe))
-            odds, wrong, counts = self.observed(prepared.inputs, batch.labels)
-            losses = F.binary_cross_entropy_with_logits(odds[counts] - shift, wrong[counts].float(), reduction="sum")
-            total, errors, count = total + float(losses), errors + int(wrong[counts].sum()), count + int(counts.sum())
-        share = errors / max(count, 1)
-        blind = -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
-        return {"cross-entropy": total / max(count, 1), "errors": share, "blind": blind}
-
-    def observed(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-odds, whether the network is wrong, and whether that counts, (B, H, W) each on the grid of the loss."""
-        (method,), network = self._method, self._base.module
-        own = [network.tap(tap) for tap in method.taps]
-        with torch.no_grad():
-            maps = network(inputs, tuple(dict.fromkeys(own)))
-        odds = self.observer(inputs, [maps[tap] for tap in own], maps["logits"])
-        odds, seen = on_one_grid(odds, labels, self.recipe.label_size)
-        logits, _ = on_one_grid(maps["logits"], labels, self.recipe.label_size)
-        counts = torch.ones_like(seen, dtype=torch.bool) if method.void else inlying(seen)
-        return odds[:, 0], logits.argmax(dim=1) != seen, counts
-
-    def attacked(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Inputs (B, 3, h, w) with noise and one step of the attack in one place each."""
-        (method,), network = self._method, self._base.module
-        if method.attack == "none":
+    def changed(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """With noise and one step of the attack, each image in one place."""
+        network = self.base.module
+        if self.attack == "none":
             return inputs
         random = np.random.default_rng(int(torch.randint(2**62, ())))  # torch's generators are seeded for every step
-        mask = torch.stack([local_mask(random, inputs.shape[-2:], method.patch) for _ in inputs])[:, None].to(inputs)
+        mask = torch.stack([local_mask(random, inputs.shape[-2:], self.patch) for _ in inputs])[:, None].to(inputs)
         unit = mask * UNIT / network.std
-        classes = network.classes
         with torch.enable_grad():
             x = (inputs + NOISE * unit * torch.randn_like(inputs)).requires_grad_(True)
             logits = network(x)["logits"]
-            if method.attack == "max":
-                target = torch.randint(classes, (len(inputs), 1, 1)).to(logits.device)
+            if self.attack == "max":
+                target = torch.randint(network.classes, (len(inputs), 1, 1)).to(logits.device)
                 loss = -F.cross_entropy(logits.float(), target.expand(-1, *logits.shape[-2:]), reduction="sum")
             else:
-                loss = cross_entropy(*on_one_grid(logits, labels, self.recipe.label_size), classes)
+                loss = cross_entropy(*on_one_grid(logits, labels, self.recipe.label_size), network.classes)
             (gradient,) = torch.autograd.grad(loss, x)
         low, high = (network.normalise(torch.full_like(network.mean, grey)) for grey in (0, 255))
-        return (x.detach() + method.epsilon * unit * gradient.sign()).clamp(low, high)
+        return (x.detach() + self.epsilon * unit * gradient.sign()).clamp(low, high)
 
 
 def local_mask(random: np.random.Generator, size: Sequence[int], patch: str) -> Tensor:

@@ -60,7 +60,7 @@ def test_the_attack_is_a_step_along_the_sign_of_the_gradient_within_its_place(at
         network = networks["base"].module
         inputs = network.prepare(batch.images).inputs
         torch.manual_seed(7)
-        found.append(task.attacked(inputs, batch.labels))
+        found.append(task.changed(inputs, batch.labels))
     begun, moved = found
     inside = (begun != inputs).any(1, keepdim=True)
     assert 0.02 < inside.float().mean() < 0.4
@@ -87,7 +87,7 @@ def test_the_attack_is_a_step_along_the_sign_of_the_gradient_within_its_place(at
 def test_no_attack_leaves_the_images():
     task, _, networks = observation("obsnet:attack=none")
     inputs = networks["base"].module.prepare(make_batch().images).inputs
-    assert torch.equal(task.attacked(inputs, make_batch().labels), inputs)
+    assert torch.equal(task.changed(inputs, make_batch().labels), inputs)
 
 
 def test_the_observer_adds_what_the_network_has_to_its_own():
