@@ -58,10 +58,11 @@ class Sample:
                 f"{name}: the image is {self.image.shape[2]}x{self.image.shape[1]} pixels, "
                 f"its labels are {self.labels.shape[1]}x{self.labels.shape[0]}."
             )
-        wrong = (self.labels >= classes) & (self.labels < ANOMALY)
+        ids = self.labels.cpu().numpy()  # torch would share so little among threads, which costs more than it saves
+        wrong = (ids >= classes) & (ids < ANOMALY)
         if wrong.any():
             raise BenchmarkError(
-                f"{name}: label id {int(self.labels[wrong][0])} does not exist; "
+                f"{name}: label id {ids[wrong][0]} does not exist; "
                 f"known are 0..{classes - 1}, {ANOMALY} (anomaly) and {IGNORE} (ignore)."
             )
         return self

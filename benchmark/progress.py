@@ -10,6 +10,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from benchmark.distributed import rank
+from benchmark.io.words import bytes_in_words, duration
 from benchmark.machine import Machine
 
 Item = TypeVar("Item")
@@ -107,20 +108,3 @@ class Meter:
         if self._lines and self._done * 10 // self._total > before * 10 // self._total:
             text = f"{self._title}: {100 * self._done // self._total} % of {bytes_in_words(self._total)}"
             print(text, file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """ "42 s", "3 min", "2.5 h" or "120 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 3600:.0f} h"
-
-
-def bytes_in_words(count: int) -> str:
-    """ "812 B", "37.8 MB" or "5.8 GB": powers of ten, as downloads are published."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"

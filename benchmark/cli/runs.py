@@ -72,7 +72,7 @@ def _tables(found: Sequence[Thing]) -> str:
     """A table for every kind of thing, and the size of all."""
     from tabulate import tabulate
 
-    from benchmark.progress import bytes_in_words
+    from benchmark.io.words import bytes_in_words
 
     parts = []
     for kind, heading in HEADINGS.items():
@@ -89,7 +89,7 @@ def _tables(found: Sequence[Thing]) -> str:
 
 
 def _size(thing: Thing) -> str:
-    from benchmark.progress import bytes_in_words
+    from benchmark.io.words import bytes_in_words
 
     return bytes_in_words(thing.bytes)
 

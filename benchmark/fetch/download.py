@@ -17,7 +17,8 @@ from pathlib import Path
 from benchmark import __version__
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import build, dumps, loads, write_atomic
-from benchmark.progress import Meter, bytes_in_words
+from benchmark.io.words import bytes_in_words
+from benchmark.progress import Meter
 
 ATTEMPTS = 6
 """Connections in a row that may bring less than a chunk of anything new."""

@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 from benchmark.errors import BenchmarkError
 from benchmark.fetch.download import require_space, watch_space
-from benchmark.progress import Meter, bytes_in_words
+from benchmark.io.words import bytes_in_words
+from benchmark.progress import Meter
 
 MOST_MEMBERS = 1_000_000
 _CHUNK = 1 << 20

@@ -14,7 +14,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.fetch.download import discard, download, require_space
 from benchmark.fetch.extract import BadArchive, check, extract, whole
 from benchmark.io.jsonfile import dumps
-from benchmark.progress import bytes_in_words
+from benchmark.io.words import bytes_in_words
 from benchmark.registry import DATASETS
 
 RECEIPT = ".fetched.json"

@@ -15,9 +15,9 @@ from benchmark.data import Dataset
 from benchmark.derived import AbsentSplit
 from benchmark.distributed import world
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import duration
 from benchmark.network import NetworkSpec, scaled_size
 from benchmark.networks import buildable, network_of, pretrained_of
-from benchmark.progress import duration
 from benchmark.recipe import Recipe
 from benchmark.records.device import known_costs
 from benchmark.records.published import RESULTS

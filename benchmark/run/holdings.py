@@ -13,7 +13,7 @@ from typing import Literal
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import in_use
 from benchmark.records.record import Record, read
-from benchmark.run.resume import kept_states
+from benchmark.run.journal import kept_states
 from benchmark.weights.store import WeightsEntry, WeightsStore
 
 Kind = Literal["record", "weights", "unfinished", "other", "foreign"]

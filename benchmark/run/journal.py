@@ -14,6 +14,8 @@ import numpy as np
 from benchmark.io.atomic import replacing
 from benchmark.io.jsonfile import loads
 
+FOLDER = "partial"
+"""Where the states of a run folder lie."""
 _SEAL = "seal|"
 
 
@@ -83,3 +85,20 @@ def _seal(arrays: Mapping[str, np.ndarray]) -> str:
         found.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
         found.update(array.tobytes() if array.dtype.kind == "U" else array.view(np.uint8).data)
     return found.hexdigest()
+
+
+def kept_states(out: Path) -> list[tuple[Path, dict[str, dict[str, Any]] | None]]:
+    """Every state of an evaluation in a run folder with what it says of itself; None where it cannot be read."""
+    return [(path, _header(Journal(path))) for path in sorted((out / FOLDER).glob("*.npz"))]
+
+
+def _header(journal: Journal) -> dict[str, dict[str, Any]] | None:
+    """What a state says of itself; None where it is none."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in ("marks", "numbers", "records"):
+        content = (journal.read(part) or {}).get(part)
+        if not isinstance(content, dict):
+            return None
+        found[part] = content
+    texts = [*found["marks"].values(), *found["records"].values()]
+    return found if type(found["numbers"].get("done")) is int and all(isinstance(t, str) for t in texts) else None

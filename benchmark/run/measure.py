@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from benchmark.distributed import everywhere, gathered, rank, shared, world
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import duration
 from benchmark.machine import caution, idle
-from benchmark.progress import duration
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmark.data import Dataset, chained_digest, image_digest
 from benchmark.errors import BenchmarkError
@@ -13,7 +12,7 @@ from benchmark.io import atomic
 from benchmark.machine import Machine
 from benchmark.progress import counted
 from benchmark.recipe import digest
-from benchmark.run.journal import Journal
+from benchmark.run.journal import FOLDER, Journal, kept_states
 from benchmark.run.plan import Step, expected_identity
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
@@ -61,7 +60,7 @@ def journal_of(workshop: Workshop, marks: Mapping[str, str]) -> Journal:
         marks: method label -> mark.
     """
     name = digest([workshop.setup.dataset, sorted(marks.values())], 20)
-    return Journal(_folder(workshop.setup.options.out) / f"{name}.npz")
+    return Journal(workshop.setup.options.out / FOLDER / f"{name}.npz")
 
 
 def take_up(workshop: Workshop, begun: Tally, images: Dataset) -> Tally:
@@ -111,7 +110,7 @@ def sweep(workshop: Workshop) -> None:
     A state that cannot be read is reported.
     """
     out = workshop.setup.options.out
-    for folder in ("partial", "weights", "records"):
+    for folder in (FOLDER, "weights", "records"):
         atomic.sweep(out / folder)
     workshop.store.sweep()
     for path, kept in kept_states(out):
@@ -119,11 +118,6 @@ def sweep(workshop: Workshop) -> None:
             workshop.say(f"{path} is damaged or of another version; what it was kept for is measured again.")
         if kept is None or _measured_since(out, path, kept["records"]):
             Journal(path).delete()
-
-
-def kept_states(out: Path) -> list[tuple[Path, dict[str, dict[str, Any]] | None]]:
-    """Every state of an evaluation in a run folder with what it says of itself; None where it cannot be read."""
-    return [(path, _header(Journal(path))) for path in sorted(_folder(out).glob("*.npz"))]
 
 
 def _measured_since(out: Path, path: Path, records: Mapping[str, str]) -> bool:
@@ -142,10 +136,6 @@ def _same_images(kept: Tally, images: Dataset, machine: Machine) -> bool:
     return seen == kept.seen
 
 
-def _folder(out: Path) -> Path:
-    return out / "partial"
-
-
 def _unfinished(workshop: Workshop) -> list[tuple[Journal, set[str]]]:
     """Every kept state with the marks of its methods, those with the most work in them first."""
     found = []
@@ -154,15 +144,3 @@ def _unfinished(workshop: Workshop) -> list[tuple[Journal, set[str]]]:
             work = len(kept["marks"]) * kept["numbers"]["done"]
             found.append((work, Journal(path), set(kept["marks"].values())))
     return [(journal, marks) for work, journal, marks in sorted(found, key=lambda each: -each[0])]
-
-
-def _header(journal: Journal) -> dict[str, dict[str, Any]] | None:
-    """What a state says of itself; None where it is none."""
-    found: dict[str, dict[str, Any]] = {}
-    for part in ("marks", "numbers", "records"):
-        content = (journal.read(part) or {}).get(part)
-        if not isinstance(content, dict):
-            return None
-        found[part] = content
-    texts = [*found["marks"].values(), *found["records"].values()]
-    return found if type(found["numbers"].get("done")) is int and all(isinstance(t, str) for t in texts) else None

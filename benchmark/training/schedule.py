@@ -31,7 +31,9 @@ def seeded(recipe: Recipe, step: int = 0) -> Iterator[None]:
 
 def seed_step(recipe: Recipe, step: int) -> None:
     """Seed PyTorch's generators (dropout and the like) as a function of run and step, so that none is ever saved."""
-    torch.manual_seed((run_seed(recipe) * 1_000_003 + step) % 2**63)
+    seed = (run_seed(recipe) * 1_000_003 + step) % 2**63
+    # Without a GPU, torch.manual_seed keeps the seed and the whole call stack for when there will be one.
+    (torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed)(seed)
 
 
 def steps_per_epoch(recipe: Recipe, images: int) -> int:

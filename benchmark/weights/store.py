@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
 from benchmark.io.jsonfile import dumps, loads, write_atomic
 from benchmark.io.walk import require_file
+
+if TYPE_CHECKING:  # `runs` lists weights and needs no torch, which takes longer to import than it has to do
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,9 @@ class WeightsStore:
         Raises:
             BenchmarkError: the folder cannot be written or is full.
         """
+        import torch
+        from safetensors.torch import save_file
+
         path = self.path(key)
         # Clones, because safetensors refuses tensors that share memory.
         tensors = {
@@ -133,6 +136,8 @@ class WeightsStore:
         Raises:
             BenchmarkError: as :meth:`verify`, or the file is of another recipe.
         """
+        from safetensors.torch import load_file
+
         path, sidecar = self.path(key), self.verify(key)
         if recipe is not None and "key" not in sidecar and sidecar.get("recipe") not in (None, recipe):
             raise BenchmarkError(f"{path} was trained by another recipe than its name says; {self._mend(key)}.")

@@ -2,9 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
+
+HOME = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -127,3 +132,13 @@ def test_mistakes(kept, line, words):
 def test_a_folder_without_anything(bench, tmp_path):
     (tmp_path / "empty").mkdir()
     assert bench("runs", "--out", str(tmp_path / "empty")) == 0 and "is empty" in bench.out
+
+
+def test_what_takes_seconds_to_import_is_left_alone(tmp_path):
+    check = (
+        "import sys; from benchmark.cli.main import main\n"
+        "assert main(['runs', '--out', sys.argv[1]]) == 0\n"
+        "sys.exit(', '.join({'torch', 'pandas', 'scipy'} & set(sys.modules)) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", check, str(tmp_path)], cwd=HOME, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

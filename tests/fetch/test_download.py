@@ -11,7 +11,8 @@ from webserver import serving
 from benchmark.errors import BenchmarkError
 from benchmark.fetch import download as downloading
 from benchmark.fetch.download import CHUNK, download
-from benchmark.progress import Meter, bytes_in_words
+from benchmark.io.words import bytes_in_words
+from benchmark.progress import Meter
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)

@@ -48,6 +48,14 @@ def published():
     return meta("pspnet-resnet50").eval()
 
 
+def test_the_layout_of_the_images_decides_no_bit_of_the_values(small, images):
+    planar, rows = (small.normalise(each) for each in (images, images.contiguous(memory_format=torch.channels_last)))
+    assert torch.equal(planar, rows)
+    assert rows.is_contiguous(memory_format=torch.channels_last)
+    expected = (images.double() / 255 - small.mean.double() / 255) / (small.std.double() / 255)
+    assert torch.allclose(planar.double(), expected, atol=1e-6)
+
+
 def test_parameters_and_tensors_of_the_published_network(published):
     network = published
     assert parameters(network.encoder) == 23_631_808

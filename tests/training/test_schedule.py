@@ -58,6 +58,14 @@ def test_seeding_leaves_the_callers_generator_alone():
     assert torch.equal(torch.rand(2), expected)
 
 
+def test_a_step_has_the_random_numbers_of_its_seed():
+    recipe = Recipe(seed=7, member=2)
+    with seeded(recipe, 5):
+        drawn = torch.rand(3)
+    torch.manual_seed(9 * 1_000_003 + 5)
+    assert torch.equal(drawn, torch.rand(3))
+
+
 def test_weight_decay_acts_on_convolution_and_linear_weights_only():
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 4, 2), nn.Linear(4, 2))
     module.prototypes = nn.Parameter(torch.zeros(2, 2))
