@@ -29,7 +29,7 @@ from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
 from benchmark.cli.completion import complete
 from benchmark.cli.config import expanded
-from benchmark.cli.environment import launched, prepare
+from benchmark.cli.environment import keep_memory, launched, prepare
 from benchmark.cli.output import answered, complaint, lasting_output
 from benchmark.errors import BenchmarkError, PluginError
 
@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     complete(parser)
     prepare()  # numpy and torch are first imported below
+    keep_memory()
     with lasting_output() as out, ExitStack() as silenced:
         if launched()[0] > 0:  # rank 0 speaks for all
             null = silenced.enter_context(open(os.devnull, "w", encoding="utf-8"))
