@@ -16,6 +16,8 @@ from benchmark.recipe import Recipe, digest
 from benchmark.training.task import Task
 
 _FORMAT = 1
+KERNELS = ("foreach", "fused", "capturable")
+"""Fields of an optimiser's parameter groups that say how it computes, not what."""
 
 
 @dataclass
@@ -130,8 +132,18 @@ def load_state(
         return Journal(), f"the resume state {path} is of another recipe, network or data"
     task.load_state_dict(state["task"])
     for optimiser, values in zip(optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(values)
+        _take(optimiser, values)
     return journal, ""
+
+
+def _take(optimiser: torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
+    """Put an optimiser's state back, but not by which kernels it was computed: that is of the machine, and a state may
+    go on elsewhere."""
+    groups = [
+        {**saved, **{name: own[name] for name in KERNELS if name in own}}
+        for saved, own in zip(values["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    optimiser.load_state_dict({**values, "param_groups": groups})
 
 
 def _seal(state: dict[str, Any]) -> str:
