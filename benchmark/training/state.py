@@ -32,6 +32,7 @@ class Journal:
         sums: sums of the reported losses over the steps of the current epoch.
         validation: latest validation values.
         history: one entry per finished epoch.
+        compiled: whether a compiled network took part in any step.
     """
 
     step: int = 0
@@ -41,13 +42,21 @@ class Journal:
     sums: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    compiled: bool = False
 
 
-def identity(task: Task, recipe: Recipe, train_set: Dataset, val_set: Dataset | None, precision: str = "fp32") -> str:
+def identity(
+    task: Task,
+    recipe: Recipe,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    precision: str = "fp32",
+    compiled: bool = False,
+) -> str:
     """Digest of what a state belongs to: recipe, data, arithmetic and the shapes of what is trained."""
     shapes = {name: tuple(value.shape) for name, value in task.state_dict().items() if torch.is_tensor(value)}
     data = [split.fingerprint() if split is not None else "" for split in (train_set, val_set)]
-    more = [precision] if precision != "fp32" else []
+    more = [precision] * (precision != "fp32") + ["compiled"] * compiled
     return digest([_FORMAT, type(task).__qualname__, recipe.as_dict(), data, shapes, *more], 20)
 
 
