@@ -1,8 +1,7 @@
-"""What is set once for the process: variables that numpy, torch and OpenCV read, and how memory is kept."""
+"""Environment variables that numpy, torch and OpenCV read once, when they are first imported."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Mapping, MutableMapping
 from importlib.metadata import version
@@ -29,35 +28,6 @@ def prepare(environment: MutableMapping[str, str] = os.environ, cpuinfo: Path = 
     # the AVX2 sort 5 ms (`bench metrics`).
     if _is_zen4(cpuinfo):
         environment.setdefault("NPY_DISABLE_CPU_FEATURES", " ".join(_avx512_of_numpy()))
-
-
-KEPT = {"MALLOC_MMAP_THRESHOLD_": (-3, 1 << 30), "MALLOC_TRIM_THRESHOLD_": (-1, -1)}
-"""Variable of glibc's malloc -> number of the parameter for ``mallopt``, and bytes; -1 is no bound."""
-
-
-def keep_memory(environment: MutableMapping[str, str] = os.environ) -> bool:
-    """Let the C library keep what tensors have freed for the next ones, as PyTorch does on a GPU.
-
-    Left alone, glibc gives every block of more than 32 MiB back to the system, and what lies free at the end of its
-    heap, too. The system clears each page again when it is touched next: that was a third of a training step of
-    fpn-tf_efficientnet_lite0 on a CPU, and 44 % of its forward (`bench training`). What is computed stays the same bit
-    for bit. The process keeps about what it has held at most.
-
-    Args:
-        environment: what the user has set stays; processes that this one starts read the rest there.
-    Returns:
-        Whether that is done; elsewhere than on Linux with glibc there is nothing to do.
-    """
-    if environment.keys() & KEPT.keys() or "glibc.malloc" in environment.get("GLIBC_TUNABLES", ""):
-        return False
-    try:
-        libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version  # noqa: B018  # another C library may take other numbers
-        done = all([libc.mallopt(number, size) for number, size in KEPT.values()])
-    except (AttributeError, OSError, TypeError):
-        return False
-    environment.update({variable: str(size) for variable, (_, size) in KEPT.items()})
-    return done
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:

@@ -29,9 +29,10 @@ from benchmark.cli import list as list_
 from benchmark.cli.arguments import Parser
 from benchmark.cli.completion import complete
 from benchmark.cli.config import expanded
-from benchmark.cli.environment import keep_memory, launched, prepare
+from benchmark.cli.environment import launched, prepare
 from benchmark.cli.output import answered, complaint, lasting_output
 from benchmark.errors import BenchmarkError, PluginError
+from benchmark.memory import keep_memory
 
 VERBS = (
     run.add,

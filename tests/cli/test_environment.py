@@ -1,7 +1,6 @@
 """What is set before numpy and torch are imported."""
 
 import os
-import platform
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,7 +9,7 @@ import pytest
 from harness import METHOD
 
 from benchmark import HOME
-from benchmark.cli.environment import KEPT, keep_memory, prepare
+from benchmark.cli.environment import prepare
 
 CPU = "processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: {model}\nmodel name\t: any\n\n"
 
@@ -73,43 +72,3 @@ def test_what_torchs_compiler_sets_when_it_is_first_imported_is_nobodys_fault(be
     first = f'{score}        import os; os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", "cache")\n'
     bench.plugin("plain", METHOD.replace(score, first))
     assert bench("run", "--methods", "plain") == 0, bench.err
-
-
-FAULTS = """
-import resource, sys
-if sys.argv[1] == "keep":
-    from benchmark.cli.environment import keep_memory
-    assert keep_memory()
-import numpy
-found = []
-for _ in range(20):  # the heap takes a few rounds until it has room for all
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    maps = [numpy.ones(6 << 20) for _ in range(2)]  # 48 MiB each
-    del maps
-    found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(max(found[-3:]))
-"""
-
-
-def _faults(how, **variables):
-    """Pages that the system gives a process for maps as large as those that it has just freed."""
-    clean = {name: text for name, text in os.environ.items() if name not in (*KEPT, "GLIBC_TUNABLES")}
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS, how], cwd=HOME, env={**clean, **variables}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these parameters")
-def test_what_tensors_have_freed_is_kept_for_the_next_ones():
-    pages = 2 * (48 << 20) // os.sysconf("SC_PAGE_SIZE")
-    children = {variable: str(size) for variable, (_, size) in KEPT.items()}
-    assert _faults("keep") < pages / 100
-    assert _faults("leave", **children) < pages / 100, "a process that the suite starts keeps it, too"
-
-
-@pytest.mark.parametrize("name", [*KEPT, "GLIBC_TUNABLES"])
-def test_how_the_user_has_memory_kept_stays(name):
-    mine = {name: "glibc.malloc.trim_threshold=5"}
-    assert not keep_memory(mine) and list(mine) == [name]
