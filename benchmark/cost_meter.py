@@ -15,6 +15,8 @@ from typing import ClassVar
 
 import torch
 
+from benchmark.memory import give_back
+
 
 class CostMeter:
     """Seconds and largest memory of what happens inside ``with CostMeter(device) as meter:``.
@@ -142,6 +144,8 @@ def clear(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    else:
+        give_back()
 
 
 def peak_memory_mib(device: torch.device) -> float:

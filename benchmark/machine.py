@@ -29,6 +29,7 @@ class Machine:
         progress: whether bars or lines are printed.
         save_every: seconds between two resume states.
         events: folder for event files of trainings, as TensorBoard reads them; None writes none.
+        compiled: whether the networks of trainings are compiled (:mod:`benchmark.training.compiled`).
     """
 
     device: torch.device
@@ -37,6 +38,7 @@ class Machine:
     progress: bool = True
     save_every: float = 30.0
     events: Path | None = None
+    compiled: bool = False
 
     @classmethod
     def choose(

@@ -172,6 +172,12 @@ def work(parser: argparse.ArgumentParser) -> None:
         help="arithmetic of the training (default: bf16 where the hardware has it)",
     )
     group.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile networks for their training by torch.compile: minutes before the first step, then quicker ones "
+        "(`bench training` says by how much here), rounded otherwise",
+    )
+    group.add_argument(
         "--retrain",
         action="store_true",
         help="train again even where weights exist; the old ones stay until the new ones are finished",

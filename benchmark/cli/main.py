@@ -32,6 +32,7 @@ from benchmark.cli.config import expanded
 from benchmark.cli.environment import launched, prepare
 from benchmark.cli.output import answered, complaint, lasting_output
 from benchmark.errors import BenchmarkError, PluginError
+from benchmark.memory import keep_memory
 
 VERBS = (
     run.add,
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     complete(parser)
     prepare()  # numpy and torch are first imported below
+    keep_memory()
     with lasting_output() as out, ExitStack() as silenced:
         if launched()[0] > 0:  # rank 0 speaks for all
             null = silenced.enter_context(open(os.devnull, "w", encoding="utf-8"))

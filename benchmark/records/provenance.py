@@ -38,14 +38,16 @@ class Provenance:
     load: Amount | None = None  # processes that ran or waited to per processor of the machine, mean of the last
     # minute; null where the system does not say or an older record does not state it
     processes: int = field(default=0, metadata=OMITTED)  # that shared the work; left out where there was one
+    compiled: bool = field(default=False, metadata=OMITTED)  # whether torch.compile took part in a training
 
 
-def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
+def gather(device: str = "cpu", precision: str = "fp32", compiled: bool = False) -> Provenance:
     """The provenance of this process.
 
     Args:
         device: torch device the networks run on ("cpu", "cuda", "cuda:1").
         precision: "fp32", "tf32" or "bf16".
+        compiled: whether a compiled network took part.
     """
     import torch
 
@@ -63,6 +65,7 @@ def gather(device: str = "cpu", precision: str = "fp32") -> Provenance:
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         load=_load(),
         processes=world() if world() > 1 else 0,
+        compiled=compiled,
         command=command_line(sys.argv),
     )
 

@@ -26,6 +26,7 @@ TRAINING = (
     "repetition",
     "device",
     "train_precision",
+    "compile",
 )
 """What decides what ``train`` makes and where, in the order in which it is printed."""
 
@@ -37,7 +38,8 @@ def training_again(options: Options) -> str:
     for name in TRAINING:
         value = getattr(options, name)
         if name == "dataset" or value != getattr(usual, name):
-            words += [f"--{name.replace('_', '-')} {shlex.quote(text)}" for text in _texts(name, value)]
+            option = f"--{name.replace('_', '-')}"
+            words += [option] if value is True else [f"{option} {shlex.quote(text)}" for text in _texts(name, value)]
     return " ".join(words + [f"--plugin {shlex.quote(file)}" for file in _plugins(options)])
 
 

@@ -127,7 +127,8 @@ class Forecast:
     @cached_property
     def _history(self) -> History:
         setup = self.workshop.setup
-        return History(setup.options.out, setup.machine.device, setup.machine.precision, setup.options.precision)
+        machine = setup.machine
+        return History(setup.options.out, machine.device, machine.precision, setup.options.precision, machine.compiled)
 
     def row(self, entry: Entry) -> Hours:
         """What a row of the table takes alone."""

@@ -35,12 +35,14 @@ class History:
         device: where the work is to be done.
         training: arithmetic of trainings.
         evaluation: arithmetic of evaluations.
+        compiled: whether the networks of trainings are compiled.
     """
 
     out: Path
     device: torch.device
     training: str
     evaluation: str
+    compiled: bool = False
 
     def network_step(self, spec: NetworkSpec) -> float | None:
         """Seconds of a step of a network's training, validation included; None where none like it was made."""
@@ -110,7 +112,8 @@ class History:
         """Sidecars of what was trained here."""
         entries = WeightsStore(self.out / "weights").entries()
         sidecars = (entry.sidecar for entry in entries)
-        return [each for each in sidecars if self._here(each.get("provenance", {}), self.training)]
+        alike = (each for each in sidecars if self._here(each.get("provenance", {}), self.training))
+        return [each for each in alike if bool(each["provenance"].get("compiled")) == self.compiled]
 
     @cached_property
     def _records(self) -> list[Record]:

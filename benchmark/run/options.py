@@ -46,6 +46,7 @@ class Options:
     device: str = "auto"
     precision: str = "fp32"
     train_precision: str = "auto"
+    compile: bool = False
     workers: Annotated[int, Range(0, 256)] | None = None
     batch_size: Literal[0] | Count = 0
     limit: Literal[0] | Count = 0
@@ -104,6 +105,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         device=arguments.device,
         precision=arguments.precision,
         train_precision=getattr(arguments, "train_precision", "auto"),
+        compile=getattr(arguments, "compile", False),
         workers=arguments.workers,
         protocols=tuple(protocol(p.strip()).name for p in getattr(arguments, "protocols", "").split(",") if p.strip()),
         batch_size=getattr(arguments, "batch_size", 0),

@@ -160,7 +160,7 @@ def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
     made = sidecar.get("provenance", {})
     brief |= {
         key: made[key]
-        for key in ("device", "cpu", "threads", "precision", "processes", "commit", "date")
+        for key in ("device", "cpu", "threads", "precision", "compiled", "processes", "commit", "date")
         if key in made
     }
     if "seconds" in sidecar:

@@ -175,6 +175,7 @@ def assemble(
     from benchmark.machine import Machine, check_precision
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import resolve
+    from benchmark.training.compiled import check_compiler
     from benchmark.training.events import available
 
     arch, keywords, own = resolved or resolve(options.network or test.policy.shared)
@@ -211,6 +212,9 @@ def assemble(
     if options.tensorboard:
         available()
         machine = dataclasses.replace(machine, events=options.out / "tensorboard")
+    if options.compile:
+        check_compiler(machine.device)
+        machine = dataclasses.replace(machine, compiled=True)
     check_precision(machine.device, options.precision)
     class_names = labels.names if labels else tuple(train.classes)
     made = Setup(options, test.label, test, train, val, base, machine, own, class_names)

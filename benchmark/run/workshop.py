@@ -349,7 +349,7 @@ class Workshop:
             "data": self.setup.base.data or self.setup.train.fingerprint(),
             **more,
             "reports": [dataclasses.asdict(report) for report in reports],
-            "provenance": to_plain(gather(str(self.setup.machine.device), precision)),
+            "provenance": to_plain(gather(str(self.setup.machine.device), precision, any(r.compiled for r in reports))),
         }
         self.store.save(key, dict(state), sidecar)
         clear_states(self.store.path(key).with_suffix(""))

@@ -24,6 +24,7 @@ from benchmark.errors import BenchmarkError, interrupted
 from benchmark.machine import Machine, products
 from benchmark.progress import Progress, say
 from benchmark.recipe import Recipe
+from benchmark.training.compiled import Compiled
 from benchmark.training.events import Events
 from benchmark.training.loader import cached, native_batches, training_batches
 from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch, validated_every
@@ -46,6 +47,7 @@ class Report:
         validation: final values on the validation split, the headline first.
         history: per epoch its number, learning rate, mean training losses, and validation values where it has any.
         resumed: how often it went on from a resume state.
+        compiled: whether a compiled network took part.
     """
 
     steps: int
@@ -55,6 +57,7 @@ class Report:
     validation: dict[str, float]
     history: tuple[dict[str, Any], ...]
     resumed: int
+    compiled: bool = False
 
 
 def train(
@@ -107,7 +110,8 @@ class _Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
-        self.mark = identity(task, recipe, train_set, val_set, machine.precision)
+        self.compiled = Compiled(task, machine.compiled, title)
+        self.mark = identity(task, recipe, train_set, val_set, machine.precision, bool(self.compiled))
         self.journal, refused = self._begin()
         if refused:
             say(f"{title}: {refused}; training starts anew.", machine, always=True)
@@ -168,6 +172,7 @@ class _Run:
             validation=dict(journal.validation),
             history=tuple(journal.history),
             resumed=journal.resumed,
+            compiled=journal.compiled,
         )
 
     def _steps(self, train_set: Dataset, progress: Progress) -> None:
@@ -182,8 +187,9 @@ class _Run:
                 for parameters in optimiser.param_groups:
                     parameters["lr"] = parameters["initial_lr"] * factor
             seed_step(recipe, step)
-            with self.sharing():
+            with self.sharing(), self.compiled():
                 self.pending.append(dict(task.step(batch, self.optimisers)))
+            journal.compiled |= self.compiled.ran
             with torch.no_grad():
                 task.after_step(step, recipe.lr * factor)
             journal.step = step + 1

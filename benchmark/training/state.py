@@ -16,6 +16,8 @@ from benchmark.recipe import Recipe, digest
 from benchmark.training.task import Task
 
 _FORMAT = 1
+KERNELS = ("foreach", "fused", "capturable")
+"""Fields of an optimiser's parameter groups that say how it computes, not what."""
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Journal:
         sums: sums of the reported losses over the steps of the current epoch.
         validation: latest validation values.
         history: one entry per finished epoch.
+        compiled: whether a compiled network took part in any step.
     """
 
     step: int = 0
@@ -39,13 +42,21 @@ class Journal:
     sums: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    compiled: bool = False
 
 
-def identity(task: Task, recipe: Recipe, train_set: Dataset, val_set: Dataset | None, precision: str = "fp32") -> str:
+def identity(
+    task: Task,
+    recipe: Recipe,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    precision: str = "fp32",
+    compiled: bool = False,
+) -> str:
     """Digest of what a state belongs to: recipe, data, arithmetic and the shapes of what is trained."""
     shapes = {name: tuple(value.shape) for name, value in task.state_dict().items() if torch.is_tensor(value)}
     data = [split.fingerprint() if split is not None else "" for split in (train_set, val_set)]
-    more = [precision] if precision != "fp32" else []
+    more = [precision] * (precision != "fp32") + ["compiled"] * compiled
     return digest([_FORMAT, type(task).__qualname__, recipe.as_dict(), data, shapes, *more], 20)
 
 
@@ -130,8 +141,18 @@ def load_state(
         return Journal(), f"the resume state {path} is of another recipe, network or data"
     task.load_state_dict(state["task"])
     for optimiser, values in zip(optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(values)
+        _take(optimiser, values)
     return journal, ""
+
+
+def _take(optimiser: torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
+    """Put an optimiser's state back, but not by which kernels it was computed: that is of the machine, and a state may
+    go on elsewhere."""
+    groups = [
+        {**saved, **{name: own[name] for name in KERNELS if name in own}}
+        for saved, own in zip(values["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    optimiser.load_state_dict({**values, "param_groups": groups})
 
 
 def _seal(state: dict[str, Any]) -> str:

@@ -96,6 +96,9 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """The recipe's optimiser; weight decay acts on convolution and linear weights only, unless `decay_everything`.
 
+    On CUDA a step is one kernel for all weights ("fused"). On a CPU it is the plain one, which takes a hundredth of a
+    training step there: the fused one rounds otherwise, and states and results of CPUs stay what they are.
+
     Args:
         module: its parameters that require gradients are optimised.
         recipe: optimiser, learning rate, momentum, betas, decay.
@@ -117,11 +120,12 @@ def make_optimiser(
         raise BenchmarkError(
             f"The {recipe.task} task {type(module).__name__} has no parameter that requires gradients."
         )
+    fused = all(parameter.is_cuda for parameter in (*decayed, *plain)) or None
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
+        return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
     if recipe.optimiser in ("adam", "adamw"):
         kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-        return kind(groups, rate, betas=tuple(recipe.betas))
+        return kind(groups, rate, betas=tuple(recipe.betas), fused=fused)
     raise BenchmarkError(
         f"The {recipe.task} recipe's optimiser '{recipe.optimiser}' does not exist; it is sgd, adam or adamw."
     )

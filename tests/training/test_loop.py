@@ -84,6 +84,34 @@ def test_killed_anywhere_it_ends_as_if_it_had_run_through(recipe, tmp_path, opti
         assert (last.loss, last.validation) == (expected.loss, expected.validation)
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("began", [True, None])
+def test_a_state_goes_on_with_the_kernels_of_this_machine(recipe, tmp_path, optimiser, began):
+    """As on a GPU, whose optimisers are fused, after a CPU, and the other way round."""
+
+    class Elsewhere(Mortal):
+        fused = None
+
+        def optimisers(self, recipe):
+            self.made = super().optimisers(recipe)
+            for made in self.made:
+                for group in made.param_groups:
+                    group["fused"] = self.fused
+            return self.made
+
+    recipe = recipe.changed({"optimiser": optimiser, "lr": 0.01})
+    machine = Machine(torch.device("cpu"), progress=False, save_every=-1)
+    first, then, whole = fresh(recipe, Elsewhere, deaths=[6]), fresh(recipe, Elsewhere), fresh(recipe)
+    first.fused, then.fused = began, None if began else True
+    with pytest.raises(Killed):
+        run(first, recipe, machine, tmp_path)
+    assert run(then, recipe, machine, tmp_path).resumed == 1
+    assert {group["fused"] for made in then.made for group in made.param_groups} == {then.fused}
+    run(whole, recipe, machine, tmp_path / "whole")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(then.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
 def test_a_death_between_two_states_loses_steps_but_not_the_result(recipe, machine, tmp_path):
     class Sometimes(Mortal):
         def after_step(self, step, lr):
