@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from benchmark.methods.msp import MSP
 
 from benchmark.errors import PluginError
-from benchmark.methods.msp import MSP
 from benchmark.run.entry import Entry, check_saved
 
 NAN = float("nan")
