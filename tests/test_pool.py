@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -190,10 +192,25 @@ def test_bf16_computes_in_bf16_and_gives_float32(nets):
     assert 0 < (exact - rounded).abs().max() < 0.05 * exact.abs().max()
 
 
-def test_what_torch_sets_when_it_first_trains_is_nobodys_change(monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "here")
-    with settings_kept("training"):
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = "there"
+@pytest.mark.parametrize("variable", ["TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"])
+def test_no_environment_variable_may_be_changed(monkeypatch, variable):
+    monkeypatch.setenv(variable, "here")
     with pytest.raises(PluginError, match="training changes the environment variables"), settings_kept("training"):
-        os.environ["TORCH_HOME"] = "there"
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "there" and os.environ.get("TORCH_HOME") != "there"
+        os.environ[variable] = "there"
+    assert os.environ[variable] == "here"
+
+
+def test_what_torch_sets_with_its_first_optimiser_is_nobodys_change():
+    """It imports its compiler then, which sets a variable; so a new process is needed, which has not done that."""
+    code = """
+import sys
+import torch
+from benchmark.isolation.settings import COMPILER, settings_kept
+assert COMPILER not in sys.modules
+with settings_kept("training"):
+    torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1).step()
+assert COMPILER in sys.modules
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

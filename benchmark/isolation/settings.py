@@ -91,14 +91,9 @@ def _working_directory() -> str | None:
         return None
 
 
-def _variables() -> dict[Any, Any]:
-    """All but those that torch sets itself when something is first trained."""
-    return {name: text for name, text in _ENVIRONMENT.items() if not name.startswith(_TORCHS)}
-
-
 def _environment(value: dict[Any, Any]) -> None:
     for name in list(os.environ):
-        if (key := os.environ.encodekey(name)) not in value and not key.startswith(_TORCHS):
+        if os.environ.encodekey(name) not in value:
             del os.environ[name]
     for name, text in value.items():
         os.environ[os.environ.decodekey(name)] = os.environ.decodevalue(text)
@@ -140,7 +135,6 @@ def _stream(name: str, number: int, words: str) -> Setting:
 
 
 _ENVIRONMENT: dict[Any, Any] = os.environ._data  # as the system has it; decoding takes a hundred times as long
-_TORCHS = tuple(map(os.environ.encodekey, ("TORCHINDUCTOR_", "TRITON_")))
 _DENORMAL = sys.float_info.min / 4  # the processor's mode is that of every float, Python's own among them
 
 SETTINGS = (
@@ -169,7 +163,7 @@ SETTINGS = (
     Setting("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
     Setting("OpenCV's number of threads", cv2.getNumThreads, cv2.setNumThreads, imported=True),
     Setting("whether OpenCV is optimised", cv2.useOptimized, cv2.setUseOptimized, imported=True),
-    Setting("the environment variables", _variables, _environment, imported=True),
+    Setting("the environment variables", lambda: dict(_ENVIRONMENT), _environment, imported=True),
     Setting("the limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit, imported=True),
     Setting("the working directory", _working_directory, lambda value: value and os.chdir(value)),
     Setting("the handler of Ctrl-C", lambda: signal.getsignal(signal.SIGINT), _interrupt_handler),
@@ -179,6 +173,8 @@ SETTINGS = (
     _stream("stderr", 2, "standard error"),
 )
 """What no plugin may leave changed. One more is one more line."""
+COMPILER = "torch._dynamo"
+"""Module that torch imports late, with its first optimiser."""
 
 
 @contextmanager
@@ -192,7 +188,7 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
 
     Args:
         what: runs inside, for the sentence.
-        importing: it is an import, which may bring other people's libraries along.
+        importing: it is an import, which may bring other people's libraries along; so is what brings torch's compiler.
         again: nothing but plugins has run since it ran last, so that the functions are those that were left then.
     Raises:
         PluginError: one of :data:`SETTINGS` or a function was changed; the sentence names it. An exception from inside
@@ -200,7 +196,7 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
     """
     if not again:
         functions.note()
-    before = [setting.get() for setting in SETTINGS]
+    before, compiler = [setting.get() for setting in SETTINGS], COMPILER in sys.modules
     drawn = torch.get_rng_state(), np.random.get_state(), random.getstate()
     filters = warnings.filters[:]
     try:
@@ -218,6 +214,7 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
         if warnings.filters != filters:
             warnings.filters[:] = filters
             warnings._filters_mutated()
+    importing = importing or (not compiler and COMPILER in sys.modules)
     names = [setting.name for setting in changed if not (importing and setting.imported)]
     if names := dict.fromkeys([*names, *replaced]):
         raise PluginError(f"{what} changes {', '.join(names)}, which all methods share; leave that as it was.")

@@ -124,12 +124,18 @@ class FixedFprEvaluator(Evaluator[Measurements]):
         """``tpr``, the mean over the images, with its 95 % bootstrap interval."""
         rates = np.array([self._rates[image] for image in sorted(self._rates)])
         known = rates[~np.isnan(rates)]
-        found = mean_interval(known)
-        intervals = {"tpr": [found.low, found.high]} if len(known) else {}
         skipped, protocol = len(rates) - len(known), self.protocol
-        extra: dict[str, float | None] = {"tpr": found.value}
+        if not len(known):
+            made = protocol.unmeasured("no image holds both anomalous and normal pixels")
+            return {protocol.name: replace(made, skipped=skipped)}
+        found = mean_interval(known)
         made = Measurement(
-            protocol.version, protocol.family, len(known), None, None, None, None, skipped, intervals, extra
+            protocol.version,
+            protocol.family,
+            len(known),
+            skipped=skipped,
+            intervals={"tpr": [found.low, found.high]},
+            extra={"tpr": found.value},
         )
         return {protocol.name: made}
 

@@ -138,6 +138,13 @@ class PooledSketch:
         self._costs += other._costs
         self._fit()
 
+    def among(self, normal: PooledSketch) -> PooledSketch:
+        """The anomalous pixels of this sketch with the normal ones of another, to be read; nothing is copied."""
+        both = PooledSketch(len(normal._rows) - 1, None)
+        both.levels = [self.levels[0], normal.levels[1]]
+        both._rows = [self._rows[0], *normal._rows[1:]]
+        return both
+
     def ranking(self, rows: Sequence[int]) -> Ranking:
         """The ranking of the anomalous pixels among the union of some rows."""
         if self._latest is not None and self._latest[0] == tuple(rows):

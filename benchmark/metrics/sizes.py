@@ -13,7 +13,7 @@ Source: Vojir et al., benchmark_issu, instance_segmentation.py (bounds and compo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -25,8 +25,7 @@ from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
 from benchmark.metrics.inputs import as_arrays, check_threshold
 from benchmark.metrics.measurement import METRICS, Measurement
 from benchmark.metrics.pixel_protocols import POOLED, PixelProtocol
-from benchmark.metrics.pooled import BUDGET, Kept, PooledSketch
-from benchmark.metrics.ranking import Ranking, runs_of
+from benchmark.metrics.pooled import BUDGET, PooledSketch
 from benchmark.metrics.sampling_error import sampling_error
 from benchmark.metrics.sorted_image import SortedImage
 from benchmark.metrics.strata import ANOMALY, IGNORE, Strata
@@ -146,17 +145,16 @@ class SizeEvaluator(Evaluator[Measurements]):
         """
         protocol = self.protocol
         found: dict[str, dict[str, float]] = {}
-        normal = _points(list(self._normal.parts([0])))[:2]
         ordered = [self._matched[image] for image in sorted(self._matched)]
         for index, name in enumerate(protocol.classes):
             siou, ppv = (np.array([v for image in ordered for v in image[index][part]]) for part in (0, 1))
-            ranking = _ranking(list(self._anomalous[index].parts([-1])), normal)
+            pixels = self._anomalous[index].among(self._normal)
+            ranking = pixels.ranking([0])
             values: dict[str, float] = {"components": len(siou)}
             if ranking.defined:
                 values |= {"auroc": ranking.auroc(), "aupr": ranking.average_precision()}
                 values |= {"fpr95": ranking.fpr("first_ge")}
-                pair = _Pair(self._anomalous[index], self._normal)
-                error = sampling_error(pair, [0], ranking, "first_ge")  # type: ignore[arg-type]
+                error = sampling_error(pixels, [0], ranking, "first_ge")
                 values |= {f"sampling_{m}": bound for m in METRICS if (bound := getattr(error, m))}
                 values["constant_aupr"] = ranking.anomalous / (ranking.anomalous + ranking.normal)
                 values |= {"siou": float(siou.mean()), "ppv": float(ppv.mean()) if len(ppv) else float("nan")}
@@ -191,52 +189,3 @@ class SizeEvaluator(Evaluator[Measurements]):
         budget = self._normal.budget
         self._normal = PooledSketch.from_state(parts["normal"], budget)
         self._anomalous = [PooledSketch.from_state(parts[str(i)], budget) for i in range(len(self._anomalous))]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Two sketches as one, for what reads the anomalous and the normal pixels by their rows."""
-
-    anomalous: PooledSketch
-    normal: PooledSketch
-
-    @property
-    def exact(self) -> bool:
-        return self.anomalous.exact and self.normal.exact
-
-    @property
-    def levels(self) -> list[int]:
-        """How coarse the sample of the anomalous and that of the normal pixels is."""
-        return [self.anomalous.levels[0], self.normal.levels[1]]
-
-    def parts(self, rows: Sequence[int]) -> Iterator[Kept]:
-        return self.anomalous.parts(rows) if list(rows) == [-1] else self.normal.parts(rows)
-
-
-def _ranking(anomalous: Sequence[Kept], normal: tuple[np.ndarray, np.ndarray]) -> Ranking:
-    """The ranking of what two sketches keep, as ``PooledSketch.ranking`` makes it of one.
-
-    Args:
-        anomalous: parts of one.
-        normal: ascending keys and weights of the other.
-    """
-    keys, weights, sampled = _points(anomalous)
-    starts, lengths = runs_of(keys)
-    distinct = keys[starts]
-    anomalies = np.add.reduceat(weights, starts) if len(starts) else weights
-    beyond = np.where((lengths == 1) & sampled[starts], (anomalies - 1) / 2, 0)
-    others, weights = normal
-    total = np.concatenate((np.zeros(1, np.int64), weights.cumsum()))
-    below, at_or_below = (total[np.searchsorted(others, distinct, side)] for side in ("left", "right"))
-    return Ranking(distinct, anomalies, below, at_or_below, int(total[-1]), beyond)
-
-
-def _points(parts: Sequence[Kept]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ascending keys, weights (int64) and whether they stand for other scores, too."""
-    keys = np.concatenate([np.zeros(0, np.uint32), *(a for part, _ in parts for a in (part.keys, part.runs))])
-    masses = (a for part, weights in parts for a in (weights, part.lengths.astype(np.int64)))
-    weights = np.concatenate([np.zeros(0, np.int64), *masses])
-    kinds = (a for part, w in parts for a in (w > 1, np.zeros(len(part.runs), bool)))
-    sampled = np.concatenate([np.zeros(0, bool), *kinds])
-    order = np.argsort(keys, kind="stable")
-    return keys[order], weights[order], sampled[order]

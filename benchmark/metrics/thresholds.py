@@ -166,5 +166,7 @@ def share_above(scores: np.ndarray, threshold: float) -> float:
 def quantile(normal: Sequence[float] | np.ndarray, target: float) -> float:
     """As the pooled rule, for the scores of one image: the lowest above which at most a share `target` of them lie."""
     ordered = np.asarray(normal)
-    last = len(ordered) - 1 - int(target * len(ordered))
+    above = int(target * len(ordered))
+    above += (above + 1) / len(ordered) <= target  # a product that was rounded down, as .29 * 100
+    last = len(ordered) - 1 - above
     return float(np.partition(ordered, last)[last])

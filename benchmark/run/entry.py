@@ -95,12 +95,11 @@ _OF_MODULES = frozenset(vars(nn.Module()))
 
 
 def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, (Tensor, np.ndarray)):
-        if not isinstance(other, (Tensor, np.ndarray)) or one.shape != other.shape:
+    if isinstance(one, _NUMBERS) or (isinstance(one, (Tensor, np.ndarray)) and _array(one).dtype.kind in "biufc"):
+        if not isinstance(other, (*_NUMBERS, Tensor, np.ndarray)):
             return False
-        return bool(np.array_equal(np.asarray(torch.as_tensor(one).cpu()), np.asarray(torch.as_tensor(other).cpu())))
-    if isinstance(one, (int, float, complex, np.number)):
-        return bool(one == other or (one != one and other != other))
+        mine, its = _array(one), _array(other)
+        return mine.shape == its.shape and bool(((mine == its) | ((mine != mine) & (its != its))).all())
     if isinstance(one, (list, tuple)) and one:
         return type(one) is type(other) and len(one) == len(other) and all(map(_alike, one, other))
     if isinstance(one, dict) and one:
@@ -108,3 +107,13 @@ def _alike(one: Any, other: Any) -> bool:
             type(one) is type(other) and one.keys() == other.keys() and all(_alike(v, other[k]) for k, v in one.items())
         )
     return True
+
+
+_NUMBERS = (int, float, complex, np.number)
+
+
+def _array(value: Any) -> np.ndarray:
+    """Numbers as numpy compares them, which has no bfloat16."""
+    if isinstance(value, Tensor):
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy(force=True)
+    return np.asarray(value)

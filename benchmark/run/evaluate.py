@@ -74,7 +74,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             whole = False  # rank 0 keeps what all have together, when they meet
             kept = lambda: keep(workshop, tally)  # noqa: E731
             shared_pass(workshop, entries, tally, len(images), most, evaluated, kept, SAVE_EVERY)
-        for batch in native_batches(images, setup.machine, size.most, start=tally.done):
+        for batch in native_batches(images, setup.machine, size.most, start=tally.done) if world() == 1 else ():
             whole = False
             _evaluate_batch(workshop, entries, batch, size, tally, beside)
             whole = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,8 +192,6 @@ class Workshop:
         stores, and the others load what it has stored.
         """
         specs = shared(lambda: self.to_train(entries))
-        if specs:
-            _ready_to_optimise()
         for spec in specs:
             users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
             self._guard(users, "the training of a network", lambda s=spec: self.train_network(s))
@@ -202,8 +199,6 @@ class Workshop:
             self._guard([entry], "build()", lambda e=entry: self.connect(e))
         labels = shared(lambda: [e.label for e in self.to_fit([e for e in entries if not e.error])])
         missing = [e for e in entries if e.label in labels]
-        if missing:
-            _ready_to_optimise()
         for entry in missing:
             self._guard([entry], "fit()", lambda e=entry: check_labels(self.setup, e.method))
         missing = [e for e in missing if not e.error]
@@ -389,9 +384,3 @@ class Workshop:
                     entry.left_out = entry.unasked and isinstance(error, UnmetNeed)
             out = "left out: " if all(e.left_out for e in entries) else ""
             self.say(f"{', '.join(e.label for e in entries)}: {out}{sentence}")
-
-
-def _ready_to_optimise() -> None:
-    """Import what torch imports with its first optimiser: that sets an environment variable, for which the method that
-    is trained would be blamed."""
-    importlib.import_module("torch._dynamo")

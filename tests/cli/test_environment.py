@@ -6,7 +6,6 @@ import sys
 from importlib.metadata import version
 
 import pytest
-from harness import METHOD
 
 from benchmark import HOME
 from benchmark.cli.environment import prepare
@@ -63,12 +62,3 @@ def test_numpy_knows_the_names(tmp_path):
         [sys.executable, "-W", "error", "-c", code], env={**os.environ, **variables}, capture_output=True, text=True
     )
     assert done.stdout.strip() == version("numpy"), done.stderr
-
-
-def test_what_torchs_compiler_sets_when_it_is_first_imported_is_nobodys_fault(bench, monkeypatch):
-    """A training by several processes imports it, and so may a method."""
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    score = "def score(self, batch, networks):\n"
-    first = f'{score}        import os; os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", "cache")\n'
-    bench.plugin("plain", METHOD.replace(score, first))
-    assert bench("run", "--methods", "plain") == 0, bench.err

@@ -58,6 +58,9 @@ def test_every_image_has_its_own_threshold_and_images_of_one_kind_are_left_out()
     assert (found.extra["tpr"], found.images, found.skipped) == (0.75, 2, 1)
     assert found.intervals["tpr"] == [0.5, 1.0]
     assert measure("tpr-fpr05", *views[:2]).extra["tpr"] == 0.25
+    nothing = measure("tpr-fpr05-per-image", views[2])
+    assert (nothing.extra["tpr"], nothing.images, nothing.skipped) == (None, 0, 1)
+    assert nothing.missing["tpr"] == "no image holds both anomalous and normal pixels"
 
 
 @given(normal=scores, target=st.sampled_from([0.05, 0.2, 0.5]))
@@ -68,6 +71,14 @@ def test_a_quantile_is_the_lowest_score_with_few_above(normal, target):
     evaluator = NormalEvaluator()
     evaluator.update(View("a", values[None], np.zeros((1, len(values)), np.uint8)))
     assert evaluator.threshold(target, "pooled") == expected
+
+
+@pytest.mark.parametrize(("target", "pixels"), [(0.29, 100), (0.57, 100), (0.05, 140), (0.07, 300)])
+def test_a_share_of_exactly_the_target_may_lie_above_however_it_is_rounded(target, pixels):
+    values = np.arange(pixels, dtype=np.float32)
+    evaluator = NormalEvaluator()
+    evaluator.update(View("a", values[None], np.zeros((1, pixels), np.uint8)))
+    assert quantile(values, target) == evaluator.threshold(target, "pooled") == pixels - 1 - round(target * pixels)
 
 
 @settings(deadline=None)
