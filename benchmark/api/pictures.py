@@ -31,7 +31,7 @@ def plot(
     Returns:
         A PIL image, which a notebook shows; ``.save("picture.png")`` writes it.
     Raises:
-        BenchmarkError: the scores are not of the size of the image.
+        BenchmarkError: the scores are not of the size of the image, or the limits are none.
     """
     pixels = as_image(image).permute(1, 2, 0).numpy()
     try:
@@ -40,4 +40,6 @@ def plot(
         raise BenchmarkError(f"Scores are an array of numbers (H, W), not a {type(scores).__name__}.") from error
     if scores.shape != pixels.shape[:2]:
         raise BenchmarkError(f"The scores are {scores.shape}, the image {pixels.shape[:2]} (H, W); the two must agree.")
+    if limits is not None and not limits[0] < limits[1]:
+        raise BenchmarkError(f"limits are the scores of the first and the last colour, the lower first, not {limits}.")
     return Image.fromarray(panel(pixels, scores, limits or colour_limits([scores]), title, threshold))

@@ -18,6 +18,8 @@ COLUMNS = (
     "network",
     "method",
     "title",
+    "paper",
+    "external",
     "auxiliary_data",
     "seed",
     "limit",
@@ -39,13 +41,18 @@ COLUMNS = (
 def records(folder: str | Path = "runs") -> DataFrame:
     """The records below a folder, one row per record and protocol.
 
-    Columns: `dataset`, `network` and `method` are labels, as in the names of the files; `auxiliary_data` is what
-    outliers the method saw in training; `seed` counts repetitions from 0; `limit` is the number of images asked for by
-    ``--limit``, missing where all were; `protocol` and `version` say how the metrics were made; metrics are shares
-    (0..1), with the ends of their 95 % interval over images as `aupr_low` and `aupr_high`; `miou` is that of the
-    network; times are milliseconds an image; `date` is that of the measurement; `rows` is the path of the table with
-    one row per image, which :func:`read_rows` reads. Metrics of single protocols (`efpr`, `iou`, ...) have columns of
-    their own. What has no value is NaN.
+    Columns: `dataset`, `network` and `method` are labels, as in the names of the files; `paper` is what to cite for the
+    method; `external` says whether its score maps were made elsewhere (``score --name``), so that nothing is known of
+    its network; `auxiliary_data` is what outliers the method saw in training; `seed` counts repetitions from 0; `limit`
+    is the number of images asked for by ``--limit``, missing where all were; `protocol` and `version` say how the
+    metrics were made; metrics are shares (0..1), with the ends of their 95 % interval over images as `aupr_low` and
+    `aupr_high`; `miou` is that of the network; times are milliseconds an image; `date` is that of the measurement;
+    `rows` is the path of the table with one row per image, which :func:`read_rows` reads. Metrics of single protocols
+    (`efpr`, `iou`, ...) have columns of their own. What has no value is NaN.
+
+    These are all records, also those with ``--limit``, of former versions of a protocol and of settings that do not
+    compare; the boards that tables are made of, and the published numbers beside them, answers
+    ``python -m benchmark table --json``.
 
     Args:
         folder: "runs" of this machine, or "results", where the published ones of this project lie.
@@ -64,7 +71,7 @@ def records(folder: str | Path = "runs") -> DataFrame:
         warnings.warn(sentence, stacklevel=2)
     rows = [_row(folder, record, name, m) for record in found for name, m in record.metrics.items()]
     table = DataFrame(rows, columns=[*COLUMNS, *sorted({key for row in rows for key in row} - {*COLUMNS})])
-    return table.astype({"seed": int, "version": int, "images": int})
+    return table.astype({"external": bool, "seed": int, "version": int, "images": int})
 
 
 def _row(folder: Path, record: Record, name: str, measured: Measurement) -> dict[str, Any]:
@@ -75,6 +82,8 @@ def _row(folder: Path, record: Record, name: str, measured: Measurement) -> dict
         "network": network.label,
         "method": method.label,
         "title": method.title,
+        "paper": method.paper,
+        "external": record.external,
         "auxiliary_data": method.auxiliary_data,
         "seed": network.seed,
         "limit": nan if dataset.limit is None else dataset.limit,

@@ -37,7 +37,7 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
         beside = [p for p in published.get(name, ()) if p.comparable and whole]
         made = block(group, beside)
         first = group[0].dataset
-        count = f"the first {limit}" if limit else f"{first.images} of {first.published_images}"
+        count = f"the first {first.images}" if limit else f"{first.images} of {first.published_images}"
         lines = [f"{first.title}, {network}" + ("" if whole else f", {count} images only: enters no leaderboard")]
         lines += [first.note] if first.note else []
         shared = "; ".join(made.setting)

@@ -293,7 +293,7 @@ def latex(board: Board) -> str:
 
 def csv(board: Board) -> str:
     """Every number of a board, one line per row: metrics in percent, ``_std``, ``_low`` and ``_high`` where known."""
-    whole = [_with_extras(block).assign(dataset=board.name, network=block.network) for block in board.blocks]
+    whole = [with_extras(block).assign(dataset=board.name, network=block.network) for block in board.blocks]
     table = concat(whole)
     table = table.drop(columns=[marks for marks in ("timed", "sampled", "external") if not table[marks].any()])
     words = ["dataset", "network", "method", "title"]
@@ -306,7 +306,7 @@ def csv(board: Board) -> str:
     return table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
-def _with_extras(block: Block) -> DataFrame:
+def with_extras(block: Block) -> DataFrame:
     """The rows of a block with the columns of its further tables, ``PROTOCOL.METRIC``."""
     table = block.table
     for extra in block.extras:

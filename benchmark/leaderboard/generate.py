@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from benchmark.leaderboard.formats import (
     failure_texts,
     latex,
     pipe_table,
+    with_extras,
 )
 from benchmark.leaderboard.further import TITLE as FURTHER_TITLE
 from benchmark.leaderboard.further import Further, further
@@ -115,7 +116,8 @@ def _boards(results: Path) -> list[Board]:
 
 
 def plain(results: Path) -> list[dict[str, Any]]:
-    """Every board in plain values: its blocks with their rows, columns as in `benchmark.leaderboard.board.COLUMNS`."""
+    """Every board in plain values: its blocks with their rows, columns as in `benchmark.leaderboard.board.COLUMNS` and
+    ``PROTOCOL.METRIC`` of further protocols, and what was published elsewhere, as fractions."""
     return [
         {
             "dataset": board.name,
@@ -125,11 +127,13 @@ def plain(results: Path) -> list[dict[str, Any]]:
                 {
                     "network": block.network,
                     "setting": block.setting,
-                    "rows": block.table.astype(object).to_dict(orient="records"),
+                    "rows": with_extras(block).astype(object).to_dict(orient="records"),
+                    "failures": block.failures.astype(object).to_dict(orient="records"),
                     "remarks": block.remarks,
                 }
                 for block in board.blocks
             ],
+            "published_elsewhere": [asdict(row) for row in board.further],
             "remarks": board.remarks,
             "sources": board.sources,
         }

@@ -75,10 +75,11 @@ def extras(records: Sequence[Record], order: Sequence[str]) -> list[Extra]:
     headlines, sizes = [], []
     for name in sorted(measured, key=list(PROTOCOLS).index):
         protocol, found = PROTOCOLS[name], measured[name]
+        versions = " or ".join(f"v{v}" for v in sorted({r.metrics[name].version for r in records if name in r.metrics}))
         if isinstance(protocol, SizeProtocol):
-            sizes += _classes(protocol, found)
+            sizes += _classes(protocol, found, f", {versions}" * (" or " in versions))
         elif not protocol.of_network:
-            group = f"{name} v{found.version}"
+            group = f"{name} {versions}"
             headlines += [_Column(group, t, name, k, k) for k, t in protocol.headlines.items() if k in found.extra]
     made = [
         _extra(title, legend, columns, records, order)
@@ -87,15 +88,15 @@ def extras(records: Sequence[Record], order: Sequence[str]) -> list[Extra]:
     return [each for each in made if each.methods]
 
 
-def _classes(protocol: SizeProtocol, found: Measurement) -> list[_Column]:
-    """The columns of every class of sizes that holds a component."""
+def _classes(protocol: SizeProtocol, found: Measurement, versions: str) -> list[_Column]:
+    """The columns of every class of sizes that holds a component; `versions` are named where there are several."""
     columns = []
     for kind in protocol.classes:
         if not found.extra.get(f"components_{kind}"):
             continue
         count, constant = found.extra[f"components_{kind}"], found.extra.get(f"constant_aupr_{kind}")
         unit = "" if protocol.relative else " px"
-        words = f"{kind}{unit}, {count:.0f} components, constant {percent(constant or 0.0, 2)}"
+        words = f"{kind}{unit}, {count:.0f} components, constant {percent(constant or 0.0, 2)}{versions}"
         columns += [_Column(words, title, protocol.name, f"{key}_{kind}", key) for key, title in _OF_A_CLASS.items()]
     return columns
 

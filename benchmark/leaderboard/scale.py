@@ -7,6 +7,7 @@ and rows are handed to whichever GPU is free, the one first on which the longest
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,10 +135,11 @@ class Plan:
 
     def seeds(self, gpus: int, within: float = NIGHT) -> int:
         """How many seeds of it so many GPUs finish in some hours."""
-        count = 0
-        while self.jobs and self.repeated(count + 1).hours(gpus) <= within:
-            count += 1
-        return count
+        if not self.work:
+            return 0
+        # No more than the GPUs have hours for, and where all seeds are alike, more of them take no less time.
+        fits = range(1, int(within * gpus / self.work * (1 + 1e-9)) + 1)
+        return bisect_right(fits, within, key=lambda count: self.repeated(count).hours(gpus))
 
     def enough(self) -> int:
         """The least number of GPUs with which one seed takes no longer than its longest chain."""
@@ -147,6 +149,8 @@ class Plan:
 def markdown(costs: Costs) -> str:
     """The table of one machine, and in words where it stops."""
     plan = Plan.of(costs)
+    if not plan.work:
+        return MARKDOWN.escape(f"On {costs.machine} no row of {costs.title} was measured to its end.")
     lines = [
         {
             "Machine": words,

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from benchmark.methods.msp import MSP
 from PIL import Image
 from sklearn.metrics import average_precision_score
 from torch import nn
+from toy_records import record as toy_record
 
 from benchmark import api
 from benchmark.data import Batch, Sample
@@ -238,7 +240,16 @@ def test_records_are_a_row_per_record_and_protocol():
     per_image = table[(table.rows == row.rows) & (table.protocol == "per-image")].iloc[0]
     assert [per_image.aupr_low, per_image.aupr_high] == record["metrics"]["per-image"]["intervals"]["aupr"]
     assert row.miou == record["segmentation"]["miou"]
+    assert row.paper == record["method"]["paper"] != "" and not table.external.any()
     assert api.read_rows(row.rows).image.nunique() == record["dataset"]["images"]
+
+
+def test_records_of_score_maps_from_elsewhere_say_so(tmp_path):
+    toy_record("msp").write(tmp_path)
+    made = toy_record("Mine")
+    replace(made, network=replace(made.network, key="")).write(tmp_path)
+    table = api.records(tmp_path).set_index("method")
+    assert table.external.groupby(level=0).all().to_dict() == {"Mine": True, "msp": False}
 
 
 def test_a_damaged_record_is_warned_of_and_a_missing_folder_named(town):
@@ -258,6 +269,12 @@ def test_scores_of_another_size_are_not_drawn():
         api.plot(pixels(0), np.zeros((48, 60)))
     with pytest.raises(api.BenchmarkError, match="Scores are an array of numbers"):
         api.plot(pixels(0), "scores.npy")
+
+
+@pytest.mark.parametrize("limits", [(1.0, 1.0), (1.0, 0.0), (float("nan"), 1.0)])
+def test_limits_that_are_none_are_one_sentence(limits):
+    with pytest.raises(api.BenchmarkError, match="the lower first"):
+        api.plot(pixels(0), np.zeros((48, 64)), limits=limits)
 
 
 def test_a_title_is_drawn_as_it_is():

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from toy_records import measurement, published, record
@@ -49,6 +50,26 @@ def test_headlines_stand_under_their_protocols_with_the_mean_over_seeds():
         "empty classes are left out"
     )
     assert [value.best for value in by_size.values.iloc[1]] == [True, True, True]
+
+
+def test_versions_that_are_mixed_are_all_named():
+    older = [replace(m, version=2) if name in ("conformal", "sizes") else m for name, m in RECORDS[0].metrics.items()]
+    mixed = [*RECORDS, record("knn", metrics=dict(zip(RECORDS[0].metrics, older)))]
+    made, by_size = extras(mixed, [*ORDER, "knn"])
+    assert ("conformal v1 or v2", "FPR") in made.values and ("tpr-fpr05 v1", "TPR at 5 % FPR") in made.values
+    assert {head for head, _ in by_size.values} == {"49-256 px, 3 components, constant 1.23, v1 or v2"}
+
+
+def test_a_program_gets_the_numbers_of_the_tables(tmp_path):
+    results = published(tmp_path)
+    for each in RECORDS:
+        each.write(results)
+    (board,) = generate.plain(results)
+    rows = {row["method"]: row for row in board["blocks"][0]["rows"]}
+    assert rows["void"]["sizes.aupr_49-256"] == pytest.approx(40) and rows["msp"]["published.aupr"] == pytest.approx(
+        6.6
+    )
+    assert [row["title"] for row in board["published_elsewhere"]] == ["Other & one"]
 
 
 def test_nothing_is_added_where_no_further_protocol_was_measured():

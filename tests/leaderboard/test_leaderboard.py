@@ -13,6 +13,7 @@ from toy_records import HEAD, PAPER, measurement, published, record
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import generate as leaderboard
 from benchmark.leaderboard.board import COLUMNS, block, boards
+from benchmark.leaderboard.console import print_table
 from benchmark.leaderboard.wording import method_title
 from benchmark.records.published import read_published
 from benchmark.values import SYNTHETIC
@@ -212,6 +213,10 @@ def test_variants_of_a_method_have_rows_of_their_own(results):
     record("msp", aupr=0.2, method_title="MSP").write(results)
     record("msp", label="msp:double=true", aupr=0.1, method_title="MSP").write(results)
     assert {"MSP", "MSP (double=true)"} <= set(rows(page(results)))
+
+
+def test_a_limit_beyond_the_images_claims_no_more_than_there_are():
+    assert "the first 24 images only: enters no leaderboard" in print_table([record(limit=500)], {})
 
 
 def test_a_name_from_elsewhere_is_printed_as_it_was_given():

@@ -1,6 +1,7 @@
 """What several GPUs bring: schedules within the bounds that are proven for them, and the page that is made of them."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,18 @@ def test_a_schedule_keeps_the_bounds_of_graham(plan, gpus):
 def test_seeds_share_nothing():
     plan = Plan((Job("x", 2.0), Job("y", 1.0, (0,))))
     assert plan.repeated(3).work == 9 and plan.repeated(3).shortest == 3 and plan.repeated(3).jobs[5].needs == (4,)
+
+
+def test_many_short_seeds_are_counted_quickly():
+    begun = time.process_time()
+    assert Plan((Job("x", 0.0625),)).seeds(64) == 64 * 12 * 16
+    assert time.process_time() - begun < 10, "one by one these take minutes"
+
+
+def test_costs_without_a_whole_row_are_one_sentence():
+    broken = [dataclasses.replace(method, method_ms=None) for method in COSTS.methods]
+    text = markdown(dataclasses.replace(COSTS, methods=broken))
+    assert text.startswith("On Toy GPU") and text.endswith("no row of Town was measured to its end.")
 
 
 def test_the_page_says_what_is_measured_and_what_is_not():
