@@ -292,6 +292,11 @@ class Denoising(Task):
         self.denoiser = method.denoiser
         self._method, self._network, self.stride = (method,), network, network.module.stride  # in a tuple: no child
 
+    def autocast(self) -> torch.autocast:
+        """None, whatever the training's precision: bfloat16 has fewer digits than there is noise at the lowest levels,
+        which are those of the score."""
+        return torch.autocast(self._network.device.type, enabled=False)
+
     def loss(self, batch: Batch) -> Tensor:
         x = self.cells(batch)
         x = x[torch.randperm(len(x))[:CELLS].to(x.device)]

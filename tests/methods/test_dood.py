@@ -179,7 +179,20 @@ def test_without_a_known_pixel_there_is_nothing_to_learn():
     with pytest.raises(BenchmarkError, match="no training pixel has a class"):
         method.fit(Data(), networks)
     task = Denoising(method, networks["base"])
-    assert float(task.loss(batch)) == 0 and task.validate([batch]) == {"noise error": 0.0}
+    assert float(task.loss(batch).detach()) == 0 and task.validate([batch]) == {"noise error": 0.0}
+
+
+def test_a_training_in_bfloat16_denoises_in_float32():
+    """At the lowest level there is less noise than bfloat16 can tell apart."""
+    method, networks = fitted([make_batch()])
+    task = Denoising(method, networks["base"])
+    task.machine, losses = Machine.choose("cpu", "bf16", progress=False), []
+    assert task.machine.precision == "bf16"
+    for context in (task.autocast(), torch.autocast("cpu", enabled=False)):
+        with context:
+            torch.manual_seed(0)
+            losses.append(float(task.loss(make_batch()).detach()))
+    assert losses[0] == losses[1]
 
 
 def test_it_learns_the_features_of_normal_images(tmp_path):
