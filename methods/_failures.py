@@ -72,11 +72,16 @@ class Failures(Task):
         blind = -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
         return {"cross-entropy": total / max(count, 1), "errors": share, "blind": blind}
 
+    def exactly(self) -> torch.autocast:
+        """Context in which the network makes the errors that it makes in tests, whatever the training's precision: in
+        bfloat16 it would not see small changes of an image."""
+        return torch.autocast(self.base.device.type, enabled=False)
+
     def judged(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-odds, whether the network is wrong, and whether that counts, (B, H, W) each on the grid of the loss."""
         network = self.base.module
         own = [network.tap(tap) for tap in self.taps]
-        with torch.no_grad():
+        with torch.no_grad(), self.exactly():
             maps = network(inputs, tuple(dict.fromkeys(own)))
         odds = self.odds(inputs, [maps[tap] for tap in own], maps["logits"])
         odds, seen = on_one_grid(odds, labels, self.recipe.label_size)

@@ -244,7 +244,7 @@ class Observation(Failures):
         random = np.random.default_rng(int(torch.randint(2**62, ())))  # torch's generators are seeded for every step
         mask = torch.stack([local_mask(random, inputs.shape[-2:], self.patch) for _ in inputs])[:, None].to(inputs)
         unit = mask * UNIT / network.std
-        with torch.enable_grad():
+        with torch.enable_grad(), self.exactly():
             x = (inputs + NOISE * unit * torch.randn_like(inputs)).requires_grad_(True)
             logits = network(x)["logits"]
             if self.attack == "max":

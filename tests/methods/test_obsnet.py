@@ -84,6 +84,20 @@ def test_the_attack_is_a_step_along_the_sign_of_the_gradient_within_its_place(at
         assert any(torch.allclose(moved[index][free], want[free], atol=1e-5) for want in wanted)
 
 
+@pytest.mark.parametrize("attack", ["max", "min"])
+def test_a_training_in_bfloat16_attacks_and_judges_in_float32(attack):
+    """The step of an attack is smaller than what bfloat16 can tell apart."""
+    batch = make_batch(3, labels=torch.randint(0, 3, (3, 40, 56), dtype=torch.uint8))
+    task, _, networks = observation(f"obsnet:attack={attack}:patch=small")
+    inputs = networks["base"].module.prepare(batch.images).inputs
+    found = []
+    for enabled in (False, True):
+        torch.manual_seed(7)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append((task.changed(inputs, batch.labels), *task.judged(inputs, batch.labels)[1:]))
+    assert all(torch.equal(exact, rounded) for exact, rounded in zip(*found))
+
+
 def test_no_attack_leaves_the_images():
     task, _, networks = observation("obsnet:attack=none")
     inputs = networks["base"].module.prepare(make_batch().images).inputs
