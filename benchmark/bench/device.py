@@ -1,9 +1,10 @@
 """``python -m benchmark bench device``: what a machine gives and costs, in ten minutes and without any data.
 
-Four parts, each with a share of the time, each measured and stored for itself: contracts of all methods and their
+Five parts, each with a share of the time, each measured and stored for itself: contracts of all methods and their
 agreement with the CPU (:mod:`benchmark.bench.agreement`), the metrics beside scikit-learn's
-(:mod:`benchmark.bench.metrics`), a step of every training and a batch of every row (:mod:`benchmark.bench.costs`), and
-a pass over encoded images (:mod:`benchmark.bench.pipeline`).
+(:mod:`benchmark.bench.metrics`), a step of every training and a batch of every row (:mod:`benchmark.bench.costs`), a
+pass over encoded images (:mod:`benchmark.bench.pipeline`), and what the switches of speed are worth
+(:mod:`benchmark.bench.switches`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from benchmark.bench.metrics import SIZE as METRICS_SIZE
 from benchmark.bench.metrics import metric_times
 from benchmark.bench.pipeline import bench_pipeline
 from benchmark.bench.stand_in import SIZE
+from benchmark.bench.switches import bench_switches
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import PRECISIONS, Machine
 from benchmark.networks import REHEARSAL
@@ -33,7 +35,7 @@ from benchmark.records.provenance import gather
 from benchmark.registry import METHODS, load_plugin
 from benchmark.run.options import Options, asked_methods, ranked_datasets, split_calls
 
-SHARES = {"contracts": 0.4, "metrics": 0.06, "costs": 0.38, "pipeline": 0.16}
+SHARES = {"contracts": 0.35, "metrics": 0.05, "costs": 0.33, "pipeline": 0.13, "switches": 0.14}
 """Parts in their order, and the share of the time that each may take."""
 GRACE = 60.0
 """Seconds after its time for which a part may finish what it has begun; then it is stopped."""
@@ -104,7 +106,7 @@ def measure_part(name: str, asked: Asked, say: Callable[[str], None] = print) ->
         report = dataclasses.replace(report, **{name: found})
     except BaseException as raised:  # whatever a plugin or the device raises
         error = in_words(raised)
-    made = gather(str(machine.device), machine.precision if name == "costs" else "fp32")
+    made = gather(str(machine.device), machine.precision if name in ("costs", "switches") else "fp32")
     part = Part(round(time.monotonic() - began, 1), made, error)
     return dataclasses.replace(report, parts={name: part})
 
@@ -182,7 +184,20 @@ def _pipeline(asked: Asked, machine: Machine, deadline: float, say: Callable[[st
     return bench_pipeline(options, size, say=say, methods=methods, deadline=deadline, **rest), ""
 
 
-_MEASURES = {"contracts": _contracts, "metrics": _metrics, "costs": _costs, "pipeline": _pipeline}
+def _switches(asked: Asked, machine: Machine, deadline: float, say: Callable[[str], None]) -> tuple[Any, str]:
+    # In a trial nothing is compiled, and pretrained encoders, whose weights a machine may lack, are left out.
+    options = dataclasses.replace(_options(asked), batch_size=QUICK_BATCH if asked.quick else 0)
+    size = QUICK_SIZE if asked.quick else SIZE
+    return bench_switches(options, size, 1 * asked.quick, say, deadline, compiles=not asked.quick), ""
+
+
+_MEASURES = {
+    "contracts": _contracts,
+    "metrics": _metrics,
+    "costs": _costs,
+    "pipeline": _pipeline,
+    "switches": _switches,
+}
 
 
 def _options(asked: Asked) -> Options:

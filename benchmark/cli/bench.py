@@ -19,6 +19,7 @@ bench metrics
 bench pooled
 bench device
 bench pipeline --methods msp,dicnet
+bench switches --network pspnet-small --size 320x180
 bench costs --write results""",
     )
     verb(kinds, "metrics", _metrics, "compare the metrics' speed with scikit-learn's", "bench metrics")
@@ -53,10 +54,20 @@ bench costs
 bench costs --write results
 bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
     )
+    switches = verb(
+        kinds,
+        "switches",
+        _switches,
+        "measure what each switch of speed is worth here in a training step and a forward; needs no data",
+        """
+bench switches
+bench switches --device cpu --network pspnet-small --size 320x180 --batch-size 4""",
+    )
     for parser in (device, pipeline, costs):
         parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
+    for parser in (device, pipeline, costs, switches):
         parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
-    for parser in (pipeline, costs):
+    for parser in (pipeline, costs, switches):
         parser.add_argument(
             "--dataset",
             default="",
@@ -68,7 +79,11 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
             "--size", type=image_size, default="1280x720", metavar="WxH", help="of the images (default: %(default)s)"
         )
         parser.add_argument(
-            "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
+            "--batch-size",
+            type=COUNT,
+            default=0,
+            metavar="N",
+            help="images per forward (default: by size), or per step",
         )
         parser.add_argument(
             "--precision",
@@ -81,12 +96,12 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
         )
     device.add_argument(
         "--parts",
-        default="contracts,metrics,costs,pipeline",
+        default="contracts,metrics,costs,pipeline,switches",
         metavar="A,B",
         help="of which one is measured in this process, several each in one of its own (default: %(default)s)",
     )
     device.add_argument(
-        "--minutes", type=COUNT, default=10, metavar="N", help="for all four parts together (default: %(default)s)"
+        "--minutes", type=COUNT, default=10, metavar="N", help="for all five parts together (default: %(default)s)"
     )
     device.add_argument("--quick", action="store_true", help="a trial at reduced size, which enters no table")
     device.add_argument(
@@ -95,6 +110,7 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
         metavar="DIR",
         help="also store what was measured for the tables, usually in results; other parts stay as they are there",
     )
+    switches.add_argument("--rounds", type=COUNT, default=0, metavar="N", help="timed steps (default: by device)")
     pipeline.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a pass (default: by device)")
     costs.add_argument("--images", type=COUNT, default=0, metavar="N", help="images of a split, for trials")
     costs.add_argument(
@@ -110,7 +126,7 @@ bench costs --device cpu --size 320x180 --network pspnet-small --images 8""",
 
 def _device(arguments: argparse.Namespace) -> int:
     """Print what a machine gives and costs; 1 where something broke."""
-    from benchmark.bench import agreement, pipeline
+    from benchmark.bench import agreement, pipeline, switches
     from benchmark.bench.device import Asked, empty_report, measure_apart, measure_part, parse_parts
     from benchmark.leaderboard import costs
     from benchmark.leaderboard.devices import terminal
@@ -137,6 +153,8 @@ def _device(arguments: argparse.Namespace) -> int:
             print(f"\n{costs.terminal(newer.costs)}")
         if newer.pipeline:
             print(f"\n{pipeline.terminal(newer.pipeline)}")
+        if newer.switches:
+            print(f"\n{switches.terminal(newer.switches)}")
     print(f"\n{terminal(report)}", flush=True)
     if arguments.write:
         then = "a trial, which enters no table" if report.reduced else "`python -m benchmark table` puts it into one"
@@ -182,6 +200,24 @@ def _pipeline(arguments: argparse.Namespace) -> int:
     )
     width, height = arguments.size
     print(terminal(bench_pipeline(options, (height, width), arguments.images, say=_say)))
+    return 0
+
+
+def _switches(arguments: argparse.Namespace) -> int:
+    """Print what each switch is worth."""
+    from benchmark.bench.switches import bench_switches, terminal
+    from benchmark.run.options import Options, ranked_datasets
+
+    options = Options(
+        dataset=arguments.dataset or ranked_datasets()[0],
+        network=arguments.network,
+        device=arguments.device,
+        train_precision=arguments.precision,
+        workers=arguments.workers,
+        batch_size=arguments.batch_size,
+    )
+    width, height = arguments.size
+    print(f"\n{terminal(bench_switches(options, (height, width), arguments.rounds, _say))}")
     return 0
 
 

@@ -8,7 +8,7 @@ from textwrap import fill
 from pandas import DataFrame
 
 from benchmark.leaderboard.formats import MARKDOWN, TERMINAL, Format, pipe_table
-from benchmark.records.device import DeviceReport, DeviceRow
+from benchmark.records.device import DeviceReport, DeviceRow, Switch
 
 WIDTH = 100
 """Characters of a line in a terminal."""
@@ -17,6 +17,7 @@ PARTS = {
     "metrics": "metrics",
     "costs": "trainings and rows at full size",
     "pipeline": "pass over test images",
+    "switches": "what switches are worth",
 }
 
 
@@ -101,4 +102,25 @@ def _pipeline(report: DeviceReport) -> str:
     )
 
 
-_FOUND = {"contracts": _contracts, "metrics": _metrics, "costs": _costs, "pipeline": _pipeline}
+def _switches(report: DeviceReport) -> str:
+    found = report.switches
+    if found is None:
+        return ""
+    parts = [f"a training step of {found.network}: {found.training[0].milliseconds:.1f} ms"]
+    parts += [_worth(one) for one in found.training[1:]]
+    parts += [f"a forward: {found.forward[0].milliseconds:.1f} ms"]
+    parts += [_worth(one) for one in found.forward[1:]]
+    return "; ".join([*parts, *filter(None, [found.limit])])
+
+
+def _worth(one: Switch) -> str:
+    return f"{one.name} {one.error or f'{one.times_faster:.2f} times as fast'}"
+
+
+_FOUND = {
+    "contracts": _contracts,
+    "metrics": _metrics,
+    "costs": _costs,
+    "pipeline": _pipeline,
+    "switches": _switches,
+}

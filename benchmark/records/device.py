@@ -84,6 +84,43 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """One way of making a training step, or a forward, beside the usual one."""
+
+    name: str
+    milliseconds: float | None = None  # median of the rounds; CPU time on a CPU
+    times_faster: float | None = None  # than the usual way, median of the ratios within the rounds
+    difference: float | None = None  # largest relative difference of the loss, or of the logits
+    first: float | None = None  # seconds on the clock that it takes the first time, compiling included
+    error: str = ""  # why there is no measurement
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What each switch of speed is worth; the first of each list is the usual way."""
+
+    network: str
+    device: str
+    precision: str  # of the usual step; forwards are in float32
+    optimiser: str
+    size: list[int]  # of an image in the batch, height and width in pixels
+    batch_size: int
+    rounds: int
+    workers: int  # threads that prepare batches
+    loading: float  # milliseconds on the clock to prepare a batch with these
+    training: list[Switch]
+    forward: list[Switch]
+
+    @property
+    def limit(self) -> str:
+        """In words, whether a training on a GPU waits for its batches; empty on a CPU, whose cores do both."""
+        step = self.training[0].milliseconds
+        if self.device == "cpu" or step is None:
+            return ""
+        return "the step is the limit" if step >= self.loading else "the loader is the limit"
+
+
+@dataclass(frozen=True)
 class Part:
     """When and how a part was measured."""
 
@@ -103,6 +140,7 @@ class DeviceReport:
     metrics: list[MetricTime] = field(default_factory=list)
     costs: Costs | None = None
     pipeline: Pipeline | None = None
+    switches: Switches | None = None
     schema: int = SCHEMA
 
     def with_part(self, name: str, newer: DeviceReport) -> DeviceReport:
