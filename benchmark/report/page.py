@@ -148,6 +148,6 @@ def _packed_plotly() -> str:
         BenchmarkError: the package is not installed.
     """
     if not available():
-        raise BenchmarkError("A report needs the package plotly; `pip install -e '.[report]'` brings it.")
+        raise BenchmarkError("A report needs the package plotly; `pip install plotly` brings it.")
     script = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     return base64.b64encode(gzip.compress(script, 6, mtime=0)).decode()

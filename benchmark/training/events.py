@@ -19,7 +19,7 @@ def available() -> None:
         from torch.utils import tensorboard  # noqa: F401
     except ImportError as error:
         raise BenchmarkError(
-            f"--tensorboard takes the package tensorboard; `pip install -e '.[tensorboard]'` brings it ({error})."
+            f"--tensorboard takes the package tensorboard; `pip install tensorboard` brings it ({error})."
         ) from None
 
 
