@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import torch
 
-from benchmark.memory import give_back
+from benchmark.io.memory import give_back
 
 
 class CostMeter:

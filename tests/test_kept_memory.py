@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from benchmark import HOME
-from benchmark.memory import KEPT, keep_memory
+from benchmark.io.memory import KEPT, keep_memory
 
 PAGES = 2 * (48 << 20) // os.sysconf("SC_PAGE_SIZE")
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from benchmark.memory import give_back, given_back, keep_memory
+from benchmark.io.memory import give_back, given_back, keep_memory
 if sys.argv[1] == "keep":
     assert keep_memory()
 

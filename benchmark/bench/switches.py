@@ -25,8 +25,8 @@ from benchmark.bench.step_timer import reason
 from benchmark.cost_meter import clear, now, out_of_memory
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
+from benchmark.io.memory import given_back
 from benchmark.machine import PRECISIONS, Machine, arithmetic, caution, check_precision, products
-from benchmark.memory import given_back
 from benchmark.network import Network
 from benchmark.networks import build_network
 from benchmark.records.device import Switch, Switches

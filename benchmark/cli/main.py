@@ -32,7 +32,7 @@ from benchmark.cli.config import expanded
 from benchmark.cli.environment import launched, prepare
 from benchmark.cli.output import answered, complaint, lasting_output
 from benchmark.errors import BenchmarkError, PluginError
-from benchmark.memory import keep_memory
+from benchmark.io.memory import keep_memory
 
 VERBS = (
     run.add,
