@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 import cv2
 import pytest
@@ -10,6 +11,7 @@ from faulty import Fault
 from harness import measured
 
 from benchmark.isolation import seals
+from benchmark.metrics import FirstPass
 
 IMPORTS = """
 import functools, os, random, signal, sys, warnings
@@ -221,6 +223,18 @@ def test_whose_turn_has_been_is_measured_on_what_it_was_scored_on(bench, line, w
     plugin(OUT, line)(bench)
     assert bench(*wanted, "energy,bad,msp") == 1 and "bad: score() changes outputs of a network" in bench.err
     assert [measured(bench.record(label)) for label in ("energy", "msp")] == alone
+
+
+def test_nobody_is_measured_beside_with_a_function_that_is_about_to_be_put_back(bench, monkeypatch):
+    update = FirstPass.update
+    monkeypatch.setattr(FirstPass, "update", lambda *given: time.sleep(0.3) or update(*given))  # the other has begun
+    wanted = ["run", "--workers", "2", "--force", "--methods"]
+    assert bench(*wanted, "energy") == 0
+    alone = measured(bench.record("energy"))
+    line = "import benchmark.metrics.ranking as own; own.Ranking.auroc = lambda self: 0.99"
+    plugin(line, "import time; time.sleep(0.6)")(bench)
+    assert bench(*wanted, "energy,bad") == 1 and "Ranking.auroc" in bench.err
+    assert measured(bench.record("energy")) == alone
 
 
 def test_so_it_is_in_the_second_pass(bench):
