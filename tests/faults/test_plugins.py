@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 
 import cv2
 import pytest
@@ -11,7 +10,6 @@ from faulty import Fault
 from harness import measured
 
 from benchmark.isolation import seals
-from benchmark.metrics import FirstPass
 
 IMPORTS = """
 import functools, os, random, signal, sys, warnings
@@ -212,39 +210,6 @@ TOUCHES = [
 @pytest.mark.parametrize("fault", TOUCHES, ids=str)
 def test_who_touches_what_all_share_is_dropped_by_name(bench, fault):
     fault.meet(bench)
-
-
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("line", ["out.prediction().zero_()", "out.logits().mul_(-1)"])
-def test_whose_turn_has_been_is_measured_on_what_it_was_scored_on(bench, line, workers):
-    wanted = ["run", "--protocols", "failure-split,calibration", "--workers", workers, "--force", "--methods"]
-    assert bench(*wanted, "energy,msp") == 0
-    alone = [measured(bench.record(label)) for label in ("energy", "msp")]
-    plugin(OUT, line)(bench)
-    assert bench(*wanted, "energy,bad,msp") == 1 and "bad: score() changes outputs of a network" in bench.err
-    assert [measured(bench.record(label)) for label in ("energy", "msp")] == alone
-
-
-def test_nobody_is_measured_beside_with_a_function_that_is_about_to_be_put_back(bench, monkeypatch):
-    update = FirstPass.update
-    monkeypatch.setattr(FirstPass, "update", lambda *given: time.sleep(0.3) or update(*given))  # the other has begun
-    wanted = ["run", "--workers", "2", "--force", "--methods"]
-    assert bench(*wanted, "energy") == 0
-    alone = measured(bench.record("energy"))
-    line = "import benchmark.metrics.ranking as own; own.Ranking.auroc = lambda self: 0.99"
-    plugin(line, "import time; time.sleep(0.6)")(bench)
-    assert bench(*wanted, "energy,bad") == 1 and "Ranking.auroc" in bench.err
-    assert measured(bench.record("energy")) == alone
-
-
-def test_so_it_is_in_the_second_pass(bench):
-    """After four test and four validation images."""
-    wanted = ["run", "--protocols", "open-set-fpr", "--batch-size", "1", "--force", "--methods"]
-    assert bench(*wanted, "energy") == 0
-    alone = measured(bench.record("energy"))
-    plugin("self.seen = getattr(self, 'seen', 0) + 1", OUT, "if self.seen > 8: out.prediction().zero_()")(bench)
-    assert bench(*wanted, "bad,energy") == 1 and "bad: score() changes outputs of a network" in bench.err
-    assert measured(bench.record("energy")) == alone
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
