@@ -103,7 +103,7 @@ class CalibrationEvaluator(Evaluator[Measurements]):
             raise BenchmarkError(f"{where}: a log-probability is NaN.")
         known = labels < len(self.classes)
         true = torch.as_tensor(np.where(known, labels, 0), device=log_p.device).long()
-        # Reduced where the network's outputs are, so that no stack of classes leaves a GPU.
+        # Reduced where they are, so that of a tensor on a GPU no stack of classes has to leave it.
         highest = log_p.max(dim=0)
         reduced = (
             highest.values,

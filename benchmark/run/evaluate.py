@@ -234,6 +234,8 @@ def _go_through(
     """
     sent = _Sent(workshop, batch)
     for position, entry in enumerate([*entries, None]):
+        if size.cold:  # whoever changes a function of everybody's does it now, and then nobody's metrics use it beside
+            _settle(workshop, entries, tally, beside)
         try:
             if entry is None:
                 _count_images(workshop, entries, sent, tally, beside)
