@@ -133,7 +133,7 @@ def test_unknown_split_is_refused() -> None:
 def test_a_helper_renders_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     size = (64, 36)
     helpers = Helpers("val", size, range(4), 1)
-    patience = time.monotonic() + 300
+    patience = time.monotonic() + 120
     while helpers._left and time.monotonic() < patience:
         time.sleep(0.01)
     with monkeypatch.context() as alone:
