@@ -367,13 +367,6 @@ class Dataset(Plugin, ABC):
     def __getitem__(self, index: int) -> Sample:
         """The sample at an index, checked (:meth:`Sample.checked`); an error names the file."""
 
-    def announce(self, indices: Sequence[int]) -> None:
-        """Learn which samples are asked for next, each once and in this order; a dataset that computes them may begin.
-
-        Threads read ahead of whoever needs images, which suffices for files. This is for work that holds the
-        interpreter lock. Nothing needs to be done, and whatever is asked for comes out the same.
-        """
-
     @abstractmethod
     def fingerprint(self) -> str:
         """Hexadecimal digest that changes when the images or labels of this split change."""

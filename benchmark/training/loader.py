@@ -1,8 +1,7 @@
 """From datasets to batches: decoded once where memory allows, prepared ahead by threads where there are any.
 
 Threads, not processes: decoding and resizing release the interpreter lock, nothing is copied or pickled, shared memory
-is not needed, and nothing is left behind by a kill. A dataset that computes its images in Python is told of those that
-are wanted (:meth:`benchmark.data.Dataset.announce`) and may have processes of its own.
+is not needed, and nothing is left behind by a kill.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ class Cached(Derived):
 
     def __init__(self, base: Dataset, machine: Machine) -> None:
         super().__init__(base)
-        base.announce(range(len(base)))
         samples = ahead(base.__getitem__, range(len(base)), machine.workers)
         text = f"preparing {len(base)} {base.split} images"
         self._samples = [_channels_last(s) for s in counted(samples, len(base), text, machine)]

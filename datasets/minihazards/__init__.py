@@ -8,21 +8,17 @@ function of (version, split, index, size).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from benchmark.data import Dataset, DatasetCard, LightTraining, Policy, Sample
-from benchmark.distributed import world
 from benchmark.errors import BenchmarkError
-from benchmark.machine import cores
 from benchmark.values import Pixels, typed
 
 from . import scene
 from .classes import NAMES, PALETTE
-from .helpers import MOST, WORTH, Helpers
 
 
 class MiniHazards(Dataset):
@@ -57,7 +53,6 @@ class MiniHazards(Dataset):
     def __init__(self, split: str, root: Path = Path(), size: str | tuple[int, int] = "320x180") -> None:
         super().__init__(split, root)
         self.size = _parse_size(size) if isinstance(size, str) else size
-        self._helpers: Helpers | None = None
 
     def __len__(self) -> int:
         return self.card.sizes[self.split]
@@ -65,21 +60,13 @@ class MiniHazards(Dataset):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        if self._helpers:
-            image, labels = self._helpers.render(index)
-        else:
-            image, labels = scene.render(self.split, index, self.size)
+        image, labels = scene.render(self.split, index, self.size)
         sample = Sample(
             f"{scene.town_of(self.split, index).name}/{index}",
             torch.from_numpy(image).permute(2, 0, 1).contiguous(),
             torch.from_numpy(labels),
         )
         return sample.checked(len(self.classes), f"minihazards {self.split} {sample.id}")
-
-    def announce(self, indices: Sequence[int]) -> None:
-        """Have processes on the other cores render, too, where that pays for their start."""
-        processes = min(MOST, cores() - 1, len(indices) // WORTH) if world() == 1 else 0
-        self._helpers = Helpers(self.split, self.size, indices, processes) if processes > 0 else None
 
     def fingerprint(self) -> str:
         """Digest of version, split, size, count and the pixels of the first and the last sample."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from benchmark.datasets.minihazards import MiniHazards, scene
+from benchmark.datasets.minihazards import MiniHazards
 from benchmark.datasets.minihazards.anomalies import AIR, GROUND
-from benchmark.datasets.minihazards.helpers import Helpers
 
 from benchmark.data import ANOMALY, SPLITS, Sample
 from benchmark.errors import BenchmarkError
@@ -128,28 +125,3 @@ def test_images_differ_from_each_other() -> None:
 def test_unknown_split_is_refused() -> None:
     with pytest.raises(BenchmarkError, match="no split 'night'"):
         MiniHazards("night")
-
-
-def test_a_helper_renders_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = (64, 36)
-    helpers = Helpers("val", size, range(4), 1)
-    patience = time.monotonic() + 120
-    while helpers._left and time.monotonic() < patience:
-        time.sleep(0.01)
-    with monkeypatch.context() as alone:
-        alone.setattr(scene, "render", None)  # of this process, which then has nothing left to do
-        found = [helpers.render(index) for index in range(4)]
-    for index, (image, labels) in enumerate(found):
-        expected = scene.render("val", index, size)
-        assert np.array_equal(image, expected[0]) and np.array_equal(labels, expected[1])
-
-
-def test_without_a_helper_everything_is_rendered_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    monkeypatch.setattr("benchmark.datasets.minihazards.WORTH", 1)
-    monkeypatch.setattr("benchmark.datasets.minihazards.cores", lambda: 2)
-    dataset = MiniHazards("val", size=(64, 36))
-    expected = [dataset[index] for index in range(3)]
-    dataset.announce(range(3))
-    for index, sample in enumerate(expected):
-        assert torch.equal(dataset[index].image, sample.image) and torch.equal(dataset[index].labels, sample.labels)

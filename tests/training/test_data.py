@@ -28,17 +28,6 @@ CPU = Machine(torch.device("cpu"), progress=False)
 THREADS = Machine(torch.device("cpu"), workers=3, progress=False)
 
 
-def test_a_dataset_learns_what_it_will_be_asked_for(monkeypatch):
-    told = []
-    monkeypatch.setattr(Blobs, "announce", lambda self, indices: told.append((self.read, list(indices))))
-    plain = Blobs(images=5)
-    before = plain.read
-    cached(plain, CPU, budget=1)
-    assert told == []
-    cached(plain, CPU)
-    assert told == [(before + 2, [0, 1, 2, 3, 4])]  # each time, the first sample has said how large it is
-
-
 def test_a_split_that_fits_is_read_once_and_stays_the_same():
     plain = Blobs(images=5)
     kept = cached(plain, CPU)
