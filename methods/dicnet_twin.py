@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 
 import torch
@@ -35,8 +36,9 @@ class DiCNetTwin(DiCNet):
 
     title = "DiCNet (twin student)"
     released: Mapping[str, object] = {}
+    recipes: Mapping[str, Recipe] = {"twin": dataclasses.replace(DiCNet.recipes["distillation"], task="twin")}
     light: Mapping[str, LightRecipe] = {
-        "distillation": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "lr": 0.006, "weight_decay": 0.0})
+        "twin": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "lr": 0.006, "weight_decay": 0.0})
     }
 
     def __init__(self, teacher_target: str = PENULTIMATE, align_corners: bool = True) -> None:
@@ -46,7 +48,7 @@ class DiCNetTwin(DiCNet):
         self.student = Twin(copy.deepcopy(networks["base"].module), self.tap)
 
     def fit(self, data: FitData, networks: Networks) -> None:
-        recipe, teacher = data.recipes["distillation"], networks["base"]
+        recipe, teacher = data.recipes["twin"], networks["base"]
         with seeded(recipe):
             self.student.network.load_state_dict(teacher.untrained().state_dict())
         self.student.requires_grad_(True)

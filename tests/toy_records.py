@@ -61,7 +61,7 @@ def record(
         "auroc": [auroc - 0.02, min(1.0, auroc + 0.02)],
     }
     return Record(
-        DatasetPart(dataset, title, note, "test", "f00d" * 16, 24, limit, 0.0123),
+        DatasetPart(dataset, title, note, "test", "f00d" * 16, min(24, limit or 24), limit, 0.0123),
         NetworkPart(
             network_label("net-small", {}, scales, 1000 if scales else 0),
             "net-small",

@@ -65,9 +65,8 @@ class Compiled:
                     network._compiled_call_impl = call  # torch's own place for it, of which no copy knows
                 yield
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-            reason = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
             raise BenchmarkError(
-                f"{self.title}: torch.compile fails here ({reason}); train without --compile."
+                f"{self.title}: torch.compile fails here ({_reason(error)}); train without --compile."
             ) from error
         finally:
             for network in self._calls:
@@ -86,10 +85,13 @@ class Compiled:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Refuse to compile where there is nothing to do it with.
+    """Refuse to compile where there is nothing to do it with, and compile a first thing.
+
+    What the compiler sets for the whole process when it is first used (functions of torch, the limit of recursion, an
+    environment variable) is then set before plugins run, of which nobody may set such.
 
     Raises:
-        BenchmarkError: no compiler, or several processes, which share forwards operation by operation.
+        BenchmarkError: no compiler, one that fails, or several processes, which share forwards operation by operation.
     """
     from benchmark.distributed import world
 
@@ -100,16 +102,26 @@ def check_compiler(device: torch.device) -> None:
 
         if not has_triton():
             raise BenchmarkError("--compile: this PyTorch has no Triton for this GPU; leave it out.")
-        return
-    from torch._inductor.cpp_builder import get_cpp_compiler
+    else:
+        from torch._inductor.cpp_builder import get_cpp_compiler
 
+        try:
+            get_cpp_compiler()
+        except Exception as error:  # of a type that differs between versions
+            raise BenchmarkError(
+                "--compile: PyTorch finds no C++ compiler; install one (`apt-get install g++`), name it in the "
+                "environment variable CXX, or leave --compile out."
+            ) from error
+    first = nn.Conv2d(3, 2, 3).to(device)
     try:
-        get_cpp_compiler()
-    except Exception as error:  # of a type that differs between versions
-        raise BenchmarkError(
-            "--compile: PyTorch finds no C++ compiler; install one (`apt-get install g++`), name it in the environment "
-            "variable CXX, or leave --compile out."
-        ) from error
+        with torch.random.fork_rng([]):
+            torch.compile(first, dynamic=False, **_backend())(torch.ones(1, 3, 8, 8, device=device)).sum().backward()
+    except Exception as error:  # whatever the compiler raises
+        raise BenchmarkError(f"--compile: torch.compile fails here ({_reason(error)}); leave it out.") from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
 def _backend() -> dict[str, Any]:

@@ -25,6 +25,7 @@ AUTHORS = {
     "segmentation": "94b97dbbf6",
     "stpm": "1cbb8c8b15",
     "synthesis": "222f057fc7",
+    "twin": "68170b8e67",
 }
 PAPER_SCALES = AUTHORS | {"segmentation": "b077fa98b5"}
 PINNED = {
@@ -45,6 +46,7 @@ PINNED = {
         "segmentation": "d873d87cac",
         "stpm": "768d95b28d",
         "synthesis": "52f9e03f7b",
+        "twin": "319dc38da5",
     },
     "cityscapes": AUTHORS | {"segmentation": "462cd3d99a"},
     "minihazards": {
@@ -63,6 +65,7 @@ PINNED = {
         "segmentation": "b66e0bea34",
         "stpm": "0ea7e408da",
         "synthesis": "e3a66cb89e",
+        "twin": "0833955797",
     },
     "streethazards": PAPER_SCALES,
 }
@@ -83,6 +86,7 @@ PRETRAINED = {
         "segmentation": "bc9b32d7de",
         "stpm": "0e8b992236",
         "synthesis": "3c8c0ae32d",
+        "twin": "eddcf36071",
     }
 }
 """Where a network's encoder is pretrained."""

@@ -49,7 +49,7 @@ def test_a_twin_with_the_teachers_weights_finds_nothing_and_any_other_does(fpn, 
 class Data:
     """Notes with what a training would begin."""
 
-    recipes: ClassVar = {"distillation": Recipe(seed=3)}
+    recipes: ClassVar = {"twin": Recipe(seed=3)}
 
     def train(self, task, recipe):
         self.task, self.recipe = task, recipe

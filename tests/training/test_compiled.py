@@ -1,7 +1,11 @@
 """``--compile``: the same training up to rounding, never where something looks inside, and the record says so."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +53,44 @@ def test_compiled_code_learns_the_same_up_to_rounding(recipe, tmp_path):
     assert report.loss == pytest.approx(plain.loss, rel=1e-4)
     for name, value in other.state_dict().items():
         torch.testing.assert_close(task.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_training_sets_nothing_that_plugins_share_once_the_compiler_was_looked_for(tmp_path):
+    """In a process of its own, in which nothing was compiled before."""
+    script = """
+import sys, torch
+sys.path[:0] = sys.argv[1:2]
+from pathlib import Path
+from training_toys import Blobs, Tiny
+from benchmark.errors import BenchmarkError
+from benchmark.isolation.settings import settings_kept
+from benchmark.machine import Machine
+from benchmark.recipe import Recipe
+from benchmark.training import Segmentation, seeded, train
+from benchmark.training.compiled import check_compiler
+try:
+    check_compiler(torch.device("cpu"))
+except BenchmarkError as error:
+    sys.exit(f"skip {error}")
+recipe = Recipe(epochs=1, steps_per_epoch=1, batch_size=2, scales=(16,))
+with settings_kept("the training"):
+    with seeded(recipe):
+        task = Segmentation(Tiny(), Blobs.card.classes)
+    machine = Machine(torch.device("cpu"), progress=False, compiled=True)
+    report = train(task, recipe, Blobs(), None, machine, Path(sys.argv[2]), "blobs")
+assert report.compiled
+"""
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(here), str(tmp_path / "a.state")],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    if done.stderr.startswith("skip"):
+        pytest.skip(done.stderr[5:])
+    assert done.returncode == 0, done.stderr
 
 
 class Killed(Exception):

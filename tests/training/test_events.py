@@ -65,7 +65,7 @@ def test_a_missing_package_is_said_before_anything_is_trained(bench, monkeypatch
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.setattr(sys.modules["torch.utils"], "tensorboard", None, raising=False)
     monkeypatch.delattr(sys.modules["torch.utils"], "tensorboard")
-    with pytest.raises(BenchmarkError, match=r"pip install -e '\.\[tensorboard\]'"):
+    with pytest.raises(BenchmarkError, match=r"pip install tensorboard"):
         events.available()
     assert bench("train", "--methods", "msp", "--tensorboard") == 2
     assert "takes the package tensorboard" in bench.err and not bench.runs.exists()
