@@ -85,9 +85,9 @@ def test_the_page_is_one_file_that_opens_quickly(page, committed):
 
 
 def place_of(page) -> str:
-    """The board with the most rows."""
+    """The board with the most rows among those with every view."""
     return page.js(
-        "return Object.keys(data.places).reduce("
+        "return Object.keys(data.places).filter(name => data.places[name].failures).reduce("
         "(a, b) => data.places[a].rows.length >= data.places[b].rows.length ? a : b)"
     )
 
@@ -234,8 +234,7 @@ def test_one_slider_sets_the_threshold_of_every_heat_map(browser, bench):
     assert bench("run", "--methods", "msp,energy") == 0 and bench("infer", "--methods", "msp,energy") == 0
     assert bench("report", "--results", bench.runs, "--data", bench.data) == 0
     page = Page(browser, bench.runs / NAME)
-    name = place_of(page)
-    page.go(name, "images")
+    page.go(page.js("return Object.keys(data.places)[0]"), "images")
     page.until("return sectionOf().querySelectorAll('.grid figure').length === 3")
     shares = []
     for code in (0, 161, 255):
