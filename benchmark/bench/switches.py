@@ -92,7 +92,7 @@ def bench_switches(
     batches = training_batches(setup.train, recipe, machine, 0, 1, network.stride)
     batch = next(iter(batches))
     rounds = rounds or ROUNDS.get(machine.device.type, 3)
-    steps = _Steps(setup, network, batch, machine, dataclasses.replace(recipe))
+    steps = _Steps(setup, network, batch, machine, recipe)
     training = _in_turns(list(steps.ways(compiles)), machine.device, rounds, say, deadline)
     forward = _in_turns(list(_forwards(network, batch, machine)), machine.device, rounds, say, deadline)
     forward = [
