@@ -70,5 +70,4 @@ class Twinning(Distillation):
     """DiCNet's loss; a pretrained encoder learns at the rate that segmentation networks give theirs."""
 
     def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
-        network = self.student.network
-        return [make_optimiser(self, recipe, encoder=network.encoder if network.pretrained else None)]
+        return [make_optimiser(self, recipe, network=self.student.network)]

@@ -34,7 +34,7 @@ class Segmentation(Task):
 
     def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
         """One optimiser; an encoder whose weights are pretrained learns more slowly where the recipe says so."""
-        return [make_optimiser(self, recipe, encoder=self.network.encoder if self.network.pretrained else None)]
+        return [make_optimiser(self, recipe, network=self.network)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         outputs = self.network(self.network.prepare(batch.images).inputs)

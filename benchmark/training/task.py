@@ -12,6 +12,7 @@ from benchmark.data import Batch
 from benchmark.distributed import average_gradients
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine, autocast
+from benchmark.network import Network
 from benchmark.recipe import Recipe
 from benchmark.training.pasting import Pasting
 
@@ -92,7 +93,7 @@ class Task(nn.Module, ABC):
 
 
 def make_optimiser(
-    module: nn.Module, recipe: Recipe, lr: float | None = None, encoder: nn.Module | None = None
+    module: nn.Module, recipe: Recipe, lr: float | None = None, network: Network | None = None
 ) -> torch.optim.Optimizer:
     """The recipe's optimiser; weight decay acts on convolution and linear weights only, unless `decay_everything`.
 
@@ -103,13 +104,15 @@ def make_optimiser(
         module: its parameters that require gradients are optimised.
         recipe: optimiser, learning rate, momentum, betas, decay.
         lr: another initial learning rate than the recipe's.
-        encoder: the part of it whose weights are pretrained, which learns at ``recipe.encoder_lr`` times the rate.
+        network: the part of it whose encoder, where that is pretrained, learns at ``recipe.encoder_lr`` times the rate.
     Raises:
         BenchmarkError: no such optimiser, or nothing to optimise.
     """
     decayed, plain = split_by_decay(module, recipe.decay_everything)
     rate = recipe.lr if lr is None else lr
-    begun = {id(parameter) for parameter in encoder.parameters()} if encoder and recipe.encoder_lr != 1 else set()
+    begun: set[int] = set()
+    if network is not None and network.pretrained and recipe.encoder_lr != 1:
+        begun = {id(parameter) for parameter in network.encoder.parameters()}
     groups = [
         {"params": chosen, "weight_decay": decay, "lr": rate * (recipe.encoder_lr if pretrained else 1)}
         for parameters, decay in ((decayed, recipe.weight_decay), (plain, 0.0))
