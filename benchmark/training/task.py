@@ -48,6 +48,7 @@ class Task(nn.Module, ABC):
     def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
         """One optimiser from the recipe over all parameters that require gradients.
 
+        Encoders of networks among them whose weights are pretrained learn at ``recipe.encoder_lr`` times the rate.
         The schedule multiplies each group's own learning rate, so a task with several optimisers sets their ratio here.
         """
         return [make_optimiser(self, recipe)]
@@ -104,15 +105,17 @@ def make_optimiser(
         module: its parameters that require gradients are optimised.
         recipe: optimiser, learning rate, momentum, betas, decay.
         lr: another initial learning rate than the recipe's.
-        network: the part of it whose encoder, where that is pretrained, learns at ``recipe.encoder_lr`` times the rate.
+        network: whose encoder, where that is pretrained, learns at ``recipe.encoder_lr`` times the rate; None takes every
+            network that is a part of the module.
     Raises:
         BenchmarkError: no such optimiser, or nothing to optimise.
     """
     decayed, plain = split_by_decay(module, recipe.decay_everything)
     rate = recipe.lr if lr is None else lr
     begun: set[int] = set()
-    if network is not None and network.pretrained and recipe.encoder_lr != 1:
-        begun = {id(parameter) for parameter in network.encoder.parameters()}
+    if recipe.encoder_lr != 1:
+        parts = [part for part in module.modules() if isinstance(part, Network)] if network is None else [network]
+        begun = {id(each) for part in parts if part.pretrained for each in part.encoder.parameters()}
     groups = [
         {"params": chosen, "weight_decay": decay, "lr": rate * (recipe.encoder_lr if pretrained else 1)}
         for parameters, decay in ((decayed, recipe.weight_decay), (plain, 0.0))
