@@ -131,8 +131,8 @@ class LightRecipe:
     Attributes:
         epochs: for every epoch of the shared network, of which the dataset states the number.
         at_least: fewest epochs.
-        segmentation: whether a segmentation network is trained, or something beside one, so that what the dataset says of
-            those applies, too.
+        segmentation: whether a segmentation network is trained, or something beside one, so that what the dataset says
+            of those applies, too.
         changes: the fields that differ from the authors'.
     """
 

@@ -105,8 +105,8 @@ def make_optimiser(
         module: its parameters that require gradients are optimised.
         recipe: optimiser, learning rate, momentum, betas, decay.
         lr: another initial learning rate than the recipe's.
-        network: whose encoder, where that is pretrained, learns at ``recipe.encoder_lr`` times the rate; None takes every
-            network that is a part of the module.
+        network: whose encoder, where that is pretrained, learns at ``recipe.encoder_lr`` times the rate; None takes
+            every network that is a part of the module.
     Raises:
         BenchmarkError: no such optimiser, or nothing to optimise.
     """
