@@ -45,8 +45,7 @@ def export(arguments: argparse.Namespace) -> int:
     root = data_root(arguments.data)
     like = arguments.like or DATASETS.get(parse_call(call)[0]).policy.exported_as
     if not like:
-        broken = DATASETS.unavailable()
-        known = " or ".join(name for name in DATASETS.names() if name not in broken and DATASETS.get(name).card.layout)
+        known = " or ".join(name for name in DATASETS.available() if DATASETS.get(name).card.layout)
         raise BenchmarkError(f"{arguments.dataset} does not say whose layout it takes; name one by --as {known}.")
     factory = partial(DATASETS.create, call, root=root)
     write(factory, DATASETS.get(like), arguments.directory, limit=arguments.limit or None, quiet=arguments.quiet)

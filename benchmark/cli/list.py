@@ -61,8 +61,8 @@ def list_plugins(arguments: argparse.Namespace) -> int:
     for kind, registry in registries.items():
         if arguments.kind not in (None, kind):
             continue
+        found = [abouts[kind](name) for name in registry.available()]
         broken = registry.unavailable()
-        found = [abouts[kind](name) for name in registry.names() if name not in broken]
         print(heads[kind](found))
         for error in broken.values():
             print(f"unavailable: {error}")
