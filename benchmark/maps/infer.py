@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import dumps, loads, to_plain, write_atomic
+from benchmark.io.jsonfile import dumps, read_json, to_plain, write_atomic
 from benchmark.io.names import file_name
 from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_scores
 from benchmark.maps.photos import Photos
@@ -69,7 +69,7 @@ class Maps:
         """
         path = self._about(entry)
         try:
-            found = loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            found = read_json(path) if path.exists() else {}
         except (OSError, ValueError) as error:
             raise BenchmarkError(f"{path} cannot be read ({error}); delete it and the maps beside it.") from error
         return found if isinstance(found, dict) else {"": found}
