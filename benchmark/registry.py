@@ -142,6 +142,11 @@ class Registry(Generic[T]):
         """Where a plugin comes from, in words."""
         return self._find()[self.canonical(name)][0]
 
+    def available(self) -> list[str]:
+        """The names whose plugin can be imported, sorted. Imports all of them."""
+        broken = self.unavailable()
+        return [name for name in self.names() if name not in broken]
+
     def unavailable(self) -> dict[str, str]:
         """Name -> error of every plugin that cannot be imported. Imports all of them."""
         errors = {}

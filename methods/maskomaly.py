@@ -26,7 +26,8 @@ class Maskomaly(Method):
     seen the answers. Without `found` B is 0; with it, the method stands with those that saw outlier data.
 
     Args:
-        found: numbers of queries, joined by "+", that find anomalies; `ground`: of those that cover the ground.
+        found: numbers of the queries that find anomalies, joined by "+".
+        ground: the same of those that cover the ground.
 
     Source: Ackermann et al., "Maskomaly: Zero-Shot Mask Anomaly Segmentation", BMVC 2023; as in
         jan-ackermann/Maskomaly.

@@ -217,19 +217,14 @@ def _options(asked: Asked) -> Options:
 
 def _tasks() -> list[str]:
     found = {"segmentation"}
-    for name in _known():
+    for name in METHODS.available():
         found |= set(METHODS.get(name).recipes)
     return sorted(found)
 
 
-def _known() -> list[str]:
-    broken = METHODS.unavailable()
-    return [name for name in METHODS.names() if name not in broken]
-
-
 def _quick_methods() -> list[str]:
     """The first method that fits nothing, and the first that gathers statistics and trains nothing."""
-    methods = [METHODS.create(name) for name in _known()]
+    methods = [METHODS.create(name) for name in METHODS.available()]
     plain = next(method for method in methods if not method.fitted and not method.recipes)
     gathers = next(method for method in methods if method.observes and not method.recipes)
     return [plain.name, gathers.name]

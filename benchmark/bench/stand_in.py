@@ -89,12 +89,9 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def _scaled_policy(policy: Policy, factor: float) -> Policy:
     """The policy with the papers' test scales, and scales and crops of every known recipe, in proportion."""
-    broken = METHODS.unavailable()
     known = {"segmentation": (Recipe(), LIGHT_SEGMENTATION)}
-    for name in METHODS.names():
-        if name not in broken:
-            method = METHODS.get(name)
-            known |= {task: (r, method.light.get(task, LightRecipe())) for task, r in method.recipes.items()}
+    for method in map(METHODS.get, METHODS.available()):
+        known |= {task: (r, method.light.get(task, LightRecipe())) for task, r in method.recipes.items()}
     found = {}
     for task, (authors, light) in known.items():
         recipe = policy.recipe(authors, light)

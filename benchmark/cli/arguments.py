@@ -116,6 +116,11 @@ def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
         metavar="A,B" if several else "NAME",
         help=f"dataset{'s' * several}, with options as name:key=value (default: %(default)s)",
     )
+    data_folder(parser)
+
+
+def data_folder(parser: argparse.ArgumentParser) -> None:
+    """Where the datasets are."""
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
 
 
@@ -134,6 +139,17 @@ def exact_pooled(parser: argparse.ArgumentParser) -> None:
         "--exact-pooled",
         action="store_true",
         help="rank every pixel for pooled values also where there are more than 13 million, at 4 bytes each and method",
+    )
+
+
+def results_folder(parser: argparse.ArgumentParser) -> None:
+    """Whose records are read."""
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder with records/: results, or runs for this machine's own (default: %(default)s)",
     )
 
 
@@ -247,7 +263,7 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         "table shows their mean and standard deviation (default: %(default)s)",
     )
     group = parser.add_argument_group("machine")
-    group.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
+    on_device(group)
     group.add_argument(
         "--precision",
         default="fp32",
@@ -261,6 +277,18 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         help="threads that read images, and as many that measure, beside the networks (default: by device)",
     )
     group.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def on_device(parser: argparse._ActionsContainer) -> None:
+    """Where it runs."""
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
+
+
+def batch_size(parser: argparse._ActionsContainer) -> None:
+    """How many images go through a network at once."""
+    parser.add_argument(
+        "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)"
+    )
 
 
 def evaluation(parser: argparse.ArgumentParser) -> None:
@@ -279,7 +307,7 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
         help="where scores and labels meet: scores upsampled to the labels (image, the default), or labels resized by "
         "nearest neighbour to the input size of your own network",
     )
-    group.add_argument("--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)")
+    batch_size(group)
     group.add_argument(
         "--limit", type=COUNT, default=0, metavar="N", help="only the first N images; such records enter no table"
     )

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.arguments import COUNT, WORKERS, family, image_size, verb
+from benchmark.cli.arguments import COUNT, WORKERS, family, image_size, on_device, verb
+from benchmark.cli.output import say
+
+if TYPE_CHECKING:
+    from benchmark.run.options import Options
 
 
 def add(verbs) -> None:
@@ -66,34 +71,9 @@ bench switches --device cpu --network pspnet-small --size 320x180 --batch-size 4
     for parser in (device, pipeline, costs):
         parser.add_argument("--methods", default="all", metavar="A,B", help="methods as for `run` (default: all)")
     for parser in (device, pipeline, costs, switches):
-        parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu or auto (default)")
+        on_device(parser)
     for parser in (pipeline, costs, switches):
-        parser.add_argument(
-            "--dataset",
-            default="",
-            metavar="NAME",
-            help="whose sizes, classes and recipes; its files are not needed (default: the first choice of `run`)",
-        )
-        parser.add_argument("--network", default="", metavar="NAME", help="shared network (default: the dataset's)")
-        parser.add_argument(
-            "--size", type=image_size, default="1280x720", metavar="WxH", help="of the images (default: %(default)s)"
-        )
-        parser.add_argument(
-            "--batch-size",
-            type=COUNT,
-            default=0,
-            metavar="N",
-            help="images per forward (default: by size), or per step",
-        )
-        parser.add_argument(
-            "--precision",
-            default="auto",
-            choices=("auto", "fp32", "tf32", "bf16"),
-            help="arithmetic (default: bf16 where the hardware has it)",
-        )
-        parser.add_argument(
-            "--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)"
-        )
+        _setup(parser)
     device.add_argument(
         "--parts",
         default="contracts,metrics,costs,pipeline,switches",
@@ -124,6 +104,44 @@ bench switches --device cpu --network pspnet-small --size 320x180 --batch-size 4
     )
 
 
+def _setup(parser: argparse.ArgumentParser) -> None:
+    """What is measured, without any data."""
+    parser.add_argument(
+        "--dataset",
+        default="",
+        metavar="NAME",
+        help="whose sizes, classes and recipes; its files are not needed (default: the first choice of `run`)",
+    )
+    parser.add_argument("--network", default="", metavar="NAME", help="shared network (default: the dataset's)")
+    parser.add_argument(
+        "--size", type=image_size, default="1280x720", metavar="WxH", help="of the images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size), or per step"
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "fp32", "tf32", "bf16"),
+        help="arithmetic (default: bf16 where the hardware has it)",
+    )
+    parser.add_argument("--workers", type=WORKERS, metavar="N", help="threads that load images (default: by device)")
+
+
+def _options(arguments: argparse.Namespace, **more: Any) -> Options:
+    """The options of a run of what was asked for, without any data."""
+    from benchmark.run.options import Options, ranked_datasets
+
+    return Options(
+        dataset=arguments.dataset or ranked_datasets()[0],
+        network=arguments.network,
+        device=arguments.device,
+        workers=arguments.workers,
+        batch_size=arguments.batch_size,
+        **more,
+    )
+
+
 def _device(arguments: argparse.Namespace) -> int:
     """Print what a machine gives and costs; 1 where something broke."""
     from benchmark.bench import agreement, pipeline, switches
@@ -138,9 +156,9 @@ def _device(arguments: argparse.Namespace) -> int:
     if arguments.write and (path := report.path(arguments.write)).exists():
         report = read_report(path)
     if len(parts) == 1:
-        made = [measure_part(parts[0], asked, _say)]
+        made = [measure_part(parts[0], asked, say)]
     else:
-        made = measure_apart(parts, asked, arguments.plugin or (), _say)
+        made = measure_apart(parts, asked, arguments.plugin or (), say)
     failed = False
     for name, newer in zip(parts, made, strict=True):
         report = report.with_part(name, newer)
@@ -155,7 +173,7 @@ def _device(arguments: argparse.Namespace) -> int:
             print(f"\n{pipeline.terminal(newer.pipeline)}")
         if newer.switches:
             print(f"\n{switches.terminal(newer.switches)}")
-    print(f"\n{terminal(report)}", flush=True)
+    say(f"\n{terminal(report)}")
     if arguments.write:
         then = "a trial, which enters no table" if report.reduced else "`python -m benchmark table` puts it into one"
         print(f"\nWrote {path}; {then}.")
@@ -187,37 +205,21 @@ def _pooled(arguments: argparse.Namespace) -> int:
 def _pipeline(arguments: argparse.Namespace) -> int:
     """Print what limits a pass over test images."""
     from benchmark.bench.pipeline import bench_pipeline, terminal
-    from benchmark.run.options import Options, asked_methods, ranked_datasets
+    from benchmark.run.options import asked_methods
 
-    options = Options(
-        **asked_methods(arguments.methods, "paper"),
-        dataset=arguments.dataset or ranked_datasets()[0],
-        network=arguments.network,
-        device=arguments.device,
-        precision=arguments.precision,
-        workers=arguments.workers,
-        batch_size=arguments.batch_size,
-    )
+    options = _options(arguments, **asked_methods(arguments.methods, "paper"), precision=arguments.precision)
     width, height = arguments.size
-    print(terminal(bench_pipeline(options, (height, width), arguments.images, say=_say)))
+    print(terminal(bench_pipeline(options, (height, width), arguments.images, say=say)))
     return 0
 
 
 def _switches(arguments: argparse.Namespace) -> int:
     """Print what each switch is worth."""
     from benchmark.bench.switches import bench_switches, terminal
-    from benchmark.run.options import Options, ranked_datasets
 
-    options = Options(
-        dataset=arguments.dataset or ranked_datasets()[0],
-        network=arguments.network,
-        device=arguments.device,
-        train_precision=arguments.precision,
-        workers=arguments.workers,
-        batch_size=arguments.batch_size,
-    )
+    options = _options(arguments, train_precision=arguments.precision)
     width, height = arguments.size
-    print(f"\n{terminal(bench_switches(options, (height, width), arguments.rounds, _say))}")
+    print(f"\n{terminal(bench_switches(options, (height, width), arguments.rounds, say))}")
     return 0
 
 
@@ -226,29 +228,21 @@ def _costs(arguments: argparse.Namespace) -> int:
     from benchmark.bench.costs import bench_costs, reduced
     from benchmark.leaderboard.costs import terminal
     from benchmark.records.costs import refuse_reduced
-    from benchmark.run.options import Options, asked_methods, parse_recipe, ranked_datasets
+    from benchmark.run.options import asked_methods, parse_recipe
 
-    options = Options(
+    options = _options(
+        arguments,
         **asked_methods(arguments.methods, "paper"),
-        dataset=arguments.dataset or ranked_datasets()[0],
-        network=arguments.network,
         recipe=parse_recipe(arguments.recipe),
-        device=arguments.device,
         train_precision=arguments.precision,
-        workers=arguments.workers,
-        batch_size=arguments.batch_size,
     )
     width, height = arguments.size
     size = height, width
     if arguments.write:
         refuse_reduced(reduced(options, size, arguments.images))
     with tempfile.TemporaryDirectory() as folder:
-        costs = bench_costs(options, Path(folder), size, arguments.steps, arguments.images, _say)
+        costs = bench_costs(options, Path(folder), size, arguments.steps, arguments.images, say)
     print(f"\n{terminal(costs)}")
     if arguments.write:
         print(f"\nWrote {costs.write(arguments.write)}; `python -m benchmark table` puts it into the tables.")
     return int(any(part.error for part in (*costs.trainings, *costs.methods)))
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

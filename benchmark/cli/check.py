@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.arguments import verb
+from benchmark.cli.arguments import data_folder, verb
 from benchmark.errors import BenchmarkError, in_words
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ check my_method --plugin my_method.py --device cuda""",
         help="where a method or network is tried: cpu (default), cuda, cuda:1 or auto; on CUDA its scores are also "
         "compared with those on the CPU",
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+    data_folder(parser)
 
 
 def check(arguments: argparse.Namespace) -> int:

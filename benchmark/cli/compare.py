@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import existing, machine_readable, verb
+from benchmark.cli.arguments import existing, machine_readable, results_folder, verb
 from benchmark.errors import BenchmarkError
 
 
@@ -36,13 +36,7 @@ compare --ranks --dataset road-anomaly,road-anomaly-21,road-obstacle-21 --figure
         "--dataset", default="", metavar="A,B", help="datasets (default: every one measured, one after the other)"
     )
     parser.add_argument("--network", default="", metavar="LABEL", help="network as in the tables (default: likewise)")
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder with records/: results, or runs for this machine's own (default: %(default)s)",
-    )
+    results_folder(parser)
     ranks = parser.add_argument_group("over several data sets and networks at once")
     ranks.add_argument(
         "--ranks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import COUNT, image_size, verb
+from benchmark.cli.arguments import COUNT, data_folder, image_size, verb
 from benchmark.errors import BenchmarkError
 
 
@@ -25,7 +25,7 @@ export minihazards data/streethazards --size 1280x720 --limit 24""",
     parser.add_argument(
         "--as", dest="like", metavar="NAME", help="dataset whose layout is taken (default: the one that DATASET names)"
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+    data_folder(parser)
     parser.add_argument("--size", type=image_size, metavar="WxH", help="image size, for datasets that are rendered")
     parser.add_argument("--limit", type=COUNT, default=0, metavar="N", help="only the first N images of every split")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -45,8 +45,7 @@ def export(arguments: argparse.Namespace) -> int:
     root = data_root(arguments.data)
     like = arguments.like or DATASETS.get(parse_call(call)[0]).policy.exported_as
     if not like:
-        broken = DATASETS.unavailable()
-        known = " or ".join(name for name in DATASETS.names() if name not in broken and DATASETS.get(name).card.layout)
+        known = " or ".join(name for name in DATASETS.available() if DATASETS.get(name).card.layout)
         raise BenchmarkError(f"{arguments.dataset} does not say whose layout it takes; name one by --as {known}.")
     factory = partial(DATASETS.create, call, root=root)
     write(factory, DATASETS.get(like), arguments.directory, limit=arguments.limit or None, quiet=arguments.quiet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.arguments import verb
+from benchmark.cli.arguments import data_folder, verb
 
 
 def add(verbs) -> None:
@@ -21,7 +21,7 @@ fetch streethazards --data ~/data --keep
 fetch streethazards --archive streethazards_train.tar --archive streethazards_test.tar""",
     )
     parser.add_argument("name", nargs="?", metavar="DATASET", help="none for a list with sizes and licences")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+    data_folder(parser)
     parser.add_argument(
         "--archive",
         type=Path,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.arguments import COUNT, PIXELS, networks, preset, verb
+from benchmark.cli.arguments import COUNT, PIXELS, batch_size, networks, preset, verb
 from benchmark.cli.config import config
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ infer --methods msp --dataset camvid-ood""",
     group.add_argument(
         "--every", type=COUNT, default=1, metavar="N", help="of a video, every Nth frame (default: %(default)s)"
     )
-    group.add_argument("--batch-size", type=COUNT, default=0, metavar="N", help="images per forward (default: by size)")
+    batch_size(group)
     group = parser.add_argument_group("output")
     group.add_argument(
         "--to",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.arguments import machine_readable, verb
+from benchmark.cli.arguments import data_folder, machine_readable, verb
 from benchmark.cli.describe import NETWORK_GIVEN, Option, options_of, summary
 from benchmark.errors import BenchmarkError
 
@@ -37,7 +37,7 @@ list --plugin my_method.py""",
     )
     parser.add_argument("kind", nargs="?", choices=KINDS)
     parser.add_argument("name", nargs="?", metavar="PLUGIN", help="one of that kind, with its options")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+    data_folder(parser)
     machine_readable(parser)
 
 
@@ -61,8 +61,8 @@ def list_plugins(arguments: argparse.Namespace) -> int:
     for kind, registry in registries.items():
         if arguments.kind not in (None, kind):
             continue
+        found = [abouts[kind](name) for name in registry.available()]
         broken = registry.unavailable()
-        found = [abouts[kind](name) for name in registry.names() if name not in broken]
         print(heads[kind](found))
         for error in broken.values():
             print(f"unavailable: {error}")

@@ -109,6 +109,11 @@ def answered(options: argparse.Namespace) -> Iterator[None]:
     print(dumps(options.answer), end="")
 
 
+def say(text: str) -> None:
+    """Print a line at once, also into a file or a pipe: minutes may pass before the next."""
+    print(text, flush=True)
+
+
 def complaint(out: Output) -> str:
     """What a user must know of an output that failed; empty where it did not, or where its reader had seen enough."""
     if out.lost is None or out.lost.errno == errno.EPIPE:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from benchmark.cli.arguments import existing, machine_readable, number, verb
+from benchmark.cli.arguments import data_folder, existing, machine_readable, number, results_folder, verb
 from benchmark.values import Range
 
 
@@ -23,14 +23,8 @@ report --results runs
 report --results runs --data ~/data --images 40
 report --to board.html""",
     )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder with records/: results, or runs for this machine's own (default: %(default)s)",
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
+    results_folder(parser)
+    data_folder(parser)
     parser.add_argument(
         "--images",
         type=number(Annotated[int, Range(0, 200)]),

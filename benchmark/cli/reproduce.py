@@ -6,6 +6,7 @@ import argparse
 
 from benchmark.cli.arguments import evaluation, machine_readable, verb, work
 from benchmark.cli.config import config
+from benchmark.cli.output import say
 from benchmark.cli.run import leaves, run
 from benchmark.errors import BenchmarkError
 
@@ -38,7 +39,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     codes = []
     for dry in (True,) if arguments.dry_run else (True, False):
         for preset in PRESETS:
-            print(f"\n== preset {preset}{', plan' if dry else ''}", flush=True)
+            say(f"\n== preset {preset}{', plan' if dry else ''}")
             asked = options | {"preset": preset, "dry_run": dry}
             asked["no_report"] |= preset != PRESETS[-1]  # one page tells of both
             if dry and not arguments.dry_run:

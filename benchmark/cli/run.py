@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark.cli.arguments import evaluation, machine_readable, preset, verb, work
 from benchmark.cli.config import config
 from benchmark.cli.environment import launched
+from benchmark.cli.output import say
 from benchmark.cli.report import after_run
 from benchmark.errors import BenchmarkError
 
@@ -88,7 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from benchmark.run.measure import measure
 
     begun = arguments.intent.keep
-    outcomes = [measure(options, _say, arguments.dry_run, begun) for options in _repetitions(arguments, True)]
+    outcomes = [measure(options, say, arguments.dry_run, begun) for options in _repetitions(arguments, True)]
     records = [record for outcome in outcomes for record in outcome.records]
     found = arguments.answer.setdefault("records", [])
     found += [{"path": str(record.path(arguments.out)), **to_plain(record)} for record in records]
@@ -109,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from benchmark.run.measure import train as train_once
 
-    return _report([train_once(options, _say, arguments.intent.keep) for options in _repetitions(arguments, False)])
+    return _report([train_once(options, say, arguments.intent.keep) for options in _repetitions(arguments, False)])
 
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
@@ -122,7 +123,7 @@ def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse
         return work(argparse.Namespace(**vars(arguments) | {"dataset": "".join(names)}))
     codes = []
     for name in names:
-        _say(f"\n== {name}")
+        say(f"\n== {name}")
         try:
             named = argparse.Namespace(**vars(arguments) | {"dataset": name})
             codes.append(everywhere(lambda each=named: work(each)))
@@ -142,10 +143,10 @@ def _repetitions(arguments: argparse.Namespace, evaluates: bool) -> Iterator[Opt
     if len(several) > 1:
         from benchmark.run.measure import foretell
 
-        foretell(several, _say, evaluates)
+        foretell(several, say, evaluates)
     for each, options in zip(repetitions, several, strict=True):
         if len(several) > 1:
-            _say(f"Repetition {each}.")
+            say(f"Repetition {each}.")
         yield options
 
 
@@ -155,7 +156,3 @@ def _report(outcomes: Sequence[Outcome]) -> int:
     if any(outcome.mendable for outcome in outcomes):
         return 2
     return 1 if any(outcome.failed for outcome in outcomes) else 0
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

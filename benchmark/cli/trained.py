@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from benchmark.cli.output import say
 from benchmark.errors import BenchmarkError
 from benchmark.run.options import choose_dataset, options_of
 from benchmark.run.plan import Step, check_recipes, make_steps, to_fit, to_train
@@ -22,7 +23,7 @@ def open_trained(arguments: argparse.Namespace, verb: str) -> tuple[Workshop, li
         BenchmarkError: something is not trained or fitted yet, or its file is damaged.
     """
     options = options_of(arguments)
-    print(choose_dataset(options.dataset, options.root)[1], flush=True)
+    say(choose_dataset(options.dataset, options.root)[1])
     workshop = Workshop(make_setup(options))
     steps, broken = make_steps(workshop, options.methods)
     for sentence in broken.values():

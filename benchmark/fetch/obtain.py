@@ -184,9 +184,8 @@ def _report(cls: type[Dataset], root: Path) -> int:
 
 def listing(root: Path) -> str:
     """A table of every dataset that is published somewhere."""
-    broken = DATASETS.unavailable()
     rows = []
-    for name in (n for n in DATASETS.names() if n not in broken):
+    for name in DATASETS.available():
         cls = DATASETS.get(name)
         if not cls.card.downloads and not cls.card.obtain:
             continue

@@ -9,15 +9,16 @@ import re
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from benchmark.io.atomic import replacing
+from benchmark.io.walk import require_file
 from benchmark.values import Length, Range
 
 DEEPEST = 64
 """Lists and objects within each other that a file may hold."""
 _TOO_DEEP = "lists within lists without end"
-
+Kind = TypeVar("Kind")
 
 OMITTED = {"omitted": True}
 """Metadata of a field that is left out of a file where it is empty."""
@@ -71,6 +72,31 @@ def loads(text: str) -> Any:
         if depth > DEEPEST:
             raise ValueError(_TOO_DEEP)
     return value
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        BenchmarkError: a folder, a pipe or a device.
+        OSError: it cannot be read.
+        ValueError: as :func:`loads`, or no UTF-8.
+    """
+    require_file(path)
+    return loads(path.read_text(encoding="utf-8"))
+
+
+def read_as(kind: type[Kind], path: Path, schema: int) -> Kind:
+    """The dataclass, with a field `schema`, of which :func:`dumps` made a file.
+
+    Raises:
+        BenchmarkError, OSError, ValueError: as :func:`read_json`; ValueError also for another schema.
+        TypeError: as :func:`build`.
+    """
+    data = read_json(path)
+    if not isinstance(data, dict) or data.get("schema") != schema:
+        raise ValueError(f"its schema is not {schema}")
+    return build(kind, data)
 
 
 def _parts(value: Any) -> Iterable[Any]:

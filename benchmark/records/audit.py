@@ -23,16 +23,12 @@ from benchmark.metrics.curves import Curves, read_curves
 from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS, POOLED, TARGET_TPR
 from benchmark.metrics.pooled import BUDGET
 from benchmark.metrics.rows import select_rows
-from benchmark.records.rates import rate_contradictions
+from benchmark.records.rates import ROUNDING, WIDEST, rate_contradictions
 from benchmark.records.record import METRICS, Measurement, Record, read_all
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ROUNDING = 1e-9
-"""Rows keep nine significant digits: the mean of values up to 1 is off by half of this at most."""
-WIDEST = 0.05
-"""Bound of the error of a sample beyond which a value counts as unproved."""
 RESAMPLING = 0.05
 """Part of an interval's width by which its ends may differ. The resamples are the same ones, apart from versions of
 NumPy that draw other random numbers; 10,000 other ones move an end by 0.007 of the width (one standard deviation)."""

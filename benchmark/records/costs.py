@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import build, dumps, loads, write_atomic
-from benchmark.io.walk import require_file
-from benchmark.records.provenance import Provenance
+from benchmark.io.jsonfile import dumps, read_as, write_atomic
+from benchmark.records.provenance import Provenance, device_stem
 
 SCHEMA = 1
 
@@ -71,9 +69,8 @@ class Costs:
     def machine(self) -> str:
         """Device, precision and versions, in words."""
         made = self.provenance
-        device = made.device if made.device not in ("", "cpu") else made.cpu
-        threads = "" if made.device not in ("", "cpu") else f", {made.threads} thread{'s' * (made.threads > 1)}"
-        return f"{device} ({made.precision}{threads}, torch {made.versions.get('torch', 'unknown')})"
+        threads = "" if made.accelerated else f", {made.threads} thread{'s' * (made.threads > 1)}"
+        return f"{made.hardware} ({made.precision}{threads}, torch {made.versions.get('torch', 'unknown')})"
 
     def hours(self, method: MethodCost) -> dict[str, float | None]:
         """Hours of a row by what they are spent on; None where a part was not measured, or this is reduced."""
@@ -109,8 +106,7 @@ class Costs:
 
     def path(self, results: Path) -> Path:
         """``results/costs/<device>.json``."""
-        name = self.provenance.device if self.provenance.device not in ("", "cpu") else self.provenance.cpu
-        return Path(results) / "costs" / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-') or 'cpu'}.json"
+        return Path(results) / "costs" / f"{device_stem(self.provenance.hardware)}.json"
 
     def write(self, results: Path) -> Path:
         """Store the record for the tables.
@@ -143,11 +139,7 @@ def read_costs(results: Path) -> list[Costs]:
     found = []
     for path in sorted((Path(results) / "costs").glob("*.json")):
         try:
-            require_file(path)
-            data = loads(path.read_text(encoding="utf-8"))
-            if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-                raise ValueError(f"its schema is not {SCHEMA}")
-            found.append(build(Costs, data))
+            found.append(read_as(Costs, path, SCHEMA))
         except (OSError, ValueError, TypeError) as error:
             raise BenchmarkError(
                 f"{path} is no record of costs ({error}); measure it again with "

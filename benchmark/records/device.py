@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import build, dumps, loads, write_atomic
-from benchmark.io.walk import require_file
+from benchmark.io.jsonfile import dumps, read_as, write_atomic
 from benchmark.records.costs import Costs, read_costs
-from benchmark.records.provenance import Provenance
+from benchmark.records.provenance import Provenance, device_stem
 
 SCHEMA = 1
 FOLDER = "devices"
@@ -149,8 +147,7 @@ class DeviceReport:
 
     def path(self, results: Path) -> Path:
         """``results/devices/<device>.json``, a trial's apart."""
-        name = re.sub("[^a-z0-9]+", "-", self.device.lower()).strip("-") or "cpu"
-        return Path(results) / FOLDER / f"{name}{'-trial' if self.reduced else ''}.json"
+        return Path(results) / FOLDER / f"{device_stem(self.device)}{'-trial' if self.reduced else ''}.json"
 
     def write(self, results: Path) -> Path:
         """Store the record.
@@ -170,11 +167,7 @@ def read_report(path: Path) -> DeviceReport:
         BenchmarkError: it is none.
     """
     try:
-        require_file(path)
-        data = loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise ValueError(f"its schema is not {SCHEMA}")
-        return build(DeviceReport, data)
+        return read_as(DeviceReport, path, SCHEMA)
     except (OSError, ValueError, TypeError) as error:
         raise BenchmarkError(
             f"{path} is no record of a device ({error}); move it away and measure again with "

@@ -40,6 +40,21 @@ class Provenance:
     processes: int = field(default=0, metadata=OMITTED)  # that shared the work; left out where there was one
     compiled: bool = field(default=False, metadata=OMITTED)  # whether torch.compile took part in a training
 
+    @property
+    def accelerated(self) -> bool:
+        """Whether it was measured on something else than the processor."""
+        return self.device not in ("", "cpu")
+
+    @property
+    def hardware(self) -> str:
+        """The accelerator, or the processor where there is none, as its maker calls it."""
+        return self.device if self.accelerated else self.cpu
+
+
+def device_stem(hardware: str) -> str:
+    """Stem of a machine's files: ``nvidia-h100-80gb-hbm3`` of "NVIDIA H100 80GB HBM3"."""
+    return re.sub("[^a-z0-9]+", "-", hardware.lower()).strip("-") or "cpu"
+
 
 def gather(device: str = "cpu", precision: str = "fp32", compiled: bool = False) -> Provenance:
     """The provenance of this process.

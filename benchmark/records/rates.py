@@ -15,6 +15,7 @@ from benchmark.metrics.curves import Curves
 from benchmark.records.record import Record
 
 ROUNDING = 1e-9
+"""Rows keep nine significant digits: the mean of values up to 1 is off by half of this at most."""
 WIDEST = 0.05
 """Bound of the error of a sample beyond which a value counts as unproved."""
 

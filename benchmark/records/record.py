@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import OMITTED, build, dumps, loads, write_atomic
+from benchmark.io.jsonfile import OMITTED, build, dumps, read_json, write_atomic
 from benchmark.io.names import file_name
-from benchmark.io.walk import below, require_file
+from benchmark.io.walk import below
 from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
@@ -220,8 +220,7 @@ def read(path: Path) -> Record:
     """
     path = Path(path)
     try:
-        require_file(path)
-        data = loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:

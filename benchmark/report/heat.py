@@ -17,7 +17,7 @@ import numpy as np
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.jsonfile import loads, to_plain
+from benchmark.io.jsonfile import read_json, to_plain
 from benchmark.io.walk import below
 from benchmark.leaderboard.wording import percent
 from benchmark.metrics import PixelProtocol, evaluate_scores, read_curves
@@ -55,8 +55,8 @@ def find_maps(results: Path, records: Mapping[str, Sequence[Record]]) -> dict[st
     found: dict[str, Found] = {}
     for path in below(results / "scores", ".json"):
         try:
-            about = loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            about = read_json(path)
+        except (BenchmarkError, OSError, ValueError):
             continue
         for record in records.get(about.get("method", ""), ()) if isinstance(about, dict) else ():
             made = to_plain(record.identity)

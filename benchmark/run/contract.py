@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmark.blocks import MASKS
-from benchmark.data import ANOMALY, SPLITS, Batch, Dataset, DatasetCard, Policy, Sample, collate
+from benchmark.data import ANOMALY, IGNORE, SPLITS, Batch, Dataset, DatasetCard, Policy, Sample, collate
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import Machine, arithmetic, check_precision, products
 from benchmark.method import Method
@@ -117,10 +117,11 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
         if hole:
             return
         yield Finding("leaves the batch as it is", _unless(torch.equal(before, batch.images), "the images changed"))
-        yield _same("scores are the same when asked again", scores, score(collate_again(batch)))
-        alone = torch.cat([score(part) for part in split(batch)])
+        # As a new batch, for which nothing is cached.
+        yield _same("scores are the same when asked again", scores, score(replace(batch)))
+        alone = torch.cat([score(batch.part(index, 1)) for index in range(len(batch))])
         yield _same("the score of an image does not depend on its batch", scores, alone)
-        blind = Batch(batch.ids, batch.images, torch.full_like(batch.labels, 255))
+        blind = replace(batch, labels=torch.full_like(batch.labels, IGNORE))
         yield _same("does not look at the labels", scores, score(blind))
         if method.fitted:
             again = prepared(workshop, METHODS.create(call))
@@ -129,7 +130,7 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
                 yield Finding(clause, again.error)
             else:
                 entry = again
-                yield _same(clause, scores, score(collate_again(batch)))
+                yield _same(clause, scores, score(replace(batch)))
         if workshop.setup.machine.device.type != "cpu":
             beside = toy_workshop(Path(folder), tuple(method.recipes), arch=arch)
             entry = prepared(beside, METHODS.create(call))
@@ -261,16 +262,6 @@ def _untrained(workshop: Workshop, specs: list[NetworkSpec]) -> None:
             torch.manual_seed(spec.recipe.seed + spec.recipe.member)
             network = network_of(spec)
         workshop.store.save(spec.key, network.state_dict(), {})
-
-
-def collate_again(batch: Batch) -> Batch:
-    """The same images as a new batch, for which nothing is cached."""
-    return Batch(batch.ids, batch.images, batch.labels)
-
-
-def split(batch: Batch) -> list[Batch]:
-    """Batches of one image each."""
-    return [Batch((i,), batch.images[k : k + 1], batch.labels[k : k + 1]) for k, i in enumerate(batch.ids)]
 
 
 def _same(clause: str, first: torch.Tensor, second: torch.Tensor) -> Finding:

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,44 +78,26 @@ def _kinds() -> dict[str, Any]:
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
-    """The command line as :class:`Options`, with one of the repetitions where a verb takes several."""
+    """The command line as :class:`Options`, with one of the repetitions where a verb takes several.
+
+    Most options are attributes of the same name; what a verb does not take keeps its default.
+    """
     repetition, *more = parse_repetitions(arguments.repetition)
     if more:
         raise BenchmarkError(f"--repetition {arguments.repetition}: several are for run and train; name one here.")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise BenchmarkError(f"--out {arguments.out} is a file; name a folder, which need not exist yet.")
-    scales = getattr(arguments, "scales", None)
-    if scales is not None:
-        scales = parse_scales(scales)
-    return Options(
+    known = {each.name for each in fields(Options)}
+    given = {name: value for name, value in vars(arguments).items() if name in known}
+    read = {
         **asked_methods(arguments.methods, arguments.preset),
-        dataset=arguments.dataset,
-        data=arguments.data,
-        network=arguments.network,
-        preset=arguments.preset,
-        scales=scales,
-        max_size=arguments.max_size,
-        weights=arguments.weights,
-        classes=arguments.classes,
-        normal=arguments.normal,
-        label_size=getattr(arguments, "label_size", "image"),
-        recipe=parse_recipe(arguments.recipe),
-        repetition=repetition,
-        out=arguments.out,
-        device=arguments.device,
-        precision=arguments.precision,
-        train_precision=getattr(arguments, "train_precision", "auto"),
-        compile=getattr(arguments, "compile", False),
-        workers=arguments.workers,
-        protocols=tuple(protocol(p.strip()).name for p in getattr(arguments, "protocols", "").split(",") if p.strip()),
-        batch_size=getattr(arguments, "batch_size", 0),
-        limit=getattr(arguments, "limit", 0),
-        exact_pooled=getattr(arguments, "exact_pooled", False),
-        force=getattr(arguments, "force", False),
-        retrain=getattr(arguments, "retrain", False),
-        progress=not arguments.quiet,
-        tensorboard=getattr(arguments, "tensorboard", False),
-    )
+        "scales": None if arguments.scales is None else parse_scales(arguments.scales),
+        "recipe": parse_recipe(arguments.recipe),
+        "protocols": tuple(protocol(p.strip()).name for p in given.get("protocols", "").split(",") if p.strip()),
+        "repetition": repetition,
+        "progress": not arguments.quiet,
+    }
+    return Options(**given | read)
 
 
 def parse_scales(text: str) -> tuple[int, ...]:
@@ -180,8 +162,7 @@ def split_calls(text: str, preset: str = "common") -> list[str]:
         if part != "all":
             calls.append(part)
             continue
-        broken = METHODS.unavailable()
-        names = [name for name in METHODS.names() if name not in broken]
+        names = METHODS.available()
         calls += names
         if preset == "paper":
             calls += [variant for name in names for variant in METHODS.get(name).paper_variants]

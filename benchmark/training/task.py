@@ -93,20 +93,17 @@ class Task(nn.Module, ABC):
         return autocast(self.machine.device, self.machine.precision)
 
 
-def make_optimiser(
-    module: nn.Module, recipe: Recipe, lr: float | None = None, network: Network | None = None
-) -> torch.optim.Optimizer:
+def make_optimiser(module: nn.Module, recipe: Recipe, lr: float | None = None) -> torch.optim.Optimizer:
     """The recipe's optimiser; weight decay acts on convolution and linear weights only, unless `decay_everything`.
 
     On CUDA a step is one kernel for all weights ("fused"). On a CPU it is the plain one, which takes a hundredth of a
     training step there: the fused one rounds otherwise, and states and results of CPUs stay what they are.
 
     Args:
-        module: its parameters that require gradients are optimised.
+        module: its parameters that require gradients are optimised; those of a pretrained encoder of a network in it
+            learn at ``recipe.encoder_lr`` times the rate.
         recipe: optimiser, learning rate, momentum, betas, decay.
         lr: another initial learning rate than the recipe's.
-        network: whose encoder, where that is pretrained, learns at ``recipe.encoder_lr`` times the rate; None takes
-            every network that is a part of the module.
     Raises:
         BenchmarkError: no such optimiser, or nothing to optimise.
     """
@@ -114,8 +111,8 @@ def make_optimiser(
     rate = recipe.lr if lr is None else lr
     begun: set[int] = set()
     if recipe.encoder_lr != 1:
-        parts = [part for part in module.modules() if isinstance(part, Network)] if network is None else [network]
-        begun = {id(each) for part in parts if part.pretrained for each in part.encoder.parameters()}
+        networks = [part for part in module.modules() if isinstance(part, Network) and part.pretrained]
+        begun = {id(parameter) for network in networks for parameter in network.encoder.parameters()}
     groups = [
         {"params": chosen, "weight_decay": decay, "lr": rate * (recipe.encoder_lr if pretrained else 1)}
         for parameters, decay in ((decayed, recipe.weight_decay), (plain, 0.0))

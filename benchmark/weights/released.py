@@ -19,7 +19,7 @@ from benchmark.encoders import brief
 from benchmark.errors import BenchmarkError
 from benchmark.io.names import file_name
 from benchmark.networks import build_network
-from benchmark.registry import DATASETS, METHODS, NETWORKS, Registry
+from benchmark.registry import DATASETS, METHODS, NETWORKS
 from benchmark.released import Release, ReleasedFile
 from benchmark.weights.checkpoint import read_checkpoint
 from benchmark.weights.store import WeightsStore, describe_mismatch, digest_file
@@ -70,11 +70,11 @@ def importables() -> dict[str, Importable]:
             raise BenchmarkError(f"{owners[name]} and {owner} both have a release '{name}'; rename one.")
         found[name], owners[name] = made, owner
 
-    for family in _working(NETWORKS):
+    for family in NETWORKS.available():
         for name, release in getattr(inspect.getmodule(NETWORKS.get(family)), "RELEASED", {}).items():
             add(name, family, Importable(name, (name, release)))
     networks = dict(found)
-    for method in _working(METHODS):
+    for method in METHODS.available():
         for name, release in METHODS.get(method).released.items():
             if release.teacher not in networks:
                 raise BenchmarkError(
@@ -220,11 +220,6 @@ def import_method(
 ) -> None:
     """Store what a method was released with under the key of its fit; arguments as for the functions above."""
     store.save(key, read_method(release, files, wanted), {"method": method, "imported": _origin(name, files)})
-
-
-def _working(registry: Registry) -> list[str]:
-    broken = registry.unavailable()
-    return [name for name in registry.names() if name not in broken]
 
 
 def _read(path: Path, release: Release) -> dict[str, Tensor]:

@@ -17,8 +17,7 @@ from safetensors import SafetensorError
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
-from benchmark.io.jsonfile import dumps, loads, write_atomic
-from benchmark.io.walk import require_file
+from benchmark.io.jsonfile import dumps, read_json, write_atomic
 
 if TYPE_CHECKING:  # `runs` lists weights and needs no torch, which takes longer to import than it has to do
     from torch import Tensor, nn
@@ -112,8 +111,7 @@ class WeightsStore:
         """
         path = self._sidecar_path(key)
         try:
-            require_file(path)
-            content = loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
         except FileNotFoundError:
             raise BenchmarkError(f"{path} is missing; {self._mend(key)}.") from None
         except (OSError, ValueError) as error:
@@ -211,8 +209,8 @@ class WeightsStore:
         return f"make it again with `{self.mend or again}`"
 
 
-def describe_mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], limit: int = 3) -> str:
-    """In which tensors a state differs from the one wanted, up to `limit` names of each kind; empty if in none."""
+def describe_mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """In which tensors a state differs from the one wanted, three names of each kind; empty if in none."""
     sizes = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
         for name in wanted
@@ -232,8 +230,8 @@ def describe_mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor],
     parts = []
     for kind, names in kinds.items():
         if names:
-            more = f" and {len(names) - limit} more" if len(names) > limit else ""
-            parts.append(f"it {kind} {', '.join(names[:limit])}{more}")
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            parts.append(f"it {kind} {', '.join(names[:3])}{more}")
     return ", ".join(parts)
 
 

@@ -14,9 +14,7 @@ from benchmark.cli import main as cli
 from benchmark.registry import DATASETS
 from tests.datasets.files import ids, noise
 
-PUBLISHED = [
-    name for name in DATASETS.names() if name not in DATASETS.unavailable() and DATASETS.get(name).card.downloads
-]
+PUBLISHED = [name for name in DATASETS.available() if DATASETS.get(name).card.downloads]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
