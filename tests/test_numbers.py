@@ -5,8 +5,11 @@ import re
 from pathlib import Path
 from statistics import mean, stdev
 
+from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.records.record import read
-from tests.test_pages import cells
+from benchmark.registry import DATASETS, METHODS
+from benchmark.training.schedule import steps_per_epoch
+from tests.test_pages import cells, table
 
 HOME = Path(__file__).resolve().parents[1]
 RECORDS = HOME / "results" / "records"
@@ -100,3 +103,34 @@ def test_the_rows_of_the_leaderboard_of_segment_me_if_you_can():
         with path.open(encoding="utf-8", newline="") as file:
             count += sum("assets/leaderboard.json" in row["source"] for row in csv.DictReader(file))
     assert f"So stand the {count} rows of the SegmentMeIfYouCan leaderboard" in page("results/README.md")
+
+
+def images_seen(recipe, name):
+    """By a training on all images of a dataset."""
+    return recipe.epochs * steps_per_epoch(recipe, DATASETS.get(name).card.sizes["train"]) * recipe.batch_size
+
+
+def test_the_lengths_of_trainings():
+    trainings = {"segmentation": (Recipe(), LIGHT_SEGMENTATION)}
+    for method in map(METHODS.get, METHODS.names()):
+        trainings |= {task: (recipe, method.light[task]) for task, recipe in method.recipes.items()}
+    rows = table(HOME / "results" / "README.md", "## How long things are trained here")
+    assert {row["training"].strip("`") for row in rows} == set(trainings)
+    places = {"MiniHazards": ("minihazards", False), "`S`": ("camvid-ood", False), "`F`": ("camvid-ood", True)}
+    for row in rows:
+        authors, light = trainings[row["training"].strip("`")]
+        stated = authors.epochs * authors.steps_per_epoch * authors.batch_size
+        assert row["by the authors"] == (f"{stated:,}" if stated else f"{authors.epochs} passes")
+        for column, (name, pretrained) in places.items():
+            recipe = DATASETS.get(name).policy.of(pretrained).recipe(authors, light)
+            assert row[column] == f"{images_seen(recipe, name):,}", row["training"]
+
+
+def test_how_far_students_follow_their_teachers():
+    left = []
+    for network, target in ((F, "penultimate"), ("pspnet-small", "conv")):
+        (record,) = records("camvid-ood", network, f"dicnet+teacher_target={target}")
+        left.append(100 * record.method.fit["reports"][0]["validation"]["unexplained"])
+    assert f"leaves {left[0]:.0f} % of the teacher's variance unexplained, on `S` {left[1]:.0f} %" in page(
+        "results/README.md"
+    )
