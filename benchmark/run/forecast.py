@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from benchmark.derived import AbsentSplit
 from benchmark.distributed import world
@@ -61,18 +60,16 @@ class Forecast:
         workshop: datasets, device, and what is stored.
         steps: what is not current.
         evaluates: whether the test images are scored.
-        measured: what was found out for another plan of the same options, to be used again.
     """
 
     workshop: Workshop
     steps: Sequence[Step]
     evaluates: bool = True
-    measured: dict[Hashable, Any] = field(default_factory=dict)
 
     @cached_property
     def timing(self) -> Timing:
         """Seconds of the pieces."""
-        return Timing(self.workshop.setup, self.measured)
+        return Timing(self.workshop.setup)
 
     @cached_property
     def networks(self) -> dict[NetworkSpec, Time]:

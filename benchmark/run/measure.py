@@ -112,11 +112,11 @@ def foretell(several: Sequence[Options], say: Say, evaluates: bool = True) -> No
     Raises:
         BenchmarkError: as :func:`measure`.
     """
-    seconds, measured = 0.0, {}
+    seconds = 0.0
     for options in several:
         workshop, steps, _ = _begin(options, lambda line: None)
         pending = [step for step in steps if not (evaluates and step.current)]
-        forecast = Forecast(workshop, pending, evaluates, measured)
+        forecast = Forecast(workshop, pending, evaluates)
         if not forecast.known:
             return
         seconds += forecast.whole.seconds if pending else 0.0

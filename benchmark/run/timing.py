@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -32,6 +32,8 @@ BEFORE, TRIED, GUESSED = "as before", "by a trial", "a guess"
 """Where a time comes from: the same work in this run folder, a little of it, or what the shared network would take."""
 HOPELESS = 30 * 24 * 3600
 """Seconds that nobody waits for a CPU."""
+_found: dict[Hashable, Any] = {}
+"""What was tried in this process, which may print several plans."""
 
 
 def beside(device: torch.device) -> str:
@@ -60,11 +62,9 @@ class Timing:
 
     Args:
         setup: datasets, shared network and machine.
-        measured: what was found out for another plan of the same options, to be used again.
     """
 
     setup: Setup
-    measured: dict[Hashable, Any] = field(default_factory=dict)
 
     def network(self, spec: NetworkSpec) -> Time:
         """Of the training of a network; nothing of one whose training will say what is wrong with it."""
@@ -111,14 +111,14 @@ class Timing:
             for recipe in recipes
         )
         if not self.hopeless(self.forwards(base.native(), 1) * pixels / prod(self.size)):
-            key = ("fit", base.arch, base.options, entry.method.label, *(_like(recipe) for recipe in recipes))
+            key = ("fit", _kind(base), entry.method.label, *(_like(recipe) for recipe in recipes))
             if found := self._once(key, lambda: self._probe.fit(entry)):
                 return Time(sum(self._whole(cost, recipe, *splits) for recipe, cost in found), TRIED)
         return Time(sum(self._as_network(base, recipe, *splits) for recipe in recipes), GUESSED)
 
     def _as_network(self, spec: NetworkSpec, recipe: Recipe, train: Dataset, val: Dataset | None) -> float:
         """Seconds of the training of a network by a recipe."""
-        key = ("network", spec.arch, spec.options, _like(spec.recipe))
+        key = ("network", _kind(spec), _like(spec.recipe))
         cost = self._once(key, lambda: self._probe.network(spec))
         return self._whole(cost, recipe, train, val) if cost else 0.0
 
@@ -132,7 +132,7 @@ class Timing:
         if known is not None:
             return images * known
         batch = self.setup.options.batch_size or images_per_batch(self._first)
-        key = ("forward", spec.arch, spec.options, self.setup.options.precision, batch)
+        key = ("forward", _kind(spec), self.setup.options.precision, batch)
         cost = self._once(key, lambda: self._probe.forward(spec, batch, self.size))
         if not cost:
             return 0.0
@@ -194,9 +194,16 @@ class Timing:
         return Probe(self.setup)
 
     def _once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if key not in self.measured:
-            self.measured[key] = make()
-        return self.measured[key]
+        setup = self.setup
+        where = (setup.options.root, setup.fit_splits[0].label, setup.machine)
+        if (where, key) not in _found:
+            _found[where, key] = make()
+        return _found[where, key]
+
+
+def _kind(spec: NetworkSpec) -> NetworkSpec:
+    """A network without what decides no time."""
+    return replace(spec.native(), recipe=Recipe())
 
 
 def _like(recipe: Recipe) -> Hashable:
