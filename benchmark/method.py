@@ -116,7 +116,11 @@ class Method(Plugin, nn.Module, ABC):
         """Create child modules and buffers whose shapes depend on the networks; called before fitting or loading."""
 
     def observe(self, batch: Batch, networks: Networks) -> None:
-        """Gather statistics of one training batch (native size, no augmentation, labels included)."""
+        """Gather statistics of one training batch (native size, no augmentation, labels included).
+
+        Keep them in the instance: where the memory does not suffice for a batch, a new one begins again with smaller
+        batches, since nobody knows what of that batch this one has taken into account.
+        """
         raise NotImplementedError
 
     def fit(self, data: FitData, networks: Networks) -> None:

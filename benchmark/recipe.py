@@ -131,7 +131,8 @@ class LightRecipe:
     Attributes:
         epochs: for every epoch of the shared network, of which the dataset states the number.
         at_least: fewest epochs.
-        segmentation: whether a segmentation network is trained, to which the dataset's crops and label size apply, too.
+        segmentation: whether a segmentation network is trained, or something beside one, so that what the dataset says
+            of those applies, too.
         changes: the fields that differ from the authors'.
     """
 
@@ -158,7 +159,8 @@ class LightTraining:
         epochs: of the shared network; an epoch is one pass over the training images.
         scales: as in :class:`Recipe`.
         colour: as in :class:`Recipe`.
-        segmentation: further fields of the recipes of segmentation networks.
+        segmentation: further fields of the recipes of segmentation networks. `lr` is the largest rate: whoever trains a
+            finished network on does so at a smaller one.
     """
 
     epochs: int
@@ -170,7 +172,9 @@ class LightTraining:
         """The light version of a recipe."""
         images = {"scales": self.scales, "max_size": 0, "scale_range": (), "crop": (), "colour": self.colour}
         length = {"epochs": max(light.at_least, round(light.epochs * self.epochs)), "steps_per_epoch": 0}
-        own = self.segmentation if light.segmentation else {}
+        own = dict(self.segmentation) if light.segmentation else {}
+        if "lr" in own:
+            own["lr"] = min(own["lr"], light.changes.get("lr", authors.lr))
         return authors.changed({**images, **length, "batch_size": 4, **light.changes, **own})
 
 

@@ -6,14 +6,12 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from benchmark.method import PENULTIMATE, Networks
 from benchmark.network import Network
 from benchmark.recipe import FAST, LightRecipe, Recipe
 from benchmark.training import FitData, seeded
-from benchmark.training.task import make_optimiser
 
 from .dicnet.distillation import Distillation
 from .dicnet.method import DiCNet
@@ -52,7 +50,7 @@ class DiCNetTwin(DiCNet):
         with seeded(recipe):
             self.student.network.load_state_dict(teacher.untrained().state_dict())
         self.student.requires_grad_(True)
-        data.train(Twinning(teacher.module, self.student, teacher.module.tap(self.tap)), recipe)
+        data.train(Distillation(teacher.module, self.student, teacher.module.tap(self.tap)), recipe)
 
 
 class Twin(nn.Module):
@@ -64,10 +62,3 @@ class Twin(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.network(inputs, (self.tap,))[self.tap]
-
-
-class Twinning(Distillation):
-    """DiCNet's loss; a pretrained encoder learns at the rate that segmentation networks give theirs."""
-
-    def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
-        return [make_optimiser(self, recipe, network=self.student.network)]

@@ -100,3 +100,13 @@ def record(
 
 def other(key="toyset/net-small-m1", weights="12" * 32) -> OtherNetwork:
     return OtherNetwork(key, weights)
+
+
+def rows(text):
+    """Markdown table rows as lists of cells, by the first cell without its emphasis."""
+    found = {}
+    for line in text.splitlines():
+        cells = [c.strip() for c in line.strip("|").split(" | ")]
+        if line.startswith("|"):
+            found.setdefault(cells[0].strip(" *"), cells)
+    return found

@@ -93,7 +93,7 @@ def bench_pipeline(
     with tempfile.TemporaryDirectory() as folder:
         count = images or IMAGES.get(machine.device.type, 16)
         splits = [StandIn(like, split, size, count) for split in ("test", "train", "val")]
-        batch_size = BatchSize(splits[0][0], options.batch_size, machine.device).most
+        batch_size = BatchSize.chosen(splits[0][0], options.batch_size, machine.device).most
         options = dataclasses.replace(
             options, out=Path(folder), precision=machine.precision, progress=False, batch_size=batch_size
         )

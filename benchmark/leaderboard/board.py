@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from pandas import DataFrame, concat
 
+from benchmark.leaderboard.cells import SAW
 from benchmark.leaderboard.failures import failures
 from benchmark.leaderboard.protocols import Extra, calibration, extras
 from benchmark.leaderboard.wording import (
@@ -15,6 +16,7 @@ from benchmark.leaderboard.wording import (
     method_title,
     percent,
     primary,
+    protocol_of,
     remarks,
     sampled,
     setting,
@@ -22,7 +24,6 @@ from benchmark.leaderboard.wording import (
 )
 from benchmark.records.published import Published, PublishedRow
 from benchmark.records.record import METRICS, Record
-from benchmark.values import SYNTHETIC
 
 ABSENT_DATASET = "not measured here: needs the dataset"
 ABSENT = "not measured here"
@@ -30,8 +31,7 @@ ABSENT = "not measured here"
 GROUPS = ("published", "measured", "difference", "pooled")
 PERCENTAGES = [*(f"{group}.{metric}" for group in GROUPS for metric in METRICS), "miou"]
 MILLISECONDS = ["network_ms", "method_ms"]
-SAW = (False, SYNTHETIC, True)
-"""What outliers a method may have seen in training, in the order of printing."""
+PROTOCOLS = ["published.protocol", "measured.protocol", "pooled.protocol"]
 VALUES = [*PERCENTAGES, *MILLISECONDS]
 COLUMNS = [
     "method",  # plugin name with the options that are not default; empty where no plugin of that name exists
@@ -40,6 +40,7 @@ COLUMNS = [
     "auxiliary_data",  # whether outlier images were seen in training, or "synthetic" ones
     "timed",  # marks of its times: on which of several machines, and whether beside other work
     "sampled",  # pooled metrics that rank a sample of the pixels and may be off by more than the tolerance
+    *PROTOCOLS,  # with versions, each of several that a row mixes; as the source calls it where it is published
     "seeds",  # number of records behind the row
     *(value + part for value in VALUES for part in ("", "_std", "_low", "_high")),
 ]
@@ -135,7 +136,8 @@ def block(records: Sequence[Record], beside: Sequence[PublishedRow], absent: str
         absent: what to say of a published method without a record; such rows are left out where this is empty.
     """
     table = _table(records, beside, bool(absent))
-    phrases, further = [*setting(records), *calibration(records)], extras(records, list(table["method"]))
+    quoted = distinct(f"published protocol: {text}" for text in table["published.protocol"].dropna() if text)
+    phrases, further = [*setting(records), *quoted, *calibration(records)], extras(records, table)
     return Block(records[0].network.label, phrases, table, remarks(records), absent, failures(records), further)
 
 
@@ -167,16 +169,17 @@ def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bo
 
 
 def _published(rows: Sequence[PublishedRow]) -> DataFrame:
-    columns = ["method", "title", "auxiliary_data", "aggregation", *METRICS]
+    columns = ["method", "title", "auxiliary_data", "aggregation", "protocol", *METRICS]
     table = DataFrame([{**asdict(row), "aggregation": row.aggregation} for row in rows], columns=columns)
-    return table.rename(columns={metric: f"published.{metric}" for metric in METRICS})
+    return table.rename(columns={name: f"published.{name}" for name in ("protocol", *METRICS)})
 
 
 def _measured(records: Sequence[Record]) -> DataFrame:
     """A row per method: means, deviations and intervals over its records, metrics as fractions."""
     values = [v for v in VALUES if v.startswith(("measured", "pooled")) or "." not in v]
     ends = [v + end for v in values for end in ("_low", "_high")]
-    columns = ["method", "title", "auxiliary_data", *values, *ends]
+    under = ["measured.protocol", "pooled.protocol"]
+    columns = ["method", "title", "auxiliary_data", *under, *values, *ends]
     ordered = sorted(records, key=lambda r: (r.method.label, r.network.seed))
     rows = DataFrame([_row(record) for record in ordered], columns=columns)
     groups = rows.astype(dict.fromkeys([*values, *ends], float)).groupby("method")
@@ -184,7 +187,8 @@ def _measured(records: Sequence[Record]) -> DataFrame:
     for end in ends:  # where one seed has no interval, the mean has none
         means[end] = means[end].where(known[end] == known[end.rpartition("_")[0]])
     first, deviations = groups[["title", "auxiliary_data"]].first(), groups[values].std().add_suffix("_std")
-    return concat([first, groups.size().rename("seeds"), means, deviations], axis=1).reset_index()
+    protocols = groups[under].agg(lambda texts: " or ".join(sorted(distinct(texts.dropna()))))
+    return concat([first, groups.size().rename("seeds"), protocols, means, deviations], axis=1).reset_index()
 
 
 def _row(record: Record) -> dict[str, object]:
@@ -198,6 +202,7 @@ def _row(record: Record) -> dict[str, object]:
     }
     for key, aggregation in (("measured", "per-image"), ("pooled", "pooled")):
         if found := primary(record, aggregation):
+            row[f"{key}.protocol"] = protocol_of(record, aggregation)
             for metric in METRICS:
                 name = f"{key}.{metric}"
                 row[name] = getattr(found, metric)

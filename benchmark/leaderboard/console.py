@@ -10,8 +10,9 @@ from pandas import DataFrame, concat
 
 from benchmark.leaderboard.board import Block, block
 from benchmark.leaderboard.formats import TERMINAL, sections, terminal_table
-from benchmark.leaderboard.wording import STARS, UNITS, mean_percent, method_title, outlier_legend
-from benchmark.metrics import PROTOCOLS, hints_of
+from benchmark.leaderboard.protocols import headlines
+from benchmark.leaderboard.wording import STARS, UNITS, marked, mean_percent, method_title, outlier_legend
+from benchmark.metrics import hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
 
@@ -91,18 +92,17 @@ def summary(records: Sequence[Record], width: int = WIDTH) -> str:
             tables.append(terminal_table(texts[shown]))
             shown = ["Method"]
         shown.append(column)
-    return "\n\n".join([*tables, terminal_table(texts[shown])])
+    tables.append(terminal_table(texts[shown]))
+    return "\n".join(["\n\n".join(tables), *outlier_legend(record.method.auxiliary_data for record in records)])
 
 
 def _second_pass(record: Record) -> dict[str, str | float | None]:
     values = {
-        f"{title}\n{name} v{measured.version}": measured.extra.get(key)
-        for name, measured in record.metrics.items()
-        if measured.images and name in PROTOCOLS
-        for key, title in PROTOCOLS[name].headlines.items()
-        if key in measured.extra  # the others stand in the table above
+        f"{title}\n{name} v{record.metrics[name].version}": record.metrics[name].value(key)
+        for name, key, title in headlines(record)
     }
-    return {"label": record.method.label, "Method": method_title(record.method), **values}
+    name = marked(method_title(record.method), record.external) + STARS[record.method.auxiliary_data]
+    return {"label": record.method.label, "Method": name, **values}
 
 
 def advice(records: Sequence[Record]) -> list[str]:

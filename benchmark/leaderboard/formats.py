@@ -10,26 +10,24 @@ import html
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import isnan
 from typing import NamedTuple
 
 from pandas import DataFrame, MultiIndex, concat
 from tabulate import tabulate
 
-from benchmark.leaderboard.board import SAW, Block, Board
+from benchmark.leaderboard.board import Block, Board
+from benchmark.leaderboard.cells import Cell, best, divided, headed
 from benchmark.leaderboard.protocols import Extra
 from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED, marked
 from benchmark.values import SYNTHETIC
 
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
-BETTER = {"aupr": max, "fpr95": min, "auroc": max}
 WORDS = (
     *("Method", "Source", "Note", "Training step", "image sizes", "Metric", "verdict", "Machine", "Part", "Found"),
     *("Change", "Protocol"),
 )
 """Columns that are aligned to the left; all others hold numbers."""
-HEADINGS = {False: "", SYNTHETIC: "With invented outliers in training", True: "With outlier images in training"}
-"""Of the rows of methods, by what outliers they saw."""
 
 
 class Column(NamedTuple):
@@ -38,15 +36,6 @@ class Column(NamedTuple):
     key: str  # of the block's table, or "cost"
     group: str  # heading over several columns, or ""
     title: str
-    best: Callable | None = None  # max or min, where there is a best value
-
-
-class Cell(NamedTuple):
-    """What stands at one place of a table."""
-
-    text: str
-    small: str = ""  # behind it: the interval
-    kind: str = ""  # "best" of its column, "heading" over rows, or neither
 
 
 @dataclass(frozen=True)
@@ -132,8 +121,7 @@ def columns(block: Block, compact: bool = False, pooled: Sequence[str] = ("aupr"
     for group in groups:
         if not (compact and group == "difference"):
             metrics = pooled if compact and group == "pooled" else METRIC_TITLES
-            best = {} if group == "difference" else BETTER
-            found += [Column(f"{group}.{m}", GROUPS[group], METRIC_TITLES[m], best.get(m)) for m in metrics]
+            found += [Column(f"{group}.{metric}", GROUPS[group], METRIC_TITLES[metric]) for metric in metrics]
     if not compact:
         found.append(Column("miou", "network", "mIoU"))
     if not compact or block.network:
@@ -154,19 +142,13 @@ def sections(
         shown: with the rows of these methods only.
         pooled: the pooled metrics where it is compact.
     Returns:
-        Tables of :class:`Cell`, whose columns are pairs of group and title. In each column of a quality the best of
-        all rows under a heading is marked, equals together, whether it is shown or not.
+        Tables of :class:`~benchmark.leaderboard.cells.Cell`, whose columns are pairs of group and title. The best of a
+        column is that of all rows under a heading, whether it is shown or not.
     """
-    titles, apart = columns(block, compact, pooled), block.table["auxiliary_data"]
-    found = []
-    for saw in SAW:
-        heading, rows = HEADINGS[saw], block.table[apart.isin([saw])]
-        cells = DataFrame({(c.group, c.title): _cells(rows, c, block.absent) for c in titles})
-        if shown is not None:
-            cells = cells[rows["method"].isin(shown).to_numpy()]
-        if len(cells):
-            found.append((heading, cells))
-    return found
+    table = block.table
+    cells = DataFrame({(c.group, c.title): _cells(table, c, block.absent) for c in columns(block, compact, pooled)})
+    kept = table["method"].isin(table["method"] if shown is None else shown).to_numpy()
+    return divided(cells[kept], list(table["auxiliary_data"][kept]))
 
 
 def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
@@ -182,12 +164,12 @@ def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
         ]
     if column.group == GROUPS["difference"]:
         return [Cell(_number(value, "+.1f").replace("-", "−")) for value in rows[column.key]]
-    known = rows[column.key].dropna()
-    best = _number(column.best(known)) if column.best and len(known) > 1 else None
-    parts = rows[[column.key + part for part in ("", "_std", "_low", "_high")]]
-    cells = [_value_cell(*numbers, best=best) for numbers in parts.itertuples(index=False)]
+    group, _, metric = column.key.rpartition(".")
+    under = list(rows[f"{group}.protocol"]) if group else []
+    chosen = best(list(rows[column.key]), metric, list(rows["auxiliary_data"]), under)
+    parts = rows[[column.key + part for part in ("", "_std", "_low", "_high")]].itertuples(index=False)
+    cells = [_value_cell(*numbers, best=each) for numbers, each in zip(parts, chosen, strict=True)]
     if column.group == GROUPS["pooled"]:
-        metric = column.key.rpartition(".")[2]
         uncertain = [metric in sampled.split() for sampled in rows["sampled"]]
         cells = [c._replace(text=f"{SAMPLED} {c.text}") if u else c for c, u in zip(cells, uncertain, strict=True)]
     if column.key == "measured.aupr" and absent:
@@ -195,10 +177,10 @@ def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
     return cells
 
 
-def _value_cell(mean: float, std: float, low: float, high: float, *, best: str | None) -> Cell:
+def _value_cell(mean: float, std: float, low: float, high: float, *, best: bool) -> Cell:
     text = _number(mean) + ("" if isnan(std) else f" ± {_number(std)}")
     interval = "" if isnan(low) or isnan(high) else f"[{_number(low)}, {_number(high)}]"
-    return Cell(text, interval, "best" if _number(mean) == best else "")
+    return Cell(text, interval, "best" if best else "")
 
 
 def _number(value: float, form: str = ".1f") -> str:
@@ -207,13 +189,7 @@ def _number(value: float, form: str = ".1f") -> str:
 
 def block_texts(block: Block, form: Format, compact: bool = False, shown: Collection[str] | None = None) -> DataFrame:
     """The rows of a block as a format writes them, under their headings; arguments as for :func:`sections`."""
-    parts = []
-    for heading, cells in sections(block, compact, shown):
-        if heading:
-            line = [Cell(heading, kind="heading"), *[Cell("")] * (cells.shape[1] - 1)]
-            parts.append(DataFrame([dict(zip(cells, line))]))
-        parts.append(cells)
-    return concat(parts, ignore_index=True).map(form.cell)
+    return headed(sections(block, compact, shown)).map(form.cell)
 
 
 def _heads(texts: DataFrame, between: str) -> list[str]:
@@ -249,21 +225,9 @@ def html_table(texts: DataFrame, attributes: str = "") -> str:
 
 def extra_texts(extra: Extra, form: Format) -> DataFrame:
     """A further table of a block as a format writes it."""
-    texts = extra.values.map(lambda value: form.cell(Cell(value.text, kind="best" if value.best else "")))
+    texts = headed(divided(extra.cells, extra.saw)).map(form.cell)
     texts.columns = MultiIndex.from_tuples([tuple(map(form.escape, head)) for head in texts.columns])
-    texts.insert(0, ("", "Method"), [form.escape(title) for title in extra.titles])
     return texts
-
-
-def failure_texts(table: DataFrame, form: Format) -> DataFrame:
-    """What :func:`benchmark.leaderboard.failures.failures` gives as a format writes it."""
-    heads = {"fpr95": "all normal pixels", "efpr": "wrongly classified", "cfpr": "correctly classified"}
-    texts = {"Method": table["title"]}
-    for name, head in heads.items():
-        pairs = zip(table[name], table[f"{name}_std"], strict=True)
-        texts[head] = [_value_cell(mean, std, nan, nan, best=None).text for mean, std in pairs]
-    texts["Seeds"] = table["seeds"].astype(str)
-    return DataFrame(texts).map(form.escape)
 
 
 def latex(board: Board) -> str:

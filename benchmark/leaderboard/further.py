@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from pandas import DataFrame
 
-from benchmark.leaderboard.formats import BETTER, Cell, Format
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, percent
+from benchmark.leaderboard.cells import HEADINGS, SAW, Cell, best, divided, headed
+from benchmark.leaderboard.formats import Format
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING
 from benchmark.records.published import PublishedRow
-from benchmark.values import SYNTHETIC
 
 TITLE = "Published elsewhere"
 LONG = 12
 """Rows from which a table is folded, where a format can."""
-_HEADINGS = {
-    False: "Without outlier images in training",
-    SYNTHETIC: "With invented outliers in training",
-    True: "With outlier images in training",
-    None: "Whether outlier images were used in training is not stated",
-}
+_HEADINGS = {**HEADINGS, False: "Without outlier images in training"}
+"""Where there are rows of several kinds."""
 _VALUES = {**METRIC_TITLES, "miou": "mIoU", "siou": "sIoU", "ppv": "PPV", "mean_f1": "mean F1"}
-_BEST = {**BETTER, "siou": max, "ppv": max, "mean_f1": max}
 
 
 @dataclass(frozen=True)
@@ -33,8 +27,7 @@ class Further:
     Attributes:
         title: of the table, with the number of rows.
         remark: what is to be known of all of them.
-        cells: a table of :class:`~benchmark.leaderboard.formats.Cell`, the best by AUPR first under each heading; the
-            best value of a column is marked, equals together.
+        cells: a table of :class:`~benchmark.leaderboard.cells.Cell`, the best by AUPR first under each heading.
         rows: number of published rows.
     """
 
@@ -65,23 +58,20 @@ def _table(images: str, protocol: str, rows: Sequence[PublishedRow]) -> Further:
     sources = list(dict.fromkeys(map(_source, rows)))
     kept = {name: title for name, title in _VALUES.items() if any(getattr(r, name) is not None for r in rows)}
     digits = {name: _digits([getattr(r, name) for r in rows]) for name in kept}
-    found: list[dict[str, Cell]] = []
-    # The sort is stable; nothing is said of whether outlier images were used where no row of the table used any.
-    ordered = sorted(rows, key=lambda r: (list(_HEADINGS).index(r.auxiliary_data), -(r.aupr or 0.0), r.title))
-    headed = any(row.auxiliary_data is not False for row in rows)
-    for flag, members in groupby(ordered, key=lambda r: r.auxiliary_data):
-        if headed:
-            found.append({"Method": Cell(_HEADINGS[flag], kind="heading")})
-        for row in members:
-            cells = {"Method": Cell(f"{row.title} ({row.backbone})" if row.backbone else row.title)}
-            cells |= {title: _value(row, name, rows, digits[name]) for name, title in kept.items()}
-            if len(sources) > 1:
-                cells["Source"] = Cell(_source(row))
-            found.append(cells | {"Note": Cell(row.note or NOTHING)})
-    table = DataFrame(found, dtype=object)
-    table = table.where(table.notna(), Cell(""))
-    if not any(row.note for row in rows):
-        table = table.drop(columns="Note")
+    ordered = sorted(rows, key=lambda r: (SAW.index(r.auxiliary_data), -(r.aupr or 0.0), r.title))
+    saw = [row.auxiliary_data for row in ordered]
+    cells = {"Method": [Cell(f"{row.title} ({row.backbone})" if row.backbone else row.title) for row in ordered]}
+    for name, title in kept.items():
+        values = [None if (value := getattr(row, name)) is None else 100 * value for row in ordered]
+        chosen = best(values, name, saw, digits=digits[name])
+        cells[title] = [_value(*pair, digits[name]) for pair in zip(values, chosen, strict=True)]
+    if len(sources) > 1:
+        cells["Source"] = [Cell(_source(row)) for row in ordered]
+    if any(row.note for row in rows):
+        cells["Note"] = [Cell(row.note or NOTHING) for row in ordered]
+    # Nothing is said of whether outlier images were used where no row of the table used any.
+    headings = HEADINGS if set(saw) == {False} else _HEADINGS
+    table = headed(divided(DataFrame(cells, dtype=object), saw, headings))
     words = [f"on {images}" if images else "", protocol, f"source: {sources[0]}" if len(sources) == 1 else ""]
     title = f"{'; '.join(filter(None, words))} ({len(rows)} row{'s' * (len(rows) > 1)})"
     apart = "These are not the images measured here: nothing in this table can be compared with a measured row."
@@ -92,10 +82,8 @@ def _source(row: PublishedRow) -> str:
     return row.source + " (quoted there)" * row.second_hand
 
 
-def _value(row: PublishedRow, name: str, rows: Sequence[PublishedRow], digits: int) -> Cell:
-    value, known = getattr(row, name), [v for r in rows if (v := getattr(r, name)) is not None]
-    best = len(known) > 1 and name in _BEST and value == _BEST[name](known)
-    return Cell(NOTHING if value is None else percent(value, digits), kind="best" if best else "")
+def _value(percentage: float | None, is_best: bool, digits: int) -> Cell:
+    return Cell(NOTHING if percentage is None else f"{percentage:.{digits}f}", kind="best" if is_best else "")
 
 
 def _digits(fractions: Sequence[float | None]) -> int:

@@ -17,11 +17,12 @@ from typing import Any
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
-from benchmark.leaderboard.board import MILLISECONDS, SAW, Block, Board, boards
-from benchmark.leaderboard.formats import BETTER, CSV, HEADINGS, LATEX, MARKDOWN, Cell, Format, pipe_table
+from benchmark.leaderboard.board import MILLISECONDS, Block, Board, boards
+from benchmark.leaderboard.cells import BEST, HEADINGS, SAW, Cell, best
+from benchmark.leaderboard.formats import CSV, LATEX, MARKDOWN, Format, pipe_table
 from benchmark.leaderboard.wording import EXTERNAL, METRIC_TITLES, NOTHING, SAMPLED, marked
 from benchmark.records.published import read_published
-from benchmark.records.record import read_all
+from benchmark.records.record import METRICS, read_all
 
 FORMATS = ("latex", "markdown", "csv")
 WIDE = 4
@@ -29,7 +30,7 @@ WIDE = 4
 _MADE_ELSEWHERE = f"{EXTERNAL} Score maps that were made elsewhere."
 _OF_A_SAMPLE = f"{SAMPLED} Of a sample of the pixels; its record states how far it may be off."
 _GROUPS = {"": "", "pooled": "pooled", "published": "published"}
-_KEYS = {f"{group}.{metric}".lstrip("."): f"{group or 'measured'}.{metric}" for group in _GROUPS for metric in BETTER}
+_KEYS = {f"{group}.{metric}".lstrip("."): f"{group or 'measured'}.{metric}" for group in _GROUPS for metric in METRICS}
 COLUMNS = {**_KEYS, "miou": "miou", "network-ms": "network_ms", "ms": "method_ms", "seeds": "seeds"}
 """What ``--columns`` may name -> the column of a board's table."""
 
@@ -149,15 +150,10 @@ def _cells(
     columns = []
     for board, block in places:
         table = _by_method(board, block, selection)
+        there = table.loc[[row[0] for row in rows if row[0] in table.index]]
         for name in selection.columns:
-            column: list[Cell] = [Cell(NOTHING)] * len(rows)
-            for saw in SAW:
-                there = [i for i, row in enumerate(rows) if row[2] == saw and row[0] in table.index]
-                for i, cell in zip(
-                    there, _column(table.loc[[rows[i][0] for i in there]], name, selection), strict=True
-                ):
-                    column[i] = cell
-            columns.append(column)
+            found = dict(zip(there.index, _column(there, name, selection), strict=True))
+            columns.append([found.get(row[0], Cell(NOTHING)) for row in rows])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -178,15 +174,14 @@ def _by_method(board: Board, block: Block, selection: Selection) -> DataFrame:
 
 
 def _column(table: DataFrame, name: str, selection: Selection) -> list[Cell]:
-    key, metric = COLUMNS[name], COLUMNS[name].rpartition(".")[2]
+    key = COLUMNS[name]
+    group, _, metric = key.rpartition(".")
     digits = 0 if name == "seeds" else 1 if name.endswith("ms") else selection.digits
-    values = [NOTHING if isnan(value) else f"{value:.{digits}f}" for value in table[key]]
-    best = BETTER.get(metric)
-    known = [float(value) for value in values if value != NOTHING]
-    extreme = best(known) if best and len(known) > 1 else None
+    under = list(table[f"{group}.protocol"]) if group else []
+    chosen = best(list(table[key]), metric, list(table["auxiliary_data"]), under, digits)
     cells = []
-    for text, (_, row) in zip(values, table.iterrows(), strict=True):
-        kind = "best" if extreme is not None and text != NOTHING and float(text) == extreme else ""
+    for value, is_best, (_, row) in zip(table[key], chosen, table.iterrows(), strict=True):
+        text = NOTHING if isnan(value) else f"{value:.{digits}f}"
         std, low, high = (row.get(f"{key}_{part}", float("nan")) for part in ("std", "low", "high"))
         text += "" if isnan(std) else f" ± {std:.{digits}f}"
         interval = f"[{low:.{digits}f}, {high:.{digits}f}]" if selection.intervals and not isnan(low) else ""
@@ -194,7 +189,7 @@ def _column(table: DataFrame, name: str, selection: Selection) -> list[Cell]:
             text = f"{SAMPLED} {text}"
         if key in MILLISECONDS and row["timed"]:
             text += f" {row['timed']}"
-        cells.append(Cell(text, interval, kind))
+        cells.append(Cell(text, interval, "best" if is_best else ""))
     return cells
 
 
@@ -316,7 +311,7 @@ def _latex(places, rows, selection: Selection) -> str:
 
 def _caption(places, rows, selection: Selection) -> str:
     settings = [f"{board.title}: {'; '.join(_setting(block, selection))}." for board, block in places]
-    said = "Values in percent; the best of a column is bold."
+    said = f"Values in percent. {BEST}"
     if _timed(selection):
         said += " ms: milliseconds an image of the method's own computation, net ms: of networks."
     labels = [row[0] for row in rows]

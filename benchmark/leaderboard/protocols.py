@@ -1,39 +1,30 @@
-"""What further protocols say of the rows of a block: one table of their headlines, one of the classes of sizes."""
+"""What further protocols say of the rows of a block: tables of their headlines, of false alarms, of sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pandas import DataFrame, MultiIndex
 
-from benchmark.leaderboard.wording import distinct, marked, mean_percent, method_title, percent
-from benchmark.metrics import PROTOCOLS, Measurement, SizeProtocol
+from benchmark.leaderboard import failures
+from benchmark.leaderboard.cells import BEST, Cell, best
+from benchmark.leaderboard.wording import AGGREGATIONS, distinct, marked, mean_percent, primary
+from benchmark.metrics import METRICS, PROTOCOLS, Measurement, SizeProtocol
 from benchmark.records.record import Record
+from benchmark.values import OutlierData
 
 TITLE = "Further protocols"
-LEGEND = "In percent; what each protocol is stands in results/README.md."
+LEGEND = f"In percent; what each protocol is stands in results/README.md. {BEST}"
 SIZES_TITLE = "By the size of the anomaly"
 SIZES_LEGEND = (
     "In percent, pooled: the anomalies of a class among all normal pixels, others ignored; F1 is that of components. "
     "Above each class stand its sizes in pixels or in percent of the image, the number of its components, and the AUPR "
-    "of a constant score. The best value of a column is bold."
+    f"of a constant score. {BEST}"
 )
-_BEST: Mapping[str, Callable] = {
-    **dict.fromkeys(("siou", "ppv", "mean_f1", "open_miou", "mean_aupr", "aupr", "f1", "ap", "ap50"), max),
-    **dict.fromkeys(("mean_fpr95", "fpr95"), min),
-}
-"""Metrics of which one value is better than another whatever stands beside it."""
 _OF_A_CLASS = {"aupr": "AUPR", "fpr95": "FPR95", "f1": "F1"}
-
-
-class Value(NamedTuple):
-    """One place of a table; several seeds of a method give their mean."""
-
-    text: str
-    best: bool
 
 
 @dataclass(frozen=True)
@@ -43,16 +34,18 @@ class Extra:
     Attributes:
         title, legend: what it is, and how to read it.
         methods: label of every row.
-        titles: as printed.
-        values: columns (group, title) of :class:`Value`, in the order of the rows.
-        numbers: the same in percent by names for machines, NaN where there is none.
+        saw: what outliers each of them saw in training, in the order of printing.
+        cells: columns (group, title) of :class:`~benchmark.leaderboard.cells.Cell`, in the order of the rows; several
+            seeds of a method give their mean.
+        numbers: the same by names for machines, ``PROTOCOL.METRIC`` in percent, NaN where there is none, and
+            ``PROTOCOL.protocol``, its name and version.
     """
 
     title: str
     legend: str
     methods: list[str]
-    titles: list[str]
-    values: DataFrame
+    saw: list[OutlierData]
+    cells: DataFrame
     numbers: DataFrame
 
 
@@ -60,88 +53,118 @@ class _Column(NamedTuple):
     group: str
     title: str
     protocol: str
-    key: str  # in the measurement's extra
+    key: str  # of the measurement
     metric: str  # by which values are compared
 
 
-def extras(records: Sequence[Record], order: Sequence[str]) -> list[Extra]:
+def extras(records: Sequence[Record], rows: DataFrame) -> list[Extra]:
     """The further tables of the records of a block; none where no further protocol was measured.
 
     Args:
         records: of one dataset and one network label; several seeds of a method become one row.
-        order: labels of the methods, as the rows of the main table stand.
+        rows: those of the main table, with its columns "method", "title", "external" and "auxiliary_data".
     """
-    measured = {name: m for record in records for name, m in record.metrics.items() if m.images and name in PROTOCOLS}
-    headlines, sizes = [], []
-    for name in sorted(measured, key=list(PROTOCOLS).index):
-        protocol, found = PROTOCOLS[name], measured[name]
-        versions = " or ".join(f"v{v}" for v in sorted({r.metrics[name].version for r in records if name in r.metrics}))
+    titles = {(name, key): title for record in records for name, key, title in headlines(record)}
+    further, errors, sizes = [], [], []
+    for name, protocol in PROTOCOLS.items():
+        found = [r.metrics[name] for r in records if name in r.metrics and r.metrics[name].images]
+        if not found or protocol.of_network:
+            continue
+        versions = _versions(found)
         if isinstance(protocol, SizeProtocol):
             sizes += _classes(protocol, found, f", {versions}" * (" or " in versions))
-        elif not protocol.of_network:
-            group = f"{name} {versions}"
-            headlines += [_Column(group, t, name, k, k) for k, t in protocol.headlines.items() if k in found.extra]
+            continue
+        split = getattr(protocol, "split", False)
+        group = "" if split else f"{name} {versions}"
+        columns = errors if split else further
+        columns += [_Column(group, title, name, key, key) for (of, key), title in titles.items() if of == name]
+    under = distinct(_under(column.protocol, records) for column in errors)
+    places = {label: place for place, label in enumerate(failures.failures(records)["method"])}
+    fewest = rows.sort_values("method", key=lambda labels: labels.map(places), kind="stable")
     made = [
-        _extra(title, legend, columns, records, order)
-        for title, legend, columns in ((TITLE, LEGEND, headlines), (SIZES_TITLE, SIZES_LEGEND, sizes))
+        _extra(TITLE, LEGEND, further, records, rows),
+        _extra(failures.TITLE, failures.legend(" and ".join(under)), errors, records, fewest),
+        _extra(SIZES_TITLE, SIZES_LEGEND, sizes, records, rows),
     ]
     return [each for each in made if each.methods]
 
 
-def _classes(protocol: SizeProtocol, found: Measurement, versions: str) -> list[_Column]:
+def headlines(record: Record) -> Iterator[tuple[str, str, str]]:
+    """Protocol, metric and title of all that a record holds beside the values of the main table.
+
+    A second protocol that ranks pixels per image, or pooled, is a further one.
+    """
+    shown = [primary(record, aggregation) for aggregation in AGGREGATIONS]
+    for name, measured in record.metrics.items():
+        if not measured.images or name not in PROTOCOLS:
+            continue
+        protocol = PROTOCOLS[name]
+        titles = failures.RATES if getattr(protocol, "split", False) else protocol.headlines
+        further = not any(measured is each for each in shown)
+        for key, title in titles.items():
+            if key in measured.extra or (further and key in METRICS):
+                yield name, key, title
+
+
+def _versions(found: Sequence[Measurement]) -> str:
+    return " or ".join(f"v{version}" for version in sorted({m.version for m in found}))
+
+
+def _classes(protocol: SizeProtocol, found: Sequence[Measurement], versions: str) -> list[_Column]:
     """The columns of every class of sizes that holds a component; `versions` are named where there are several."""
+
+    def all_of(key: str, form: str, scale: int = 1) -> str:
+        return " or ".join(distinct(format(scale * v, form) for m in found if (v := m.extra.get(key)) is not None))
+
     columns = []
     for kind in protocol.classes:
-        if not found.extra.get(f"components_{kind}"):
+        if not any(m.extra.get(f"components_{kind}") for m in found):
             continue
-        count, constant = found.extra[f"components_{kind}"], found.extra.get(f"constant_aupr_{kind}")
+        count, constant = all_of(f"components_{kind}", ".0f"), all_of(f"constant_aupr_{kind}", ".2f", 100)
         unit = "" if protocol.relative else " px"
-        words = f"{kind}{unit}, {count:.0f} components, constant {percent(constant or 0.0, 2)}{versions}"
+        words = f"{kind}{unit}, {count} components, constant {constant}{versions}"
         columns += [_Column(words, title, protocol.name, f"{key}_{kind}", key) for key, title in _OF_A_CLASS.items()]
     return columns
 
 
-def _extra(
-    title: str, legend: str, columns: Sequence[_Column], records: Sequence[Record], order: Sequence[str]
-) -> Extra:
+def _extra(title: str, legend: str, columns: Sequence[_Column], records: Sequence[Record], rows: DataFrame) -> Extra:
+    behind: dict[str, list[Record]] = {}
+    for record in records:
+        behind.setdefault(record.method.label, []).append(record)
     found = {
-        label: [_values(column, [r for r in records if r.method.label == label]) for column in columns]
-        for label in order
+        row.method: [_values(column, behind.get(row.method, [])) for column in columns]
+        for row in rows.itertuples(index=False)
     }
-    methods = [label for label in order if any(found[label])]
-    best = []
+    shown = rows[[any(found[label]) for label in rows["method"]]].drop_duplicates("method")
+    methods, saw = list(shown["method"]), list(shown["auxiliary_data"])
+    names = [marked(name, external) for name, external in zip(shown["title"], shown["external"], strict=True)]
+    cells: dict[tuple[str, str], list[Cell]] = {("", "Method"): [Cell(name) for name in names]}
+    numbers: dict[str, list[Any]] = {}
     for index, column in enumerate(columns):
-        means = [percent(fmean(found[label][index])) for label in methods if found[label][index]]
-        chosen = _BEST.get(column.metric)
-        best.append(chosen(means, key=float) if chosen and len(means) > 1 else None)
-    rows = [
-        [
-            Value(mean_percent(values), bool(values) and percent(fmean(values)) == best[index])
-            for index, values in enumerate(found[label])
-        ]
-        for label in methods
-    ]
-    heads = MultiIndex.from_tuples([(c.group, c.title) for c in columns], names=(None, None)) if columns else []
-    numbers = [[100 * fmean(values) if values else float("nan") for values in found[label]] for label in methods]
-    names = {
-        r.method.label: marked(method_title(r.method), r.external) + " *" * bool(r.method.auxiliary_data)
-        for r in records
-    }
-    legend += " * saw outliers in training." * any(names[label].endswith(" *") for label in methods)
-    return Extra(
-        title,
-        legend,
-        methods,
-        [names[label] for label in methods],
-        DataFrame(rows, columns=heads, dtype=object),
-        DataFrame(numbers, columns=[f"{c.protocol}.{c.key}" for c in columns], index=methods),
-    )
+        under = [_under(column.protocol, behind[label]) for label in methods]
+        means = [100 * fmean(values) if (values := found[label][index]) else float("nan") for label in methods]
+        texts = [mean_percent(found[label][index]) for label in methods]
+        chosen = best(means, column.metric, saw, under)
+        cells[column.group, column.title] = [Cell(t, kind="best" * b) for t, b in zip(texts, chosen, strict=True)]
+        numbers |= {f"{column.protocol}.protocol": under, f"{column.protocol}.{column.key}": means}
+    counts = [distinct(str(len(values)) for values in found[label] if values) for label in methods]
+    if any(count != ["1"] for count in counts):
+        cells["", "Seeds"] = [Cell(" or ".join(count)) for count in counts]
+    heads = MultiIndex.from_tuples(cells, names=(None, None))
+    table = DataFrame({head: texts for head, texts in enumerate(cells.values())}, dtype=object).set_axis(heads, axis=1)
+    return Extra(title, legend, methods, saw, table, DataFrame(numbers, index=methods))
 
 
 def _values(column: _Column, records: Sequence[Record]) -> list[float]:
     """The values of all seeds of a method that have one."""
-    found = (r.metrics[column.protocol].extra.get(column.key) for r in records if column.protocol in r.metrics)
+    found = (r.metrics[column.protocol].value(column.key) for r in records if column.protocol in r.metrics)
     return [value for value in found if value is not None]
+
+
+def _under(protocol: str, records: Sequence[Record]) -> str:
+    """A protocol with the version under which a method was measured; every version where its seeds differ."""
+    found = [r.metrics[protocol] for r in records if protocol in r.metrics]
+    return f"{protocol} {_versions(found)}" if found else ""
 
 
 def calibration(records: Sequence[Record]) -> list[str]:

@@ -46,7 +46,7 @@ def setting(records: Sequence[Record]) -> list[str]:
         *(
             f"{words}: protocol {text}"
             for aggregation, words in AGGREGATIONS.items()
-            if (text := all_of(partial(_protocol, aggregation=aggregation)))
+            if (text := all_of(partial(protocol_of, aggregation=aggregation)))
         ),
         f"{all_of(lambda r: str(r.dataset.images))} images",
     ]
@@ -116,7 +116,8 @@ _LABELS = {"network": "labels resized to the network's input by nearest neighbou
 """How a rule is described that is not the default."""
 
 
-def _protocol(record: Record, aggregation: str) -> str | None:
+def protocol_of(record: Record, aggregation: str) -> str | None:
+    """Name and version of the protocol behind the :func:`primary` measurement."""
     return next((f"{n} v{m.version}" for n, m in record.metrics.items() if m.aggregation == aggregation), None)
 
 

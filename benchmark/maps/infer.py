@@ -7,7 +7,7 @@ For a submission to SegmentMeIfYouCan write ``--format hdf5`` maps of its images
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from benchmark.maps.photos import Photos
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import expected_identity
-from benchmark.run.scoring import drop, images_per_batch, score
+from benchmark.run.scoring import BatchSize, Halving, drop, images_per_batch, nothing, score
 from benchmark.run.workshop import Workshop
 from benchmark.training.loader import ahead
 
@@ -176,13 +176,19 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     """
     for entry in entries:
         _claim(workshop, entry, maps)
+    known: dict[str, str] = {}  # of the images of a batch, by id
+
+    def turn(entry: Entry, batch: Batch) -> Callable[[], None]:
+        return nothing if entry.error else _score(workshop, entry, images, batch, known, maps, force)
+
+    halving = halving_of(workshop, images, turn)
     done, machine = 0, workshop.setup.machine
     progress = Progress(f"scoring with {len(entries)} method{'s' * (len(entries) != 1)}", 0, len(images), machine)
     try:
-        for count, batches in batches_of(workshop, images, maps.problems):
+        for count, batches in batches_of(workshop, images, maps.problems, halving.size):
             for batch, digests in batches:
-                for entry in (e for e in entries if not e.error):
-                    _score(workshop, entry, images, batch, digests, maps, force)
+                known = dict(zip(batch.ids, digests, strict=True))
+                halving.whole(entries, batch)
             done += count
             progress.update(done, "")
     finally:
@@ -201,15 +207,33 @@ def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
     maps.open(entry)
 
 
-def batches_of(
-    workshop: Workshop, images: Dataset, problems: list[str]
-) -> Iterator[tuple[int, list[tuple[Batch, list[str]]]]]:
-    """How many images were tried, and the batches of those that can be read, on the device, with their digests."""
-    machine, size = workshop.setup.machine, workshop.setup.options.batch_size
-    workers = 0 if isinstance(images, Photos) and images.videos else machine.workers  # frames come one after the other
+def halving_of(
+    workshop: Workshop, images: Dataset, turn: Callable[[Entry, Batch], Callable[[], None]]
+) -> Halving[Entry, Batch]:
+    """Methods that take turns on images that may be photos; who fails is dropped with a sentence.
+
+    Args:
+        workshop: with everything loaded.
+        images: of :func:`batches_of`.
+        turn: as of :class:`~benchmark.run.scoring.Halving`.
+    """
+    size = workshop.setup.options.batch_size
     if not size:
         first = next(iter(readable(images, range(len(images)), [])), None)
         size = images_per_batch(first) if first else 1
+
+    def failed(entry: Entry, ids: tuple[str, ...], error: BaseException) -> None:
+        drop(workshop, entry, ids, error)
+
+    return Halving(BatchSize(size), workshop.pool, workshop.say, lambda batch: batch, turn, failed)
+
+
+def batches_of(
+    workshop: Workshop, images: Dataset, problems: list[str], batch_size: BatchSize
+) -> Iterator[tuple[int, list[tuple[Batch, list[str]]]]]:
+    """How many images were tried, and the batches of those that can be read, on the device, with their digests."""
+    machine, size = workshop.setup.machine, batch_size.images
+    workers = 0 if isinstance(images, Photos) and images.videos else machine.workers  # frames come one after the other
 
     def build(start: int) -> tuple[int, list[tuple[Batch, list[str]]]]:
         indices = range(start, min(start + size, len(images)))
@@ -271,22 +295,22 @@ def _score(
     entry: Entry,
     images: Dataset,
     batch: Batch,
-    digests: Sequence[str],
+    digests: Mapping[str, str],
     maps: Maps,
     force: bool,
-) -> None:
-    found = list(enumerate(zip(batch.ids, digests, strict=True)))
-    missing = [(index, *image) for index, image in found if force or not maps.has(entry, *image)]
-    maps.kept[entry.label] = maps.kept.get(entry.label, 0) + len(batch) - len(missing)
-    if not missing:
-        return
-    try:
-        scores = score(workshop, entry, batch)[0].cpu().numpy()
+) -> Callable[[], None]:
+    """The scores of a batch, where one of its maps is missing, and what writes the missing ones."""
+    found = [(index, image_id, digests[image_id]) for index, image_id in enumerate(batch.ids)]
+    missing = [each for each in found if force or not maps.has(entry, *each[1:])]
+    scores = score(workshop, entry, batch)[0].cpu().numpy() if missing else None
+
+    def keep() -> None:
+        maps.kept[entry.label] = maps.kept.get(entry.label, 0) + len(batch) - len(missing)
         for index, image_id, digest in missing:
             if holes := int(np.isnan(scores[index]).sum()):
                 raise BenchmarkError(f"{entry.label}, image {image_id}: {holes} scores are NaN.")
             size = full_size(images, image_id, scores[index].shape)
             maps.write(entry, image_id, digest, resized(scores[index], size))
             maps.written[entry.label] = maps.written.get(entry.label, 0) + 1
-    except BaseException as error:  # whatever a plugin raises must not take the others down
-        drop(workshop, entry, batch.ids, error)
+
+    return keep

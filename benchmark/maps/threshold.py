@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from benchmark.data import ANOMALY, Dataset
+from benchmark.data import ANOMALY, Batch, Dataset
 from benchmark.errors import BenchmarkError
 from benchmark.maps.files import as_stored
-from benchmark.maps.infer import Maps, batches_of, full_size, resized
+from benchmark.maps.infer import Maps, batches_of, full_size, halving_of, resized
 from benchmark.maps.photos import Photos
 from benchmark.progress import Progress
 from benchmark.registry import DATASETS
 from benchmark.run.entry import Entry
-from benchmark.run.scoring import drop, score
+from benchmark.run.scoring import nothing, score
 from benchmark.run.setup import Setup
 from benchmark.run.workshop import Workshop
 
@@ -252,24 +252,30 @@ def _normal_scores(
         return found
     problems: list[str] = []
     share = SAMPLED // len(normal)
+
+    def turn(entry: Entry, batch: Batch) -> Callable[[], None]:
+        if entry.error:
+            return nothing
+        scores = score(workshop, entry, batch)[0].float().cpu().numpy()
+        if np.isnan(scores).any():
+            raise BenchmarkError("some scores are NaN.")
+
+        def keep() -> None:
+            for image_id, labels, values in zip(batch.ids, batch.labels.cpu().numpy(), scores, strict=True):
+                values = as_stored(resized(values, full_size(normal, image_id, values.shape)), form)
+                values = values.ravel() if isinstance(normal, Photos) else values[labels < ANOMALY]
+                if values.size:
+                    found[entry.label].append((_part(values, share, image_id), values.size))
+
+        return keep
+
+    halving = halving_of(workshop, normal, turn)
     progress = Progress("scoring normal images", 0, len(normal), workshop.setup.machine)
     done = 0
     try:
-        for count, batches in batches_of(workshop, normal, problems):
+        for count, batches in batches_of(workshop, normal, problems, halving.size):
             for batch, _ in batches:
-                for entry in (e for e in entries if not e.error):
-                    try:
-                        scores = score(workshop, entry, batch)[0].float().cpu().numpy()
-                        if np.isnan(scores).any():
-                            raise BenchmarkError("some scores are NaN.")
-                    except BaseException as error:  # whatever a plugin raises must not take the others down
-                        drop(workshop, entry, batch.ids, error)
-                        continue
-                    for image_id, labels, values in zip(batch.ids, batch.labels.cpu().numpy(), scores, strict=True):
-                        values = as_stored(resized(values, full_size(normal, image_id, values.shape)), form)
-                        values = values.ravel() if isinstance(normal, Photos) else values[labels < ANOMALY]
-                        if values.size:
-                            found[entry.label].append((_part(values, share, image_id), values.size))
+                halving.whole(entries, batch)
             done += count
             progress.update(done, "")
     finally:

@@ -11,6 +11,7 @@ Importing this package imports neither torch nor cv2 nor pandas; what needs them
 """
 
 from benchmark.metrics.bootstrap import Comparison, Interval, bootstrap_interval, paired_bootstrap
+from benchmark.metrics.calibration import Confidences
 from benchmark.metrics.components import ComponentEvaluator, ComponentProtocol
 from benchmark.metrics.curves import Curves, read_curves, write_curves
 from benchmark.metrics.evaluate import evaluate_scores
@@ -37,6 +38,7 @@ __all__ = [
     "Comparison",
     "ComponentEvaluator",
     "ComponentProtocol",
+    "Confidences",
     "Curves",
     "Evaluator",
     "FirstPass",

@@ -15,7 +15,7 @@ Learning (CVPRW 2019) for adaptive ECE.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -34,6 +34,56 @@ BINS = 15
 BUDGET = (6_500_000, 6_500_000)
 """Most numbers of 4 bytes that are kept of the wrongly and of the correctly classified pixels: 52 MiB together."""
 _ALL = Strata.of([(IGNORE,)])
+
+
+@dataclass(frozen=True, eq=False)
+class Confidences:
+    """What calibration reads of a network's probabilities of one image: four values a pixel, however many classes.
+
+    Attributes:
+        outputs: number of classes that the probabilities are of.
+        highest: float (H, W), the largest of the log p_c.
+        right: bool (H, W), whether that is the labelled class.
+        labelled: float (H, W), log p_y; of the first class where the label is none of them.
+        squares: float (H, W), sum_c p_c^2.
+    """
+
+    outputs: int
+    highest: Any
+    right: Any
+    labelled: Any
+    squares: Any
+
+    @classmethod
+    def of(cls, log_probabilities: Any, labels: Any) -> Self:
+        """Made where the log-probabilities are, so that of those on a GPU no stack of classes has to leave it.
+
+        Args:
+            log_probabilities: float (C, H, W), the logarithm of the network's softmax.
+            labels: uint8 (H, W).
+        Raises:
+            BenchmarkError: the two are of other shapes.
+        """
+        import torch
+
+        log_p = torch.as_tensor(log_probabilities)
+        true = torch.as_tensor(labels, device=log_p.device).long()
+        if log_p.ndim != 3 or log_p.shape[1:] != true.shape:
+            shapes = f"{tuple(log_p.shape)} and {tuple(true.shape)}"
+            raise BenchmarkError(f"Log-probabilities and labels are (C, H, W) and (H, W), not {shapes}.")
+        true = true.where(true < len(log_p), 0)
+        highest = log_p.max(dim=0)
+        squares = (2 * log_p).exp().sum(dim=0)
+        return cls(len(log_p), highest.values, highest.indices == true, log_p.gather(0, true[None])[0], squares)
+
+    @property
+    def maps(self) -> tuple[Any, Any, Any, Any]:
+        """The four."""
+        return self.highest, self.right, self.labelled, self.squares
+
+    def map(self, function: Callable[[Any], Any]) -> Self:
+        """The same with every map changed by a function."""
+        return type(self)(self.outputs, *(function(each) for each in self.maps))
 
 
 @dataclass(frozen=True)
@@ -89,29 +139,21 @@ class CalibrationEvaluator(Evaluator[Measurements]):
         self._doubt = PooledSketch(1, BUDGET)  # 1 - max p of the wrong pixels ("anomalous") and of the right ones
 
     def _add(self, view: View, where: str) -> None:
-        if view.log_probabilities is None:
-            raise BenchmarkError(f"{where}: there are no log-probabilities, which calibration needs.")
-        import torch
-
-        labels, log_p = to_array(view.labels, "labels", where), torch.as_tensor(view.log_probabilities)
-        if log_p.ndim != 3 or log_p.shape[1:] != labels.shape or len(log_p) < len(self.classes):
+        given = view.confidences
+        if given is None:
+            raise BenchmarkError(f"{where}: there are no confidences, which calibration needs.")
+        labels = to_array(view.labels, "labels", where)
+        maps = given.map(lambda each: to_array(each, "confidences", where)).maps
+        if given.outputs < len(self.classes) or any(each.shape != labels.shape for each in maps):
             raise BenchmarkError(
-                f"{where}: log-probabilities are {tuple(log_p.shape)}, labels {tuple(labels.shape)}; they must be "
-                f"(C, H, W) with {len(self.classes)} classes or more."
+                f"{where}: confidences are {maps[0].shape} of {given.outputs} classes; labels are {labels.shape} "
+                f"of {len(self.classes)}."
             )
-        if bool(log_p.isnan().any()):
+        # The largest of values is NaN where one of them is.
+        if np.isnan(maps[0]).any():
             raise BenchmarkError(f"{where}: a log-probability is NaN.")
         known = labels < len(self.classes)
-        true = torch.as_tensor(np.where(known, labels, 0), device=log_p.device).long()
-        # Reduced where they are, so that of a tensor on a GPU no stack of classes has to leave it.
-        highest = log_p.max(dim=0)
-        reduced = (
-            highest.values,
-            highest.indices == true,
-            log_p.gather(0, true[None])[0],
-            (2 * log_p).exp().sum(dim=0),
-        )
-        top, right, of_true, squares = (each.cpu().numpy()[known] for each in reduced)
+        top, right, of_true, squares = (each[known] for each in maps)
         top, of_true = top.astype(np.float64), of_true.astype(np.float64)
         confidence = np.exp(top)
         # Bins are open to the left, as those of the sources: .2 belongs to (.1333, .2].

@@ -18,6 +18,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics.measurement import Measurement
 
 if TYPE_CHECKING:
+    from benchmark.metrics.calibration import Confidences
     from benchmark.metrics.passes import FirstPass
     from benchmark.metrics.pixel_protocols import PixelProtocol
 
@@ -36,14 +37,14 @@ class View:
             the segmentation is evaluated.
         labels: uint8 (H, W): known classes, 254 anomaly, 255 ignore.
         prediction: (H, W) ids of the predicted known classes, None where there is none.
-        log_probabilities: float (C, H, W), the logarithm of the network's softmax; None where nobody asks for it.
+        confidences: :class:`~benchmark.metrics.Confidences` of the network; None where nobody asks for them.
     """
 
     image: str
     scores: Any
     labels: Any
     prediction: Any = None
-    log_probabilities: Any = None
+    confidences: Confidences | None = None
 
     @property
     def fold(self) -> str:

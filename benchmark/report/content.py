@@ -16,7 +16,8 @@ from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import to_plain
 from benchmark.io.names import file_name
 from benchmark.leaderboard.board import Block, Board, boards
-from benchmark.leaderboard.formats import Cell, columns, sections
+from benchmark.leaderboard.cells import Cell
+from benchmark.leaderboard.formats import columns, sections
 from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING
 from benchmark.records.published import Published, PublishedRow, read_published
 from benchmark.records.record import Record, read_all

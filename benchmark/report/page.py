@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
-from benchmark.leaderboard.failures import LEGEND as FAILURES_LEGEND
-from benchmark.leaderboard.formats import HTML, WORDS, extra_texts, failure_texts, html_table, plain
+from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
+from benchmark.leaderboard.formats import HTML, WORDS, extra_texts, html_table, plain
 from benchmark.leaderboard.further import Further, further
 from benchmark.leaderboard.generate import LEGEND
 from benchmark.leaderboard.protocols import SIZES_TITLE
@@ -69,7 +69,7 @@ def render(found: Content) -> str:
         problems=found.problems,
         counts=_counts(found),
         legend=LEGEND,
-        failures_legend=FAILURES_LEGEND,
+        failures_title=FAILURES_TITLE,
         tables=_Tables(),
         style=Markup(_template("report.css")),
         scripts=[Markup(_template(name)) for name in SCRIPTS],
@@ -123,10 +123,6 @@ class _Tables:
     def extras(self, place: Place) -> list[tuple[str, str, Markup]]:
         """Title, legend and table of every further protocol."""
         return [(e.title, e.legend, Markup(html_table(extra_texts(e, HTML)))) for e in place.block.extras]
-
-    def failures(self, place: Place) -> Markup:
-        """The failure split."""
-        return Markup(html_table(failure_texts(place.block.failures, HTML)))
 
     def further(self, place: Place) -> list[tuple[Further, int, Markup]]:
         """What was published on other images or by methods that are not here, with the number of columns of words."""

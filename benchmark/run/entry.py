@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.data import Batch
 from benchmark.errors import PluginError
 from benchmark.method import Method
 from benchmark.network import NetworkSpec
 from benchmark.pool import Need, Networks
 from benchmark.recipe import Recipe
-from benchmark.run.declaration import check_declaration, check_returned
+from benchmark.run.declaration import check_declaration
 from benchmark.values import format_value
 
 
@@ -60,10 +59,6 @@ def made_anew(method: Method, **changes: Any) -> Method:
     made = check_declaration(method.made(dataclasses.replace(method.spec, **changes)))
     made.stated = method.stated
     return made
-
-
-def observed(entry: Entry, batch: Batch) -> None:
-    check_returned(entry.method.observe(batch, entry.networks), "observe()")
 
 
 def check_saved(fitted: Method, entry: Entry) -> None:

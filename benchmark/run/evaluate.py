@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 from torch import Tensor
 
-from benchmark.cost_meter import clear, out_of_memory
 from benchmark.data import ANOMALY, IGNORE, Batch, Dataset, image_digest
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError, interrupted
-from benchmark.metrics import FirstPass, SegmentationEvaluator, hints, network_evaluators
+from benchmark.metrics import Confidences, FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
 from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
-from benchmark.run.scoring import BatchSize, drop, network_cost, score, to_cpu, views
+from benchmark.run.scoring import BatchSize, Halving, Sent, drop, network_cost, nothing, score, to_cpu, views
 from benchmark.run.shares import Turns, shared_pass
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
@@ -54,7 +52,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
     images = workshop.test_images()
-    size = everywhere(lambda: BatchSize(images[0], setup.options.batch_size, setup.machine.device))
+    size = everywhere(lambda: BatchSize.chosen(images[0], setup.options.batch_size, setup.machine.device))
     most = size.most
     tally = _new_tally(workshop, [s for s in steps if not s.entry.error], size.images)
     tally = _taken_up(workshop, tally, images)
@@ -64,11 +62,13 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
 
     def evaluated(part: Tally, stop: int, turns: Turns) -> None:
+        own = _Pass(workshop, entries, size, part, beside)
         for batch in native_batches(images, setup.machine, most, stop, tally.done, turns):
-            _evaluate_batch(workshop, entries, batch, size, part, beside)
+            own.take(batch)
             progress.update(min(stop, tally.done + (part.done - tally.done) * world()), "")
-        _settle(workshop, entries, part, beside)
+        own.settle()
 
+    own = _Pass(workshop, entries, size, tally, beside)
     try:
         if world() > 1:
             whole = False  # rank 0 keeps what all have together, when they meet
@@ -76,22 +76,22 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             shared_pass(workshop, entries, tally, len(images), most, evaluated, kept, SAVE_EVERY)
         for batch in native_batches(images, setup.machine, size.most, start=tally.done) if world() == 1 else ():
             whole = False
-            _evaluate_batch(workshop, entries, batch, size, tally, beside)
+            own.take(batch)
             whole = True
             progress.update(tally.done, "")
             if not tally.methods:
                 break
             if time.monotonic() > due:
-                _settle(workshop, entries, tally, beside)
+                own.settle()
                 began = time.monotonic()
                 keep(workshop, tally)
                 written = time.monotonic()
                 due = written + SAVE_EVERY * max(1.0, (written - began) / SAVED_IN)
-        _settle(workshop, entries, tally, beside)
+        own.settle()
     except BaseException as error:
         # Interrupted within a batch, some methods have its images and others have not: the last saved state counts.
         if whole:
-            _settle(workshop, entries, tally, beside)
+            own.settle()
             keep(workshop, tally)
         if isinstance(error, KeyboardInterrupt):
             raise interrupted(tally.kept, len(images), "images") from None
@@ -180,169 +180,122 @@ def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Ta
     )
 
 
-def _evaluate_batch(
-    workshop: Workshop,
-    entries: Sequence[Entry],
-    batch: Batch,
-    size: BatchSize,
-    tally: Tally,
-    beside: Beside[tuple[str, ...]],
-) -> None:
-    """All methods on a batch, or on a part of it after the other where it is larger than the memory holds."""
-    pool, end = workshop.pool, tally.done + len(batch)
-    while tally.done < end:
-        part = batch.part(len(batch) - (end - tally.done), size.images)
-        timed = not size.cold and (pool.device.type == "cpu" or tally.timed < TIMED)
-        pool.time(timed or size.cold)
-        before = {spec: clock.seconds for spec, clock in pool.clocks.items()}
-        seconds: dict[str, float] = {}
-        left = [entry for entry in entries if not entry.error]
-        if _go_through(workshop, left, part, size, tally, beside, seconds):
-            if timed:
-                for spec, clock in pool.clocks.items():
-                    seconds[network_cost(spec)] = clock.seconds - before.get(spec, 0.0)
-                for name, each in seconds.items():
-                    tally.seconds[name] = tally.seconds.get(name, 0.0) + each
-                tally.timed += len(part)
-            size.warmed(pool, left)
-        tally.batch_size = size.images
-        if not tally.methods:
-            return
-
-
-def _go_through(
-    workshop: Workshop,
-    entries: Sequence[Entry],
-    batch: Batch,
-    size: BatchSize,
-    tally: Tally,
-    beside: Beside[tuple[str, ...]],
-    seconds: dict[str, float],
-) -> bool:
-    """Entry by entry, and at last the images themselves; whether the memory sufficed.
-
-    Where it does not, those whose turn had not come get the halves of the batch.
+class _Pass:
+    """The batches of a pass, one after the other: all methods on each, and at last the images themselves.
 
     Args:
         workshop: with the networks.
-        entries: that have not failed.
-        batch: on the device.
-        size: is halved with the batch.
+        entries: the methods.
+        size: of the batches.
         tally: gets everything that is counted.
         beside: counts it.
-        seconds: gets those of every method, by its label.
-    """
-    sent = _Sent(workshop, batch)
-    for position, entry in enumerate([*entries, None]):
-        if size.cold:  # whoever changes a function of everybody's does it now, and then nobody's metrics use it beside
-            _settle(workshop, entries, tally, beside)
-        try:
-            if entry is None:
-                _count_images(workshop, entries, sent, tally, beside)
-            elif failure := _score_one(workshop, entry, sent, tally, beside, seconds):
-                _drop(workshop, entry, tally, *failure)
-            continue
-        except BaseException as error:  # whatever a plugin raises must not take the others down
-            if not (len(batch) > 1 and out_of_memory(error)):
-                if entry is None:
-                    raise
-                _drop(workshop, entry, tally, error, batch.ids)
-                continue
-        # Out of the handler, since the error holds on to what was being computed.
-        half = size.halve(len(batch))
-        workshop.say(f"Out of memory with {len(batch)} images at a time; going on with {half}.")
-        workshop.pool.forget()
-        clear(workshop.pool.device)
-        for first in (0, half):
-            left = [each for each in entries[position:] if not each.error]
-            _go_through(workshop, left, batch.part(first, half), size, tally, beside, {})
-        return False
-    return True
-
-
-class _Sent:
-    """A batch: its tensors, and what the shared network says of it, on their way to the CPU, each sent once.
-
-    Of the network's it is a copy: a method whose turn comes later has the maps themselves in hand.
     """
 
-    def __init__(self, workshop: Workshop, batch: Batch) -> None:
-        self.workshop, self.batch = workshop, batch
+    def __init__(
+        self,
+        workshop: Workshop,
+        entries: Sequence[Entry],
+        size: BatchSize,
+        tally: Tally,
+        beside: Beside[tuple[str, ...]],
+    ) -> None:
+        self.workshop, self.entries, self.size, self.tally, self.beside = workshop, entries, size, tally, beside
+        self._seconds: dict[str, float] = {}  # of every method, by its label, on the latest batch
+        self._halving = Halving(
+            size, workshop.pool, workshop.say, lambda batch: Sent(workshop, batch), self._turn, self._failed
+        )
 
-    @cached_property
-    def images(self) -> Callable[[], Tensor]:
-        return to_cpu(self.batch.images)
+    def take(self, batch: Batch) -> None:
+        """All methods on a batch."""
+        pool, size, tally = self.workshop.pool, self.size, self.tally
+        for part in size.parts(batch):
+            timed = not size.cold and (pool.device.type == "cpu" or tally.timed < TIMED)
+            pool.time(timed or size.cold)
+            before = {spec: clock.seconds for spec, clock in pool.clocks.items()}
+            self._seconds = {}
+            left = [entry for entry in self.entries if not entry.error]
+            if self._halving.part([*left, None], part):
+                if timed:
+                    for spec, clock in pool.clocks.items():
+                        self._seconds[network_cost(spec)] = clock.seconds - before.get(spec, 0.0)
+                    for name, each in self._seconds.items():
+                        tally.seconds[name] = tally.seconds.get(name, 0.0) + each
+                    tally.timed += len(part)
+                size.warmed(pool, left)
+            tally.batch_size = size.images
+            if not tally.methods:
+                return
 
-    @cached_property
-    def labels(self) -> Callable[[], Tensor]:
-        return to_cpu(self.batch.labels)
+    def settle(self) -> None:
+        """Wait until everything is counted; whose scores could not be, is dropped."""
+        for name, error, images in self.beside.settle():
+            if name == SHARED:
+                raise error
+            self._failed(next(e for e in self.entries if e.label == name), images, error)
 
-    @cached_property
-    def predictions(self) -> Callable[[], Tensor]:
-        setup = self.workshop.setup
-        outputs = self.workshop.pool.outputs(setup.base, self.batch.blind)
-        return to_cpu(outputs.prediction(len(setup.test.classes)).clone())
+    def _turn(self, entry: Entry | None, sent: Sent) -> Callable[[], None]:
+        """One method on a batch; None stands for the images themselves."""
+        if self.size.cold:  # whoever changes a function of everybody's does it now, and nobody's metrics use it beside
+            self.settle()
+        if entry is None:
+            return self._count_images(sent)
+        return nothing if entry.error else self._score(entry, sent)
 
-    @cached_property
-    def log_probabilities(self) -> Callable[[], Tensor]:
-        outputs = self.workshop.pool.outputs(self.workshop.setup.base, self.batch.blind)
-        return to_cpu(outputs.log_probabilities().clone())
+    def _score(self, entry: Entry, sent: Sent) -> Callable[[], None]:
+        batch, tally, beside = sent.batch, self.tally, self.beside
+        scores, self._seconds[entry.label] = score(self.workshop, entry, batch)
+        predictions = sent.predictions if tally.segmentation is not None else None
+        if beside.threads and scores.device.type == "cpu":
+            scores = scores.clone()  # the method may write into its own the next time
+        evaluator, arriving, labels = tally.methods[entry.label], to_cpu(scores), sent.labels
 
+        def update() -> None:
+            given = Batch(batch.ids, batch.images, labels())
+            for view in views(given, arriving(), predictions and predictions()):
+                evaluator.update(view)
 
-def _score_one(
-    workshop: Workshop,
-    entry: Entry,
-    sent: _Sent,
-    tally: Tally,
-    beside: Beside[tuple[str, ...]],
-    seconds: dict[str, float],
-) -> tuple[BaseException, tuple[str, ...]] | None:
-    """One method on a batch; what its former batch raised when it was measured, with the ids of its images."""
-    batch = sent.batch
-    scores, spent = score(workshop, entry, batch)
-    predictions = sent.predictions if tally.segmentation is not None else None
-    if beside.threads and scores.device.type == "cpu":
-        scores = scores.clone()  # the method may write into its own the next time
-    evaluator, arriving, labels = tally.methods[entry.label], to_cpu(scores), sent.labels
+        def keep() -> None:
+            if former := beside.submit(entry.label, update, batch.ids):
+                error, images = former
+                self._failed(entry, images, error)
 
-    def update() -> None:
-        given = Batch(batch.ids, batch.images, labels())
-        for view in views(given, arriving(), predictions and predictions()):
-            evaluator.update(view)
+        return keep
 
-    failure = beside.submit(entry.label, update, batch.ids)
-    seconds[entry.label] = spent
-    return failure
+    def _count_images(self, sent: Sent) -> Callable[[], None]:
+        """What is counted of the images themselves, and of the shared network."""
+        batch, tally, base = sent.batch, self.tally, self.workshop.setup.base
+        images, labels = sent.images, sent.labels
+        predictions = sent.predictions if tally.segmentation is not None else None
+        confidences = sent.confidences if tally.network else None
+        if not tally.done and any(base in entry.specs for entry in self.entries if not entry.error):
+            logits = self.workshop.pool.outputs(base, batch.blind).logits()
+            for hint in hints(probabilities=are_probabilities(logits)):
+                self.workshop.say(f"Hint: {hint}")
 
+        def count() -> None:
+            given = Batch(batch.ids, images(), labels())
+            _count(tally, given, predictions and predictions(), confidences and confidences())
 
-def _count_images(
-    workshop: Workshop, entries: Sequence[Entry], sent: _Sent, tally: Tally, beside: Beside[tuple[str, ...]]
-) -> None:
-    """What is counted of the images themselves, and of the shared network."""
-    batch, pool, base = sent.batch, workshop.pool, workshop.setup.base
-    images, labels = sent.images, sent.labels
-    predictions = sent.predictions if tally.segmentation is not None else None
-    log_p = sent.log_probabilities if tally.network else None
-    if not tally.done and any(base in entry.specs for entry in entries):
-        for hint in hints(probabilities=are_probabilities(pool.outputs(base, batch.blind).logits())):
-            workshop.say(f"Hint: {hint}")
-    # Last, since what was given away must not be given once more where the memory does not suffice.
-    failure = beside.submit(
-        SHARED,
-        lambda: _count(tally, Batch(batch.ids, images(), labels()), predictions and predictions(), log_p and log_p()),
-        batch.ids,
-    )
-    if failure:
-        raise failure[0]
-    tally.done += len(batch)
+        def keep() -> None:
+            if former := self.beside.submit(SHARED, count, batch.ids):
+                raise former[0]
+            tally.done += len(batch)
+
+        return keep
+
+    def _failed(self, entry: Entry | None, images: tuple[str, ...], error: BaseException) -> None:
+        if entry is None:
+            raise error
+        drop(self.workshop, entry, images, error)
+        self.tally.drop(entry.label)
 
 
-def _count(tally: Tally, batch: Batch, predictions: Tensor | None, log_p: Tensor | None) -> None:
+def _count(tally: Tally, batch: Batch, predictions: Tensor | None, confidences: Sequence[Confidences] | None) -> None:
     """What is counted of the images themselves, and of the network."""
     if tally.segmentation is not None:
         for view in views(batch, None, predictions):
             tally.segmentation.update(view)
-    for view in views(batch, None, predictions, log_p):
+    for view in views(batch, None, predictions, confidences):
         for each in tally.network.values():
             each.update(view)
     for each in zip(batch.ids, batch.images, batch.labels, strict=True):
@@ -351,16 +304,3 @@ def _count(tally: Tally, batch: Batch, predictions: Tensor | None, log_p: Tensor
     ignored = int((batch.labels == IGNORE).sum())
     tally.valid += batch.labels.numel() - ignored
     tally.ignored += ignored
-
-
-def _settle(workshop: Workshop, entries: Sequence[Entry], tally: Tally, beside: Beside[tuple[str, ...]]) -> None:
-    """Wait until everything is counted; whose scores could not be, is dropped."""
-    for name, error, images in beside.settle():
-        if name == SHARED:
-            raise error
-        _drop(workshop, next(e for e in entries if e.label == name), tally, error, images)
-
-
-def _drop(workshop: Workshop, entry: Entry, tally: Tally, error: BaseException, images: tuple[str, ...]) -> None:
-    drop(workshop, entry, images, error)
-    tally.drop(entry.label)

@@ -1,27 +1,33 @@
-"""One method, one batch: its scores and the seconds that it spent, or why it failed."""
+"""Methods take turns on batches: how many images go through at a time, the scores of one method, or why it failed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from benchmark.cost_meter import MemoryMeter
+from benchmark.cost_meter import MemoryMeter, clear, out_of_memory
 from benchmark.data import IGNORE, Batch, Sample
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.machine import arithmetic
-from benchmark.metrics import View
+from benchmark.metrics import Confidences, View
 from benchmark.network import NetworkSpec
 from benchmark.pool import Pool
 from benchmark.run.entry import Entry
-from benchmark.run.workshop import Workshop
+
+if TYPE_CHECKING:
+    from benchmark.run.workshop import Workshop
 
 BATCH_PIXELS = 1 << 19
 """Pixels of a batch where --batch-size is not given: 8 images of 320x180, 1 of 1280x720."""
 GPU_PIXELS = 1 << 23
 """The same at most on a GPU whose memory suffices: 9 images of 1280x720."""
+
+Item, Given = TypeVar("Item"), TypeVar("Given")
 
 
 def images_per_batch(first: Sample) -> int:
@@ -32,23 +38,29 @@ def images_per_batch(first: Sample) -> int:
 class BatchSize:
     """How many images go through the networks at a time: as many as were asked for, and as the memory holds.
 
-    On a GPU, where nothing was asked for, the first batch is small, and by what it took the next ones are chosen. On a
-    CPU large batches gain nothing. Whatever does not fit after all halves them.
-
     Args:
-        first: an image.
-        asked: --batch-size; 0 leaves it open.
-        device: of the networks.
+        images: to begin with.
+        most: up to how many it may grow, :meth:`warmed`; it does not where that is left out.
     """
 
-    def __init__(self, first: Sample, asked: int, device: torch.device) -> None:
-        self.images = asked or images_per_batch(first)
-        self.most = self.images
-        """Images up to which it may grow."""
-        if device.type == "cuda" and not asked:
-            self.most = max(self.images, GPU_PIXELS // first.labels.numel())
+    def __init__(self, images: int, most: int = 0) -> None:
+        self.images = images
+        self.most = max(images, most)
         self.cold = True
         """Whether no batch of this size has gone through yet; the first one warms caches, and its time says nothing."""
+
+    @classmethod
+    def chosen(cls, first: Sample, asked: int, device: torch.device) -> Self:
+        """Of a pass over images. On a GPU, where nothing was asked for, the first batch is small, and by what it took
+        the next ones are chosen. On a CPU large batches gain nothing.
+
+        Args:
+            first: an image.
+            asked: --batch-size; 0 leaves it open.
+            device: of the networks.
+        """
+        grows = device.type == "cuda" and not asked
+        return cls(asked or images_per_batch(first), GPU_PIXELS // first.labels.numel() if grows else 0)
 
     def warmed(self, pool: Pool, entries: Sequence[Entry]) -> None:
         """A batch has gone through: half of the free memory of a GPU is for the next ones."""
@@ -63,10 +75,82 @@ class BatchSize:
         self.images, self.cold = grown, grown > self.images
         self.most = self.images
 
-    def halve(self, images: int) -> int:
-        """A batch of so many did not fit; how many the next ones have."""
-        self.images = self.most = -(-images // 2)
-        return self.images
+    def parts(self, batch: Batch) -> Iterator[Batch]:
+        """A batch in parts of at most so many images as there may be when it is their turn."""
+        done = 0
+        while done < len(batch):
+            part = batch.part(done, self.images)
+            done += len(part)
+            yield part
+
+    def halve(self, images: int, pool: Pool, say: Callable[[str], None]) -> None:
+        """So many images at a time did not fit: from now on half of them, said once, and room is made.
+
+        To be called when the error is gone, which holds on to what was being computed.
+        """
+        half = -(-images // 2)
+        if self.images > half:
+            say(f"Out of memory with {images} images at a time; going on with {half}.")
+            self.images = self.most = half
+        pool.forget()
+        clear(pool.device)
+
+
+@dataclass(frozen=True)
+class Halving(Generic[Item, Given]):
+    """A batch for one after the other; who runs out of memory, and all who come after, get it in halves.
+
+    Nobody sees an image twice: what is computed is kept only when all of it is there, and what came before stays.
+
+    Args:
+        size: shrinks, and with it all batches that follow.
+        pool: of the networks.
+        say: prints a line, when it shrinks.
+        begin: makes of a batch, or of a part of one, what everyone is given of it.
+        turn: (item, what it is given) computes and returns a function that keeps it. Where the memory does not
+            suffice, it is called once more with each half; the function it has returned is called once and never again.
+        failed: (item, images, error), for whatever else is raised, and for a single image that does not fit.
+    """
+
+    size: BatchSize
+    pool: Pool
+    say: Callable[[str], None]
+    begin: Callable[[Batch], Given]
+    turn: Callable[[Item, Given], Callable[[], None]]
+    failed: Callable[[Item, tuple[str, ...], BaseException], None]
+
+    def whole(self, items: Sequence[Item], batch: Batch) -> None:
+        """Everyone's turn on a batch, which may be larger than what goes through at a time."""
+        for part in self.size.parts(batch):
+            self.part(items, part)
+
+    def part(self, items: Sequence[Item], batch: Batch) -> bool:
+        """Everyone's turn on so many images as go through at a time; whether the memory sufficed."""
+        given = self.begin(batch)
+        for position, item in enumerate(items):
+            if not self._fits(item, given, batch):
+                self.size.halve(len(batch), self.pool, self.say)
+                self.whole(items[position:], batch)
+                return False
+        return True
+
+    def _fits(self, item: Item, given: Given, batch: Batch) -> bool:
+        try:
+            keep = self.turn(item, given)
+        except BaseException as error:  # whatever a plugin raises must not take the others down
+            if len(batch) > 1 and out_of_memory(error):
+                return False
+            self.failed(item, batch.ids, error)
+            return True
+        try:
+            keep()
+        except BaseException as error:
+            self.failed(item, batch.ids, error)
+        return True
+
+
+def nothing() -> None:
+    """Keeps nothing."""
 
 
 def network_cost(spec: NetworkSpec) -> str:
@@ -128,13 +212,12 @@ def checked_scores(scores: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def views(
-    batch: Batch, scores: Tensor | None, predictions: Tensor | None, log_probabilities: Tensor | None = None
+    batch: Batch, scores: Tensor | None, predictions: Tensor | None, confidences: Sequence[Confidences] | None = None
 ) -> Iterator[View]:
-    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W), probabilities
-    (B, C, H, W)."""
+    """What every image of a batch gives the evaluators; scores and predictions are (B, H, W)."""
     for index, image in enumerate(batch.ids):
-        given = (None if t is None else t[index] for t in (scores, batch.labels, predictions, log_probabilities))
-        yield View(image, *given)
+        scored, predicted = (None if each is None else each[index] for each in (scores, predictions))
+        yield View(image, scored, batch.labels[index], predicted, confidences and confidences[index])
 
 
 def to_cpu(tensor: Tensor | None) -> Callable[[], Tensor | None]:
@@ -153,3 +236,34 @@ def to_cpu(tensor: Tensor | None) -> Callable[[], Tensor | None]:
         return copy
 
     return wait
+
+
+class Sent:
+    """A batch: its tensors, and what the shared network says of it, on their way to the CPU, each sent once.
+
+    Of the network's it is a copy: a method whose turn comes later has the maps themselves in hand.
+    """
+
+    def __init__(self, workshop: Workshop, batch: Batch) -> None:
+        self.workshop, self.batch = workshop, batch
+
+    @cached_property
+    def images(self) -> Callable[[], Tensor]:
+        return to_cpu(self.batch.images)
+
+    @cached_property
+    def labels(self) -> Callable[[], Tensor]:
+        return to_cpu(self.batch.labels)
+
+    @cached_property
+    def predictions(self) -> Callable[[], Tensor]:
+        setup = self.workshop.setup
+        outputs = self.workshop.pool.outputs(setup.base, self.batch.blind)
+        return to_cpu(outputs.prediction(len(setup.test.classes)).clone())
+
+    @cached_property
+    def confidences(self) -> Callable[[], list[Confidences]]:
+        outputs = self.workshop.pool.outputs(self.workshop.setup.base, self.batch.blind)
+        images = zip(outputs.log_probabilities(), self.batch.labels, strict=True)
+        sent = [Confidences.of(*each).map(to_cpu) for each in images]
+        return lambda: [each.map(lambda arrived: arrived()) for each in sent]

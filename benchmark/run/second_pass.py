@@ -6,16 +6,19 @@ methods and networks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from torch import Tensor
+
+from benchmark.data import Batch
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import Measurements, SecondPass, network_evaluators, network_measurements, protocol
+from benchmark.metrics import Confidences, Measurements, SecondPass, network_evaluators, network_measurements, protocol
 from benchmark.metrics.evaluator import Evaluator
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
-from benchmark.run.scoring import drop, score, views
+from benchmark.run.scoring import BatchSize, Halving, Sent, drop, nothing, score, to_cpu, views
 from benchmark.run.setup import Setup
 from benchmark.run.shares import add_up, agree_on_failures, received, sent
 from benchmark.run.tally import Tally
@@ -43,7 +46,8 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
     """
     entries = [s.entry for s in steps if not s.entry.error]
     batch_size = shared(lambda: tally.batch_size)
-    network = everywhere(lambda: _validate(workshop, entries, tally, batch_size))
+    size = BatchSize(batch_size)
+    network = everywhere(lambda: _validate(workshop, entries, tally, batch_size, size))
     agree_on_failures(workshop, entries, {})
     entries = [entry for entry in entries if not entry.error]
     normal = {e.label: found for e in entries if (found := tally.methods[e.label].validation) is not None}
@@ -52,7 +56,7 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
     for chosen, reason in {p: reason for each in passes.values() for p, reason in each.reasons.items()}.items():
         workshop.say(f"Protocol {chosen.name} does not apply here: {reason}")
     if any(each.evaluators for each in passes.values()):
-        everywhere(lambda: _pass(workshop, entries, passes, batch_size))
+        everywhere(lambda: _pass(workshop, entries, passes, batch_size, size))
         agree_on_failures(workshop, entries, {})
         left = {entry.label: passes[entry.label] for entry in entries if not entry.error}
         add_up({f"{label}/{p.name}": each for label, found in left.items() for p, each in found.evaluators.items()})
@@ -61,12 +65,12 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
 
 
 def _validate(
-    workshop: Workshop, entries: Sequence[Entry], tally: Tally, batch_size: int
+    workshop: Workshop, entries: Sequence[Entry], tally: Tally, batch_size: int, size: BatchSize
 ) -> dict[str, Evaluator[Measurements]]:
     """Score normal validation images with the methods, for protocols that take their thresholds from them.
 
-    Every process scores its own of the batches. A state may come from a second pass that was interrupted, so that what
-    it has of these images is left.
+    Every process scores its own of the batches, in parts as its memory holds them. A state may come from a second pass
+    that was interrupted, so that what it has of these images is left.
 
     Returns:
         protocol name -> what it says of the network on these images.
@@ -86,19 +90,19 @@ def _validate(
         return {}
     classes = images.classes if images.card.class_labels else ()
     network = network_evaluators(setup.protocols, classes, setup.base.arch, validation=True)
+
+    def turn(entry: Entry | None, sent: Sent) -> Callable[[], None]:
+        if entry is None:
+            return _keeping(network.values(), sent, confidences=sent.confidences) if network else nothing
+        if entry.error or entry.label not in normal:
+            return nothing
+        return _keeping([normal[entry.label]], sent, to_cpu(score(workshop, entry, sent.batch)[0]))
+
+    halving = _halving(workshop, size, turn)
     progress = Progress("scoring validation images", 0, len(images), setup.machine)
     try:
         for batch in native_batches(images, setup.machine, batch_size, share=(rank(), world())):
-            log_p = pool.outputs(setup.base, batch.blind).log_probabilities() if network else None
-            for view in views(batch, None, None, log_p):
-                for each in network.values():
-                    each.update(view)
-            for entry in (e for e in entries if not e.error and e.label in normal):
-                try:
-                    for view in views(batch, score(workshop, entry, batch)[0], None):
-                        normal[entry.label].update(view)
-                except BaseException as error:  # whatever a plugin raises must not take the others down
-                    drop(workshop, entry, batch.ids, error)
+            halving.whole([None, *entries], batch)
             done += len(batch)
             progress.update(min(done * world(), len(images)), "")
     finally:
@@ -127,26 +131,60 @@ def _begun(entries: Sequence[Entry], tally: Tally) -> dict[str, SecondPass]:
     }
 
 
-def _pass(workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, SecondPass], batch_size: int) -> None:
+def _pass(
+    workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, SecondPass], batch_size: int, size: BatchSize
+) -> None:
     setup, pool, done = workshop.setup, workshop.pool, 0
     predicts = any(each.predictions for each in passes.values())
+
+    def turn(entry: Entry | None, sent: Sent) -> Callable[[], None]:
+        if entry is None or entry.error:
+            return nothing
+        scores = to_cpu(score(workshop, entry, sent.batch)[0])
+        return _keeping([passes[entry.label]], sent, scores, sent.predictions if predicts else None)
+
+    halving = _halving(workshop, size, turn)
     progress = Progress(
         f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}", 0, len(setup.test), setup.machine
     )
     try:
         turns = rank(), world()
         for batch in native_batches(workshop.test_images(), setup.machine, batch_size, share=turns):
-            predictions = None
-            if predicts:  # a copy, since a method may write into the map itself
-                predictions = pool.outputs(setup.base, batch.blind).prediction(len(setup.test.classes)).clone()
-            for entry in (e for e in entries if not e.error):
-                try:
-                    for view in views(batch, score(workshop, entry, batch)[0], predictions):
-                        passes[entry.label].update(view)
-                except BaseException as error:  # whatever a plugin raises must not take the others down
-                    drop(workshop, entry, batch.ids, error)
+            halving.whole(entries, batch)
             done += len(batch)
             progress.update(min(done * world(), len(setup.test)), "")
     finally:
         progress.close()
         pool.forget()
+
+
+def _halving(
+    workshop: Workshop, size: BatchSize, turn: Callable[[Entry | None, Sent], Callable[[], None]]
+) -> Halving[Entry | None, Sent]:
+    """Methods that take turns on batches, as in the first pass."""
+
+    def failed(entry: Entry | None, images: tuple[str, ...], error: BaseException) -> None:
+        if entry is None:
+            raise error
+        drop(workshop, entry, images, error)
+
+    return Halving(size, workshop.pool, workshop.say, lambda batch: Sent(workshop, batch), turn, failed)
+
+
+def _keeping(
+    evaluators: Iterable[Evaluator[Measurements] | SecondPass],
+    sent: Sent,
+    scores: Callable[[], Tensor] | None = None,
+    predictions: Callable[[], Tensor] | None = None,
+    confidences: Callable[[], Sequence[Confidences]] | None = None,
+) -> Callable[[], None]:
+    """What gives evaluators the views of a batch, as soon as that is on the CPU."""
+    labels = sent.labels
+
+    def keep() -> None:
+        batch = Batch(sent.batch.ids, sent.batch.images, labels())
+        for view in views(batch, scores and scores(), predictions and predictions(), confidences and confidences()):
+            for evaluator in evaluators:
+                evaluator.update(view)
+
+    return keep

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.data import Batch, Dataset
+from benchmark.cost_meter import out_of_memory
+from benchmark.data import Dataset
 from benchmark.derived import Resized, VoidAsClass
-from benchmark.distributed import agreed, rank, shared
+from benchmark.distributed import agreed, gathered, rank, shared
 from benchmark.encoders import OPTION, find
 from benchmark.errors import BenchmarkError, PluginError, UnmetNeed, in_words
 from benchmark.io.jsonfile import to_plain
@@ -28,10 +29,11 @@ from benchmark.recipe import LightRecipe, digest
 from benchmark.records.provenance import gather
 from benchmark.run.command import training_again
 from benchmark.run.declaration import check_declaration, check_needs, check_returned
-from benchmark.run.entry import Entry, check_saved, made_anew, observed
+from benchmark.run.entry import Entry, check_saved, made_anew
 from benchmark.run.normal import check_labels
 from benchmark.run.outline import Outline
 from benchmark.run.setup import Setup
+from benchmark.run.statistics import gather_statistics
 from benchmark.source import source_of
 from benchmark.training import FitData, Report, Segmentation, cached, clear_states, seeded, train
 from benchmark.weights.store import WeightsStore
@@ -194,26 +196,26 @@ class Workshop:
         specs = shared(lambda: self.to_train(entries))
         for spec in specs:
             users = [e for e in entries if any(spec == s.checkpoint for s in e.specs)]
-            self._guard(users, "the training of a network", lambda s=spec: self.train_network(s))
+            self.guard(users, "the training of a network", lambda s=spec: self.train_network(s))
         for entry in entries:
-            self._guard([entry], "build()", lambda e=entry: self.connect(e))
+            self.guard([entry], "build()", lambda e=entry: self.connect(e))
         labels = shared(lambda: [e.label for e in self.to_fit([e for e in entries if not e.error])])
         missing = [e for e in entries if e.label in labels]
         for entry in missing:
-            self._guard([entry], "fit()", lambda e=entry: check_labels(self.setup, e.method))
+            self.guard([entry], "fit()", lambda e=entry: check_labels(self.setup, e.method))
         missing = [e for e in missing if not e.error]
-        self._guard(missing, "reading the training images", self._fit_splits)
+        self.guard(missing, "reading the training images", self._fit_splits)
         sharing: dict[str, list[Entry]] = {}  # the first of each fits, the others load what it made
         for entry in (e for e in missing if not e.error):
             sharing.setdefault(entry.fit_key, []).append(entry)
-        self._observe([users for users in sharing.values() if users[0].method.observes])
+        gather_statistics(self, [users for users in sharing.values() if users[0].method.observes])
         for users in sharing.values():
-            self._guard(users, "fit()", lambda e=users[0]: self._fit(e))
+            self.guard(users, "fit()", lambda e=users[0]: self._fit(e))
         fitted = [users[0] for users in sharing.values()]
         for entry in entries:
             if entry.fit_key and not entry.error:
-                self._guard([entry], "loading", lambda e=entry: self._load_fit(e, e in fitted))
-            self._guard([entry], "eval()", lambda e=entry: self.settle(e))
+                self.guard([entry], "loading", lambda e=entry: self._load_fit(e, e in fitted))
+            self.guard([entry], "eval()", lambda e=entry: self.settle(e))
 
     def train_network(self, spec: NetworkSpec) -> None:
         """Train one segmentation network and store it."""
@@ -282,7 +284,8 @@ class Workshop:
             self._splits = (cached(self.setup.train, machine), cached(self.setup.val, machine))
         return self._splits
 
-    def _fit_data(self, entry: Entry) -> FitData:
+    def fit_data(self, entry: Entry) -> FitData:
+        """What a method's ``fit`` is given."""
         states = self._states(entry.fit_key, self._weights(entry))
         machine, root = self.setup.machine, self.setup.options.root
         return FitData(*self._fit_splits(), machine, entry.recipes, states, entry.label, root=root)
@@ -302,22 +305,13 @@ class Workshop:
             return self.setup.normal.fingerprint()
         return self.setup.base.data or self.setup.train.fingerprint()
 
-    def _observe(self, sharing: list[list[Entry]]) -> None:
-        """One pass over the training images; of the entries that share a fit, the first observes."""
-        if not sharing:
-            return
-        images = f"normal images of {self.setup.normal.label}" if self.setup.normal else "training images"
-        self.say(f"Statistics of the {images} for {', '.join(users[0].label for users in sharing)}")
-        with torch.no_grad():
-            for batch in self._fit_data(sharing[0][0]).batches():
-                given = Batch(batch.ids, batch.images.clone(), batch.labels.clone())
-                copies = [(given.images, batch.images), (given.labels, batch.labels)]
-                for users in sharing:
-                    self._guard(users, "observe()", lambda e=users[0], b=given: observed(e, b), copies)
-        self.pool.forget()
+    def begin_again(self, entry: Entry) -> None:
+        """Put a new instance of a method, which has seen nothing, in the place of the old one."""
+        entry.method = made_anew(entry.method)
+        self.connect(entry)
 
     def _fit(self, entry: Entry) -> None:
-        data, began = self._fit_data(entry), time.perf_counter()
+        data, began = self.fit_data(entry), time.perf_counter()
         check_returned(entry.method.fit(data, entry.networks), "fit()")
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         seconds = sum(r.seconds for r in data.reports) or time.perf_counter() - began
@@ -328,8 +322,7 @@ class Workshop:
     def _load_fit(self, entry: Entry, made_it: bool = False) -> None:
         made = entry.method
         if made_it:  # it scores with what was saved, today as tomorrow
-            entry.method = made_anew(made)
-            self.connect(entry)
+            self.begin_again(entry)
         recipes = {task: recipe.as_dict() for task, recipe in entry.recipes.items()}
         self.store.load_into(entry.fit_key, entry.method, recipes)
         check_saved(made, entry)
@@ -349,13 +342,14 @@ class Workshop:
         self.store.save(key, dict(state), sidecar)
         clear_states(self.store.path(key).with_suffix(""))
 
-    def _guard(
+    def guard(
         self,
         entries: list[Entry],
         what: str,
         work: Callable[[], None],
         copies: Sequence[tuple[Tensor, Tensor]] = (),
-    ) -> None:
+        again: bool = False,
+    ) -> bool:
         """Do something on which some entries depend; where it fails, they fail and nobody else.
 
         Args:
@@ -363,9 +357,12 @@ class Workshop:
             what: is done, for the sentence.
             work: does it.
             copies: as of :meth:`~benchmark.pool.Pool.border`.
+            again: it will be done anew where memory does not suffice, so that this is no failure.
+        Returns:
+            Whether that is the case.
         """
         if all(e.error for e in entries):
-            return
+            return False
         failure: BaseException | None = None
         try:
             with (
@@ -375,12 +372,16 @@ class Workshop:
                 work()
         except BaseException as found:  # whatever a plugin raises must not take the others down
             failure = found
-        if (error := agreed(failure)) is not None:
-            sentence = in_words(error)
-            for entry in entries:
-                if not entry.error:
-                    entry.error = sentence
-                    entry.mendable = isinstance(error, BenchmarkError) and not isinstance(error, PluginError)
-                    entry.left_out = entry.unasked and isinstance(error, UnmetNeed)
-            out = "left out: " if all(e.left_out for e in entries) else ""
-            self.say(f"{', '.join(e.label for e in entries)}: {out}{sentence}")
+        if (error := agreed(failure)) is None:
+            return False
+        if again and any(gathered(failure is not None and out_of_memory(failure))):
+            return True
+        sentence = in_words(error)
+        for entry in entries:
+            if not entry.error:
+                entry.error = sentence
+                entry.mendable = isinstance(error, BenchmarkError) and not isinstance(error, PluginError)
+                entry.left_out = entry.unasked and isinstance(error, UnmetNeed)
+        out = "left out: " if all(e.left_out for e in entries) else ""
+        self.say(f"{', '.join(e.label for e in entries)}: {out}{sentence}")
+        return False

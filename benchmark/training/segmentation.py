@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark.data import IGNORE, Batch
 from benchmark.network import Network, ScaleOutputs
 from benchmark.recipe import Recipe
-from benchmark.training.task import Task, make_optimiser
+from benchmark.training.task import Task
 
 
 class Segmentation(Task):
@@ -31,10 +31,6 @@ class Segmentation(Task):
         self.network = network
         self.classes = tuple(classes)
         self.stride = network.stride
-
-    def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
-        """One optimiser; an encoder whose weights are pretrained learns more slowly where the recipe says so."""
-        return [make_optimiser(self, recipe, network=self.network)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         outputs = self.network(self.network.prepare(batch.images).inputs)

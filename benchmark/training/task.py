@@ -48,6 +48,7 @@ class Task(nn.Module, ABC):
     def optimisers(self, recipe: Recipe) -> list[torch.optim.Optimizer]:
         """One optimiser from the recipe over all parameters that require gradients.
 
+        Encoders of networks among them whose weights are pretrained learn at ``recipe.encoder_lr`` times the rate.
         The schedule multiplies each group's own learning rate, so a task with several optimisers sets their ratio here.
         """
         return [make_optimiser(self, recipe)]
@@ -92,27 +93,26 @@ class Task(nn.Module, ABC):
         return autocast(self.machine.device, self.machine.precision)
 
 
-def make_optimiser(
-    module: nn.Module, recipe: Recipe, lr: float | None = None, network: Network | None = None
-) -> torch.optim.Optimizer:
+def make_optimiser(module: nn.Module, recipe: Recipe, lr: float | None = None) -> torch.optim.Optimizer:
     """The recipe's optimiser; weight decay acts on convolution and linear weights only, unless `decay_everything`.
 
     On CUDA a step is one kernel for all weights ("fused"). On a CPU it is the plain one, which takes a hundredth of a
     training step there: the fused one rounds otherwise, and states and results of CPUs stay what they are.
 
     Args:
-        module: its parameters that require gradients are optimised.
+        module: its parameters that require gradients are optimised; those of a pretrained encoder of a network in it
+            learn at ``recipe.encoder_lr`` times the rate.
         recipe: optimiser, learning rate, momentum, betas, decay.
         lr: another initial learning rate than the recipe's.
-        network: the part of it whose encoder, where that is pretrained, learns at ``recipe.encoder_lr`` times the rate.
     Raises:
         BenchmarkError: no such optimiser, or nothing to optimise.
     """
     decayed, plain = split_by_decay(module, recipe.decay_everything)
     rate = recipe.lr if lr is None else lr
     begun: set[int] = set()
-    if network is not None and network.pretrained and recipe.encoder_lr != 1:
-        begun = {id(parameter) for parameter in network.encoder.parameters()}
+    if recipe.encoder_lr != 1:
+        networks = [part for part in module.modules() if isinstance(part, Network) and part.pretrained]
+        begun = {id(parameter) for network in networks for parameter in network.encoder.parameters()}
     groups = [
         {"params": chosen, "weight_decay": decay, "lr": rate * (recipe.encoder_lr if pretrained else 1)}
         for parameters, decay in ((decayed, recipe.weight_decay), (plain, 0.0))

@@ -71,18 +71,18 @@ PINNED = {
 }
 PRETRAINED = {
     "camvid-ood": {
-        "abnn": "a89de62ed8",
-        "densehybrid": "680a0b4da4",
+        "abnn": "6ac55c186e",
+        "densehybrid": "d2605aa68b",
         "densehybrid_head": "b745b4f625",
         "distillation": "c77bd497b3",
         "dmlnet": "4cec3822a7",
         "dood": "b52508da4a",
-        "entropy_max": "be6a5f57a1",
+        "entropy_max": "ded37d15f1",
         "flow_enedet": "9b16ff8f6f",
         "obsnet": "52da5fe574",
         "pans": "bc8c148b11",
-        "pebal": "addda7b2b0",
-        "rpl": "209befe9d7",
+        "pebal": "30aff43b5a",
+        "rpl": "2d512e4997",
         "segmentation": "bc9b32d7de",
         "stpm": "0e8b992236",
         "synthesis": "3c8c0ae32d",
@@ -137,6 +137,26 @@ def test_crops_of_a_dataset_are_for_segmentation_networks_and_overrides_come_las
     assert (policy.recipe(NEW, LightRecipe()).crop, policy.recipe(NEW, LightRecipe()).epochs) == ((), 3)
     network = policy.recipe(NEW, LIGHT_SEGMENTATION)
     assert (network.crop, network.label_size, network.optimiser, network.epochs) == ((64, 64), "full", "adamw", 3)
+
+
+def test_a_rate_of_a_dataset_is_the_largest():
+    """It is of a network that begins with pretrained weights; who trains a finished one on does so at a smaller one."""
+    training = LightTraining(epochs=10, segmentation={"lr": 2e-3})
+    rates = {own: LightRecipe(segmentation=True, changes={"lr": own}) for own in (2e-4, 6e-3)}
+    assert {own: training.recipe(NEW, light).lr for own, light in rates.items()} == {2e-4: 2e-4, 6e-3: 2e-3}
+    assert training.recipe(NEW, LightRecipe(segmentation=True)).lr == NEW.lr, "the authors', which is smaller"
+    assert training.recipe(NEW, LightRecipe(changes={"lr": 6e-3})).lr == 6e-3, "no segmentation network"
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+@pytest.mark.parametrize("dataset", DATASETS.names())
+def test_a_finished_network_is_trained_on_more_slowly_than_it_was_trained(dataset, pretrained):
+    policy = DATASETS.get(dataset).policy.of(pretrained=pretrained)
+    network = policy.recipe(Recipe(), LIGHT_SEGMENTATION)
+    for name in ("abnn", "densehybrid", "entropy_max"):
+        method = METHODS.get(name)
+        recipe = policy.recipe(method.recipes[name], method.light[name])
+        assert recipe.lr <= network.lr / 10, name
 
 
 NOVEL = """

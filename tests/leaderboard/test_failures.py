@@ -1,5 +1,9 @@
 """False alarms where the network errs: a table from records, a picture from the table."""
 
+import csv
+import dataclasses
+import io
+
 import pytest
 from matplotlib.image import imread
 from toy_records import measurement, published, record
@@ -7,6 +11,7 @@ from toy_records import measurement, published, record
 from benchmark.leaderboard import generate
 from benchmark.leaderboard.failures import TITLE, failures
 from benchmark.pictures import failure_split
+from benchmark.records.record import read_all
 
 
 def split(method, efpr, cfpr, seed=0, fpr95=0.3):
@@ -42,11 +47,30 @@ def test_the_page_has_a_section_where_something_was_measured(tmp_path):
     for each in RECORDS:
         each.write(results)
     text = generate.render(results)[page]
+    assert "under the protocol failure-split v1:" in text[text.index(TITLE) :]
     lines = text[text.index(TITLE) :].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     assert cells[0] == ["Method", "all normal pixels", "wrongly classified", "correctly classified", "Seeds"]
-    assert cells[2] == ["KNN", "30.0 ± 0.0", "20.0 ± 14.1", "10.0 ± 7.1", "2"]
-    assert cells[3] == ["MSP", "30.0", "60.0", "20.0", "1"]
+    assert cells[2] == ["KNN", "**30.0 ± 0.0**", "**20.0 ± 14.1**", "**10.0 ± 7.1**", "2"]
+    assert cells[3] == ["MSP", "**30.0**", "60.0", "20.0", "1"]
+
+
+def test_methods_that_saw_outliers_stand_apart_in_every_format(tmp_path):
+    results = published(tmp_path)
+    saw = split("void", 0.01, 0.01)
+    for each in (*RECORDS, dataclasses.replace(saw, method=dataclasses.replace(saw.method, auxiliary_data=True))):
+        each.write(results)
+    table = failures([r for r in read_all(results)[0]])
+    assert list(table["method"]) == ["knn", "msp", "void"], "fewest false alarms first, those that saw outliers last"
+    files = {path.suffix: text for path, text in generate.render(results).items()}
+    section = files[".md"][files[".md"].index(TITLE) :]
+    names = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("|")]
+    assert names[2:6] == ["KNN", "MSP", "*With outlier images in training*", "VOID"]
+    assert "1.0**" not in section, "alone there it is better than nothing"
+    assert TITLE in files[".html"] and TITLE in files[".tex"]
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(files[".csv"]))}
+    assert float(rows["knn"]["failure-split.efpr"]) == 20 and rows["energy"]["failure-split.efpr"] == ""
+    assert rows["knn"]["failure-split.protocol"] == "failure-split v1"
 
 
 def test_the_picture_is_the_same_for_the_same_table_and_another_for_another(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_records import HEAD, PAPER, measurement, published, record
+from toy_records import HEAD, PAPER, measurement, published, record, rows
 
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import generate as leaderboard
@@ -35,16 +35,6 @@ def readme(tmp_path):
 
 def page(results):
     return leaderboard.render(results)[results / "LEADERBOARD.md"]
-
-
-def rows(text):
-    """Markdown table rows as lists of cells, by the first cell without its emphasis."""
-    found = {}
-    for line in text.splitlines():
-        cells = [c.strip() for c in line.strip("|").split(" | ")]
-        if line.startswith("|"):
-            found.setdefault(cells[0].strip(" *"), cells)
-    return found
 
 
 def test_measured_stands_beside_published_with_the_difference(results):
@@ -346,37 +336,3 @@ def test_datasets_with_options_are_left_to_the_page_and_have_portable_file_names
     names = [path.name for path in results.rglob("*")]
     assert "pasted+base=toyset.csv" in names and not [name for name in names if ":" in name]
     assert leaderboard.check(results, readme) == []
-
-
-def short(results, with_=""):
-    """The tables of a README."""
-    begin = leaderboard.BEGIN.replace("begin", f"begin with {with_}") if with_ else leaderboard.BEGIN
-    return leaderboard.render_readme(results, f"{begin}\n{leaderboard.END}\n")
-
-
-def test_a_readme_shows_the_best_rows_and_those_that_it_names(tmp_path):
-    for n in range(10):
-        record(f"m{n}", aupr=0.5 - 0.01 * n, fpr95=0.1 + 0.1 * abs(n - 6), dataset="plain", title="Plain").write(
-            tmp_path
-        )
-    record("m8", label="m8:k=2", aupr=0.3, fpr95=0.9, dataset="plain", title="Plain").write(tmp_path)
-    assert [n for n in rows(short(tmp_path)) if n.startswith("M")] == ["Method", *(f"M{n}" for n in range(6))]
-    text = short(tmp_path, "m8,m7")
-    assert [n for n in rows(text) if n.startswith("M")][7:] == ["M7", "M8", "M8 (k=2)"]
-    assert "2 more rows and the intervals stand in LEADERBOARD.md" in text and "<sub>" not in text
-    table = {name: cells for name, cells in rows(text).items() if name.startswith("M") and name != "Method"}
-    aupr, fpr95 = ({name for name, cells in table.items() if "**" in cells[column]} for column in (1, 2))
-    assert aupr == {"M0"} and not fpr95, "the best FPR95 of the whole table is in a row that is not shown"
-    assert leaderboard.render_readme(tmp_path, text) == text
-
-
-def test_a_readme_shows_measurements_first_and_calls_the_published_published(results):
-    record("msp", dataset="drawn", title="Drawn").write(results)
-    plain = record("msp", dataset="photographs", title="Photographs")
-    dataclasses.replace(plain, dataset=dataclasses.replace(plain.dataset, note="")).write(results)
-    text = short(results)
-    order = [line for line in text.splitlines() if line.startswith("### ")]
-    assert order == ["### Photographs", "### Drawn", "### toyset: published values, not measured here"]
-    published = text[text.index("### toyset") :]
-    assert rows(published)["Method"] == ["Method", *(f"{m}<br>published" for m in ("AUPR", "FPR95", "AUROC"))]
-    assert list(rows(published))[2:] == ["DiCNet", "MSP", "TRADI"]

@@ -136,7 +136,7 @@ def hostile(results):
 
 
 def test_no_text_is_a_command_in_markdown(hostile, results):
-    readme = leaderboard.render_readme(results, f"{leaderboard.BEGIN}\n{leaderboard.END}\n")
+    readme = leaderboard.render_readme(results, f"{leaderboard.BEGIN}\n{leaderboard.END}\n", results / "README.md")
     for text in (hostile[".md"], readme):
         lines = text.splitlines()
         assert not [line for line in lines if line.startswith("# ") and line != "# Leaderboard"]

@@ -99,7 +99,7 @@ def abstention_by_hand(logits, labels, classes):
     known, mixed, outside = [], [], []
     for z, y in zip(logits.numpy(), labels.numpy()):
         p = softmax(z)
-        price = np.maximum(gauss(np.log(np.exp(z[:-1]).sum(0)) ** 2), 1e-3)
+        price = np.maximum(gauss(np.log(np.exp(z[:-1]).sum(0)) ** 2), 1)
         into = mixed if (y == ANOMALY).any() else known
         for at in np.ndindex(*y.shape):
             if y[at] < classes:
@@ -116,6 +116,17 @@ def test_the_abstention_loss_is_its_formula():
     assert math.isclose(abstention_loss(logits, labels, 3), abstention_by_hand(logits, labels, 3), rel_tol=1e-9)
     clean = labels[1:2]
     assert math.isclose(abstention_loss(logits[1:2], clean, 3), abstention_by_hand(logits[1:2], clean, 3), rel_tol=1e-9)
+
+
+def test_abstaining_never_pays_more_than_being_right():
+    logits, labels = torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)
+    logits[:, 3] = 30  # abstention, surely
+    for level in (-6.0, -1.1, -0.5, 0.0, 4.0):  # of the classes: at -log 3 their logsumexp is 0
+        logits[:, :3] = level
+        assert abstention_loss(logits, labels, 3) > -1e-6, level
+    right = torch.full_like(logits, -30.0)
+    right[:, 0] = 9
+    assert abstention_loss(right, labels, 3) < 1e-6
 
 
 def test_one_class_without_abstention_costs_nothing_and_the_released_term_teaches_nothing():

@@ -141,7 +141,7 @@ def test_a_collapsed_member_is_warned_of(toy, monkeypatch):
     values, said = iter([0.6, 0.58, 0.5, 0.56]), []
     monkeypatch.setattr("benchmark.methods.tradi.method.say", lambda text, machine: said.append(text))
     monkeypatch.setattr(Segmentation, "validate", lambda task, batches: {"mIoU": next(values)})
-    data = workshop._fit_data(entry)
+    data = workshop.fit_data(entry)
     data.reports = [Report(1, 1, 0.0, 0.0, {}, (), 0)]
     copy.deepcopy(entry.method)._measure(data, entry.recipes["segmentation"])
     assert len(said) == 1 and "2 of 3 members" in said[0]  # 0.95 of 0.6 is 0.57

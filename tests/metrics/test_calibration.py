@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PROTOCOLS, View, network_evaluators, network_measurements
+from benchmark.metrics import PROTOCOLS, Confidences, View, network_evaluators, network_measurements
 from benchmark.metrics.calibration import CalibrationEvaluator
 
 CLASSES = ("road", "sky", "car")
@@ -16,35 +16,38 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(0))
 
 
+def view_of(image, labels, log_p):
+    return View(image, None, labels, None, Confidences.of(log_p, labels))
+
+
 def images(count=4, sharpness=2.0, outputs=3):
-    rng, views = np.random.default_rng(5), []
+    """Ids, labels and log-probabilities."""
+    rng, made = np.random.default_rng(5), []
     for index in range(count):
         labels = rng.choice(np.array([0, 1, 2, 254, 255], np.uint8), (15, 21))
         logits = sharpness * rng.normal(size=(outputs, 15, 21))
         logits[0] += 2 * (labels == 0)
-        views.append(View(str(index), None, labels, None, log_softmax(logits).astype(np.float32)))
-    return views
+        made.append((str(index), labels, log_softmax(logits).astype(np.float32)))
+    return made
 
 
-def measure(views, evaluator=None):
+def measure(shown, evaluator=None):
     evaluator = evaluator or CalibrationEvaluator(RULES, CLASSES, method="net")
-    for view in views:
-        evaluator.update(view)
+    for each in shown:
+        evaluator.update(view_of(*each))
     return evaluator.measurement()["calibration"]
 
 
-def pixels(views):
-    known = [view.labels < 3 for view in views]
-    p = np.concatenate(
-        [np.exp(v.log_probabilities[:, k].astype(np.float64)) for v, k in zip(views, known, strict=True)], 1
-    )
-    return p, np.concatenate([view.labels[k] for view, k in zip(views, known, strict=True)])
+def pixels(shown):
+    known = [labels < 3 for _, labels, _ in shown]
+    p = np.concatenate([np.exp(log_p[:, k].astype(np.float64)) for (*_, log_p), k in zip(shown, known, strict=True)], 1)
+    return p, np.concatenate([labels[k] for (_, labels, _), k in zip(shown, known, strict=True)])
 
 
 @pytest.mark.parametrize("outputs", [3, 4])
 def test_the_sums_are_those_over_all_pixels(outputs):
-    views = images(outputs=outputs)
-    found, (p, y) = measure(views).extra, pixels(views)
+    shown = images(outputs=outputs)
+    found, (p, y) = measure(shown).extra, pixels(shown)
     confidence, right = p.max(0), p.argmax(0) == y
     inside = [(confidence > b / 15) & (confidence <= (b + 1) / 15) for b in range(15)]
     assert sum(map(np.sum, inside)) == len(y) == found["pixels"]
@@ -60,8 +63,8 @@ def test_the_sums_are_those_over_all_pixels(outputs):
 
 
 def test_adaptive_bins_hold_equally_many_pixels():
-    views = images()
-    found, (p, y) = measure(views).extra, pixels(views)
+    shown = images()
+    found, (p, y) = measure(shown).extra, pixels(shown)
     order = np.argsort(-p.max(0), kind="stable")
     confidence, right = p.max(0)[order], (p.argmax(0) == y)[order]
     bins = np.arange(len(y)) * 15 // len(y)
@@ -72,7 +75,7 @@ def test_adaptive_bins_hold_equally_many_pixels():
 def test_equal_confidences_stay_in_one_adaptive_bin():
     labels = np.array([[0] * 80 + [1] * 20], np.uint8)
     log_p = np.log(np.stack([np.full((1, 100), 0.9), np.full((1, 100), 0.1), np.full((1, 100), 1e-9)]))
-    found = measure([View("a", None, labels, None, log_p)]).extra
+    found = measure([("a", labels, log_p)]).extra
     assert found["adaptive_ece"] == pytest.approx(0.1, abs=1e-6) and found["ece"] == pytest.approx(0.1, abs=1e-6)
 
 
@@ -82,40 +85,50 @@ def test_certain_predictions(right, ece, brier):
     shown = np.minimum(labels, 2) if right else (np.minimum(labels, 2) + 1) % 3
     with np.errstate(divide="ignore"):
         log_p = np.log(np.eye(3)[:, shown])
-    found = measure([View("a", None, labels, None, log_p)])
+    found = measure([("a", labels, log_p)])
     assert (found.extra["ece"], found.extra["adaptive_ece"], found.extra["brier"]) == pytest.approx((ece, ece, brier))
     assert found.extra["nll"] == (0 if right else None) and found.extra["pixels"] == 3
 
 
 def test_order_halves_and_files_do_not_matter(tmp_path):
-    views = images(6)
-    whole = measure(views)
-    assert measure(views[::-1]) == whole
+    shown = images(6)
+    whole = measure(shown)
+    assert measure(shown[::-1]) == whole
     first, second = (CalibrationEvaluator(RULES, CLASSES, method="net") for _ in range(2))
-    measure(views[:2], first), measure(views[2:], second)
+    measure(shown[:2], first), measure(shown[2:], second)
     np.savez(tmp_path / "state.npz", **second.state())
     with np.load(tmp_path / "state.npz") as state:
         first.merge(CalibrationEvaluator.from_state(state))
     assert first.measurement()["calibration"] == whole
     with pytest.raises(BenchmarkError, match="net: image '1' was given twice"):
-        first.update(views[1])
+        first.update(view_of(*shown[1]))
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda v: View(v.image, None, v.labels), "there are no log-probabilities"),
-        (lambda v: View(v.image, None, v.labels, None, v.log_probabilities[:2]), "with 3 classes or more"),
-        (lambda v: View(v.image, None, v.labels[1:], None, v.log_probabilities), "log-probabilities are"),
-        (lambda v: View(v.image, None, v.labels, None, v.log_probabilities * np.nan), "is NaN"),
+        (lambda labels, log_p: View("0", None, labels), "there are no confidences"),
+        (lambda labels, log_p: view_of("0", labels, log_p[:2]), r"of 2 classes; labels are \(15, 21\) of 3"),
+        (lambda labels, log_p: View("0", None, labels[1:], None, Confidences.of(log_p, labels)), "confidences are"),
+        (lambda labels, log_p: view_of("0", labels, log_p * np.nan), "is NaN"),
+        (
+            lambda labels, log_p: view_of("0", labels, np.where(np.eye(15, 21) * [[[0]], [[1]], [[0]]], np.nan, log_p)),
+            "is NaN",
+        ),
     ],
 )
 def test_what_cannot_be_added_is_named(change, words):
     evaluator = CalibrationEvaluator(RULES, CLASSES, method="net")
-    (view,) = images(1)
+    ((_, labels, log_p),) = images(1)
     with pytest.raises(BenchmarkError, match=rf"net: image '0'.*{words}"):
-        evaluator.update(change(view))
+        evaluator.update(change(labels, log_p))
     assert evaluator.images == 0
+
+
+def test_confidences_are_of_an_image_and_its_labels():
+    ((_, labels, log_p),) = images(1)
+    with pytest.raises(BenchmarkError, match=r"not \(3, 15, 21\) and \(14, 21\)"):
+        Confidences.of(log_p, labels[1:])
 
 
 def test_it_is_measured_once_for_the_network_and_not_for_a_method():

@@ -119,7 +119,7 @@ def test_a_pretrained_encoder_learns_at_its_own_rate(weights):
     network = build_network(f"fpn-{TINY}", 7, {"encoder_weights": "imagenet"})
     rates = {
         id(parameter): group["lr"]
-        for group in make_optimiser(network, recipe, network=network).param_groups
+        for group in make_optimiser(network, recipe).param_groups
         for parameter in group["params"]
     }
     assert {rates[id(p)] for p in network.encoder.parameters()} == {0.25e-3}
@@ -129,7 +129,7 @@ def test_a_pretrained_encoder_learns_at_its_own_rate(weights):
 
 def test_an_encoder_that_begins_at_random_learns_like_the_rest():
     network = build_network(f"fpn-{TINY}", 7)
-    groups = make_optimiser(network, Recipe(lr=1e-3, encoder_lr=0.25), network=network).param_groups
+    groups = make_optimiser(network, Recipe(lr=1e-3, encoder_lr=0.25)).param_groups
     assert {group["lr"] for group in groups} == {1e-3}
 
 

@@ -1,5 +1,7 @@
 """Batches that do not fit into the memory are halved; what is measured is the same."""
 
+import re
+
 import pytest
 import torch
 from harness import NUMBERED, measured
@@ -31,6 +33,49 @@ class Greedy(Method):
         return scores
 """
 OOM = torch.OutOfMemoryError("CUDA out of memory")
+LATER = """
+import torch
+from benchmark.method import Method
+
+class Later(Method):
+    def __init__(self, fits: int = 99):
+        super().__init__()
+        self.fits, self.calls = fits, 0
+
+    def score(self, batch, networks):
+        self.calls += 1
+        if self.calls > self.fits and len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        ramp = torch.linspace(0, 1, 64).expand(len(batch), 48, 64)
+        return ramp + torch.tensor([10.0 * int(i.rpartition("/")[2]) for i in batch.ids]).view(-1, 1, 1)
+"""
+"""So many batches fit, and of the later ones single images."""
+COUNTING = """
+import torch
+from benchmark.method import Method
+
+class Counting(Method):
+    def __init__(self, most: int = 99, seen: str = ""):
+        super().__init__()
+        self.most, self.seen = most, seen
+        self.register_buffer("images", torch.zeros(99, dtype=torch.int64))
+        self._sizes = []
+
+    def observe(self, batch, networks):
+        self._sizes.append(len(batch))
+        for image_id in batch.ids:
+            self.images[int(image_id.rpartition("/")[2])] += 1
+        networks["base"](batch)
+        if len(batch) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def fit(self, data, networks):
+        print(f"{self.label} took {self.images[self.images > 0].tolist()} in {self._sizes}.")
+
+    def score(self, batch, networks):
+        return -networks["base"](batch).logits().amax(dim=1)
+"""
+"""Takes a batch into account, and then runs out of memory."""
 
 
 @pytest.mark.parametrize("error", ["cuda", "cpu"])
@@ -87,6 +132,66 @@ def test_what_does_not_fit_while_the_images_are_counted_is_not_counted_twice(ben
     assert (found["dataset"], found["segmentation"]) == (expected["dataset"], expected["segmentation"])
 
 
+def out_of_memory_lines(bench):
+    return [line for line in bench.out.splitlines() if line.startswith("Out of memory")]
+
+
+@pytest.mark.parametrize(("fits", "said"), [(99, 0), (2, 1), (1, 1)])
+def test_in_the_second_pass_and_on_validation_images_it_is_the_same(bench, forwards, fits, said):
+    """The test images once, the validation images, and the test images once more, in batches of three and one."""
+    bench.plugin("later", LATER)
+    wanted = ["--protocols", "open-set-fpr,calibration-val", "--methods"]
+    assert bench("run", *wanted, "later", "--batch-size", "1") == 0, bench.err
+    alone = measured(bench.record("later"))
+    forwards.clear()
+    assert bench("run", *wanted, f"msp,later:fits={2 * fits},energy", "--batch-size", "3") == 0, bench.err
+    assert len(out_of_memory_lines(bench)) == 2 * said
+    label = f"later+fits={2 * fits}"
+    found = measured(bench.record(label))
+    for name in ("open-set-fpr", "pooled", "per-image"):
+        assert found["metrics"][name] == alone["metrics"][name], "not an image more or less"
+    validated = alone["metrics"]["calibration-val"]["extra"]
+    assert found["metrics"]["calibration-val"]["extra"] == pytest.approx(validated, rel=1e-4)
+    assert bench.record("energy")["metrics"]["open-set-fpr"]["extra"]["validation_images"] == 4
+
+
+def test_who_fails_in_the_second_pass_with_a_single_image_is_dropped(bench):
+    bench.plugin("later", LATER.replace("and len(batch) > 1", ""))
+    assert bench("run", "--protocols", "open-set-fpr", "--methods", "msp,later:fits=5", "--batch-size", "2") == 1
+    assert bench.records() == {"msp"} and "OutOfMemoryError: CUDA out of memory" in bench.err
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_statistics_hold_an_image_twice(bench, most):
+    """Who has run out of memory half-way begins again with smaller batches, whoever else observes beside it."""
+    bench.plugin("counting", COUNTING)
+    assert bench("train", "--methods", f"counting:most={most},counting:seen=all,sml") == 0, bench.err
+    sizes = [1] * 4 if most == 1 else [2, 2]
+    assert f"counting:most={most} took [1, 1, 1, 1] in {sizes}." in bench.out
+    assert "counting:seen=all took [1, 1, 1, 1] in [4]." in bench.out
+    assert [line for line in bench.out.splitlines() if line.startswith(("Out of memory", "Statistics"))] == [
+        f"Statistics of the training images for counting:most={most}, counting:seen=all, sml",
+        *(
+            "Out of memory with 4 images at a time; going on with 2.",
+            f"Statistics of the training images for counting:most={most}",
+        ),
+        *(
+            (
+                "Out of memory with 2 images at a time; going on with 1.",
+                f"Statistics of the training images for counting:most={most}",
+            )
+            if most == 1
+            else ()
+        ),
+    ]
+
+
+def test_what_cannot_even_observe_one_image_is_left_out(bench):
+    bench.plugin("counting", COUNTING)
+    assert bench("run", "--methods", "counting:most=0,sml") == 1
+    assert bench.records() == {"sml"} and "OutOfMemoryError: CUDA out of memory" in bench.err
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -123,7 +228,7 @@ def test_on_a_gpu_the_free_memory_decides_after_the_first_batch(monkeypatch, fre
     spec = NetworkSpec("x", "x", 2, Recipe())
     pool.memory_mib[spec], pool.latest_mib[spec] = 9000.0, 768.0  # the training images came in larger batches
     entries = [Entry(None, None, {}, {}, {}, "", {}, {}, "", memory_mib=mib) for mib in (None, 256.0, 128.0)]
-    size = BatchSize(IMAGE, 0, CUDA)
+    size = BatchSize.chosen(IMAGE, 0, CUDA)
     assert (size.images, size.most, size.cold) == (1, 9, True)
     size.warmed(pool, entries)
     assert size.images == expected and size.cold == (expected > 1)
@@ -132,11 +237,18 @@ def test_on_a_gpu_the_free_memory_decides_after_the_first_batch(monkeypatch, fre
 
 
 def test_elsewhere_the_size_is_what_was_asked_for_or_small():
-    cpu = torch.device("cpu")
-    assert (BatchSize(IMAGE, 0, cpu).images, BatchSize(IMAGE, 0, cpu).most) == (1, 1)
-    assert (BatchSize(IMAGE, 5, CUDA).images, BatchSize(IMAGE, 5, CUDA).most) == (5, 5)
-    size = BatchSize(IMAGE, 5, cpu)
-    assert [size.halve(5), size.halve(3), size.halve(2)] == [3, 2, 1] and size.most == 1
+    cpu, chosen = torch.device("cpu"), BatchSize.chosen
+    assert (chosen(IMAGE, 0, cpu).images, chosen(IMAGE, 0, cpu).most) == (1, 1)
+    assert (chosen(IMAGE, 5, CUDA).images, chosen(IMAGE, 5, CUDA).most) == (5, 5)
+
+
+def test_every_size_is_given_up_once_and_said_once():
+    said, pool = [], Pool(lambda spec: None, torch.device("cpu"))
+    size = BatchSize(5, most=9)
+    for images in (5, 5, 3, 2, 2):
+        size.halve(images, pool, said.append)
+    assert (size.images, size.most) == (1, 1)
+    assert [re.findall(r"\d+", line) for line in said] == [["5", "3"], ["3", "2"], ["2", "1"]]
 
 
 def test_a_part_of_a_batch_is_of_its_samples():
