@@ -66,11 +66,11 @@ def registries():
 
 
 @pytest.fixture
-def bench(tmp_path, capsys, monkeypatch):
+def bench(tmp_path, tmp_path_factory, capsys, monkeypatch):
     """The command line in an empty folder, with the tiny dataset ``town`` as a plugin."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANOMALY_DATA", raising=False)
-    return Bench(tmp_path / "bench", capsys)
+    return Bench(tmp_path / "bench", capsys, tmp_path_factory.getbasetemp() / "once")
 
 
 @pytest.fixture

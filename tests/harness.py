@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 import torch
@@ -121,6 +124,9 @@ def fresh_registries():
                 del sys.modules[name]
 
 
+_RETURNED: dict[Path, Any] = {}
+
+
 @dataclasses.dataclass
 class Bench:
     """A folder with plugins, data and runs, and the command line in it.
@@ -128,10 +134,12 @@ class Bench:
     Args:
         folder: empty one.
         capsys: pytest's, to read what was printed.
+        kept: folder of this process for what :meth:`once` makes.
     """
 
     folder: Path
     capsys: object
+    kept: Path
     plugins: list[Path] = dataclasses.field(default_factory=list)
     out: str = ""
     err: str = ""
@@ -151,6 +159,21 @@ class Bench:
         if path not in self.plugins:
             self.plugins.append(path)
         return path
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` leaves in the empty folder, and what it returns, made for the first test of a process that asks.
+
+        Args:
+            name: what is made; every later test that says it gets a copy of that folder.
+            make: runs commands.
+        """
+        place = self.kept / name
+        if place.exists():
+            shutil.copytree(place, self.folder, dirs_exist_ok=True)
+        else:
+            _RETURNED[place] = make()
+            shutil.copytree(self.folder, place)
+        return _RETURNED[place]
 
     def arguments(self, verb: str, *rest: str) -> list[str]:
         """A command line with all plugins, on the town for verbs that take a dataset."""

@@ -11,10 +11,8 @@ from benchmark.api.detector import Detector
 from benchmark.data import Dataset
 from benchmark.errors import BenchmarkError
 from benchmark.registry import DATASETS
+from benchmark.run.loaded import loaded
 from benchmark.run.options import Options, choose_dataset, data_root, parse_recipe
-from benchmark.run.plan import check_recipes, make_steps
-from benchmark.run.setup import make_setup
-from benchmark.run.workshop import Workshop
 from benchmark.values import format_value
 
 LOGGER = logging.getLogger("benchmark")
@@ -109,20 +107,5 @@ def load(
         precision=precision,
         progress=progress,
     )
-    workshop = Workshop(make_setup(options), say=LOGGER.info)
-    steps, broken = make_steps(workshop, options.methods)
-    for sentence in broken.values():
-        raise BenchmarkError(sentence)
-    check_recipes(workshop.setup, steps)
-    (entry,) = (step.entry for step in steps)
-    missing = [f"the network {spec.key}" for spec in workshop.to_train([entry])]
-    missing += [f"the fit of {each.label}" for each in workshop.to_fit([entry])]
-    if missing and not train:
-        raise BenchmarkError(
-            f"Not trained yet: {', '.join(missing)} (looked in {workshop.store.root}); the same call with train=True "
-            f"makes it."
-        )
-    workshop.prepare([entry])
-    if entry.error:
-        raise BenchmarkError(f"{entry.label}: {entry.error}")
-    return Detector(entry.method, entry.networks)
+    _, (step,) = loaded(options, LOGGER.info, "" if train else "the same call with train=True makes it")
+    return Detector(step.entry.method, step.entry.networks)

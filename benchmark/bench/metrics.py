@@ -90,18 +90,14 @@ def _contestants(images: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[
     """Names, and what each does with the image at an index."""
     yield "floor: read scores and labels once", lambda i: (images[i][0].sum(), images[i][1].sum(dtype=np.uint64))
     yield "floor: one sort of the scores", lambda i: np.sort(images[i][0], axis=None)
-    yield from _ours(images, "CPU")
-    if _has_cuda():
-        import torch
-
-        yield from _ours([tuple(torch.from_numpy(a).cuda() for a in image) for image in images], "CUDA")
+    yield from _ours(images)
     yield REFERENCE, lambda i: _scikit_learn(*images[i])
     if find_spec("torchmetrics"):
         yield "torchmetrics, exact", lambda i: _torchmetrics(*images[i])
     yield from _components(images[0][1].shape)
 
 
-def _ours(images: list[Any], device: str) -> Iterator[tuple[str, Callable[[int], Any]]]:
+def _ours(images: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[str, Callable[[int], Any]]]:
     from benchmark.metrics import PixelEvaluator, View
 
     for name, protocols in (("per image only", ["per-image"]), ("both aggregates", ["per-image", "pooled"])):
@@ -113,7 +109,7 @@ def _ours(images: list[Any], device: str) -> Iterator[tuple[str, Callable[[int],
         def run(i: int, evaluator: PixelEvaluator = evaluator, numbers: Iterator[int] = numbers) -> None:
             evaluator.update(View(f"{next(numbers)}", *images[i]))
 
-        yield f"ours ({device}), {name}", run
+        yield f"ours, {name}", run
 
 
 def _scikit_learn(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
@@ -156,9 +152,3 @@ def _components(size: tuple[int, int]) -> Iterator[tuple[str, Callable[[int], An
         mask = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR) > 0.8
         found = cv2.connectedComponents(mask.view(np.uint8))[0] - 1
         yield f"components, {found} predicted", lambda i, mask=mask: match_components(mask, labels, rules)
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()

@@ -12,7 +12,7 @@ import dataclasses
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -99,37 +99,23 @@ def bench_pipeline(
         )
         setup = assemble(options, *splits)
         workshop = Untrained(setup, say)
-        asked = [call for call in options.methods if call not in options.unasked]
-        brought = [workshop.entry(METHODS.create(call)) for call in options.methods if call in options.unasked]
-        alone = (
-            e for e in brought if not e.fit_key and set(e.specs) == {setup.base} and workshop.outline.offers(e.needs)
-        )
-        entries = [*(workshop.entry(METHODS.create(call)) for call in asked), *alone][: methods or None]
+        entries = _entries(workshop)[: methods or None]
         with products(machine.device, machine.precision):
             for entry in entries:
                 workshop.connect(entry)
                 workshop.settle(entry)
             ready = _ready(workshop, entries, batch_size)
             steps = [Step(entry, Path(folder) / "records" / f"{entry.method.label}.json", "") for entry in entries]
-            parts: dict[str, Callable[[], object]] = {
-                "reading": lambda: _read(setup.test, setup.machine, batch_size),
-                "scoring": lambda: _score(workshop, entries, [batch for batch, _ in ready]),
-                "metrics": lambda: _measure(setup, entries, ready),
-                "whole": lambda: _pass(workshop, steps, machine.workers),
-                "serial": lambda: _pass(workshop, steps, 0),
-            }
             done = sum(len(batch) for batch, _ in ready)
-            per = {"reading": count, "scoring": done, "metrics": done, "whole": count, "serial": count}
-            times: dict[str, list[float]] = {name: [] for name in parts}
-            for index in range(rounds + 1):
-                if index > 1 and time.monotonic() > deadline:
-                    break
-                for name, work in parts.items():
-                    began = now(machine.device)
-                    work()
-                    if index:
-                        times[name].append(1000 * (now(machine.device) - began) / per[name])
-            busy = _busy(machine.device, parts["whole"])
+            parts: dict[str, tuple[Callable[[], object], int]] = {
+                "reading": (lambda: _read(setup.test, setup.machine, batch_size), count),
+                "scoring": (lambda: _score(workshop, entries, [batch for batch, _ in ready]), done),
+                "metrics": (lambda: _measure(setup, entries, ready), done),
+                "whole": (lambda: _pass(workshop, steps, machine.workers), count),
+                "serial": (lambda: _pass(workshop, steps, 0), count),
+            }
+            times = _in_turns(parts, rounds, machine.device, deadline)
+            busy = _busy(machine.device, parts["whole"][0])
     return Pipeline(
         methods=[entry.method.label for entry in entries],
         network=setup.base.arch,
@@ -143,6 +129,42 @@ def bench_pipeline(
         ratio=median(serial / whole for serial, whole in zip(times["serial"], times["whole"], strict=True)),
         busy=busy,
     )
+
+
+def _entries(workshop: Untrained) -> list[Entry]:
+    """The methods that were asked for by name, then those of all that fit nothing and need the shared network alone."""
+    setup = workshop.setup
+    unasked = setup.options.unasked
+    entries = {call: workshop.entry(METHODS.create(call)) for call in setup.options.methods}
+    alone = [
+        call
+        for call, e in entries.items()
+        if call in unasked and not e.fit_key and set(e.specs) == {setup.base} and workshop.outline.offers(e.needs)
+    ]
+    return [entries[call] for call in (*(call for call in entries if call not in unasked), *alone)]
+
+
+def _in_turns(
+    parts: Mapping[str, tuple[Callable[[], object], int]], rounds: int, device: torch.device, deadline: float
+) -> dict[str, list[float]]:
+    """Milliseconds per image of every round but the one that warms up.
+
+    Args:
+        parts: name -> work and the number of its images.
+        rounds: that are timed.
+        device: waited for.
+        deadline: as of :func:`bench_pipeline`.
+    """
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for index in range(rounds + 1):
+        if index > 1 and time.monotonic() > deadline:
+            break
+        for name, (work, images) in parts.items():
+            began = now(device)
+            work()
+            if index:
+                times[name].append(1000 * (now(device) - began) / images)
+    return times
 
 
 def _ready(workshop: Untrained, entries: Sequence[Entry], batch_size: int) -> list[tuple[Batch, list]]:

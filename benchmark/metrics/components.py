@@ -26,12 +26,10 @@ from benchmark.metrics.inputs import as_arrays, check_threshold
 from benchmark.metrics.measurement import Measurement
 from benchmark.metrics.pixel_protocols import POOLED, PixelProtocol
 from benchmark.metrics.ranking import runs_of
-from benchmark.metrics.strata import ANOMALY
+from benchmark.metrics.strata import ANOMALY, IGNORE
 
 if TYPE_CHECKING:
     from benchmark.metrics.passes import FirstPass
-
-IGNORE = 255
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,50 +21,37 @@ _EXACT = 1 << 24
 """Float32 holds every integer below, and the next one is rounded to it."""
 
 
-def as_maps(view: View, where: str, classes: int = 0) -> tuple[Any, Any, Any]:
-    """Scores as float32, labels and prediction (or None) on the same device, all of one shape (H, W).
-
-    Tensors on the CPU become arrays (numpy sorts with the vector units), tensors on an accelerator stay where they are.
+def as_maps(view: View, where: str, classes: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Scores as float32, labels and prediction (or None) as arrays of one shape (H, W); NaN is left to whoever sorts.
 
     Args:
-        view: one image.
+        view: one image, as arrays or tensors of any device.
         where: names method and image in messages.
         classes: number of known classes; 0 where the labels do not tell them apart.
     Raises:
         BenchmarkError: not (H, W), sizes that differ, labels that are not uint8 or of no class, a prediction that is
             no class, masked arrays, scores that are no real numbers or that float32 cannot hold apart.
     """
-    scores, labels, prediction = view.scores, view.labels, view.prediction
-    device = on_device(scores)
-    if not device:
-        scores, labels = to_array(scores, "scores", where), to_array(labels, "labels", where)
-        prediction = None if prediction is None else to_array(prediction, "prediction", where)
-    elif not hasattr(labels, "device") or labels.device != scores.device:
-        import torch
-
-        labels = torch.as_tensor(labels, device=scores.device)
-    if device and prediction is not None:
-        prediction = prediction.to(scores.device)
-    if len(scores.shape) != 2:
-        raise BenchmarkError(f"{where}: scores must be (H, W), not {tuple(scores.shape)}.")
+    scores, labels = to_array(view.scores, "scores", where), to_array(view.labels, "labels", where)
+    prediction = None if view.prediction is None else to_array(view.prediction, "prediction", where)
+    if scores.ndim != 2:
+        raise BenchmarkError(f"{where}: scores must be (H, W), not {scores.shape}.")
     for name, other in (("labels", labels), ("prediction", prediction)):
-        if other is not None and tuple(other.shape) != tuple(scores.shape):
-            raise BenchmarkError(f"{where}: scores are {tuple(scores.shape)}, {name} {tuple(other.shape)} (H, W).")
+        if other is not None and other.shape != scores.shape:
+            raise BenchmarkError(f"{where}: scores are {scores.shape}, {name} {other.shape} (H, W).")
     _check_labels(labels, classes, where)
     if prediction is not None:
         check_prediction(prediction, classes, where)
-    if _type_of(scores) != "float32":
-        plain = to_array(scores, "scores", where)
-        single = check_range(plain, where)
-        _check_ties(plain, single, to_array(labels, "labels", where), where)
-        scores = scores.float() if device else single
+    if scores.dtype != np.float32:
+        single = check_range(scores, where)
+        _check_ties(scores, single, labels, where)
+        scores = single
     return scores, labels, prediction
 
 
-def as_arrays(view: View, where: str, classes: int = 0) -> tuple[Any, Any, Any]:
-    """As :func:`as_maps`, on the CPU wherever the tensors live, and without NaN among the scores."""
-    scores = to_array(view.scores, "scores", where)
-    scores, labels, prediction = as_maps(replace(view, scores=scores), where, classes)
+def as_arrays(view: View, where: str, classes: int = 0) -> tuple[np.ndarray, np.ndarray, Any]:
+    """As :func:`as_maps`, without NaN among the scores."""
+    scores, labels, prediction = as_maps(view, where, classes)
     if nans := int(np.isnan(scores).sum()):
         raise BenchmarkError(f"{where}: {nans} of {scores.size} scores are NaN.")
     return scores, labels, prediction
@@ -73,15 +59,9 @@ def as_arrays(view: View, where: str, classes: int = 0) -> tuple[Any, Any, Any]:
 
 def more_digits(view: View, where: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Scores and labels as arrays where the scores' type has more digits than float32, else None."""
-    kind = _type_of(view.scores)
-    if kind in _FEW_DIGITS:
+    if str(view.scores.dtype).removeprefix("torch.") in _FEW_DIGITS:
         return None
     return to_array(view.scores, "scores", where), to_array(view.labels, "labels", where)
-
-
-def on_device(value: Any) -> bool:
-    """Whether a value is a tensor that lives on an accelerator."""
-    return hasattr(value, "device") and getattr(value.device, "type", "cpu") not in ("cpu", "meta")
 
 
 def to_array(value: Any, name: str, where: str) -> np.ndarray:
@@ -107,17 +87,17 @@ def to_array(value: Any, name: str, where: str) -> np.ndarray:
         raise BenchmarkError(f"{where}: {name} are no array ({error}).") from None
 
 
-def check_prediction(prediction: Any, classes: int, where: str) -> None:
+def check_prediction(prediction: np.ndarray, classes: int, where: str) -> None:
     """Refuse a prediction that is not a known class at every pixel.
 
     Args:
-        prediction: array or tensor of any shape.
+        prediction: of any shape.
         classes: number of known classes; 0 where that is not known.
         where: names method and image.
     Raises:
         BenchmarkError: NaN, fractions, or ids that are no class.
     """
-    kind = _type_of(prediction)
+    kind = str(prediction.dtype)
     if not kind.startswith(("int", "uint", "float")):
         raise BenchmarkError(f"{where}: predictions must be ids of classes, not {kind}.")
     last = (classes or ANOMALY) - 1
@@ -158,8 +138,8 @@ def check_threshold(value: float) -> float:
     return float(value)
 
 
-def _check_labels(labels: Any, classes: int, where: str) -> None:
-    if _type_of(labels) != "uint8":
+def _check_labels(labels: np.ndarray, classes: int, where: str) -> None:
+    if labels.dtype != np.uint8:
         raise BenchmarkError(f"{where}: labels must be uint8 (254 anomaly, 255 ignore), not {labels.dtype}.")
     if classes and bool((wrong := (labels >= classes) & (labels < ANOMALY)).any()):
         known = f"0..{classes - 1}, 254 (anomaly) and 255 (ignore)"
@@ -194,8 +174,3 @@ def _metrics(scores: np.ndarray, anomalous: np.ndarray) -> tuple[float, float, f
     below, at_or_below = (np.searchsorted(normal, distinct, side) for side in ("left", "right"))
     ranking = Ranking(distinct, counts, below, at_or_below, len(normal))
     return ranking.auroc(), ranking.average_precision(), ranking.fpr("first_ge")
-
-
-def _type_of(value: Any) -> str:
-    """Name of the element type, the same for arrays and tensors."""
-    return str(value.dtype).removeprefix("torch.")

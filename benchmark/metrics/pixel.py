@@ -77,12 +77,7 @@ class PixelEvaluator(Evaluator[Measurements]):
     def _add(self, view: View, where: str) -> None:
         used = replace(view, prediction=view.prediction if self._split else None)
         scores, labels, prediction = as_maps(used, where, len(self.classes))
-        if isinstance(scores, np.ndarray):
-            image: Any = SortedImage(scores, labels, self._strata, where)
-        else:
-            from benchmark.metrics.sorted_image_torch import TorchImage
-
-            image = TorchImage(scores, labels, self._strata, where)
+        image = SortedImage(scores, labels, self._strata, where)
         rows, anomalous = self._measure(view.image, image, scores, labels, prediction)
         rows_of_strata = [
             (stratum, self._row_of_kind[kind])
@@ -249,7 +244,9 @@ class PixelEvaluator(Evaluator[Measurements]):
             if p.aggregation == "pooled"
         )
 
-    def _measure(self, image_id: str, image: Any, scores: Any, labels: Any, prediction: Any) -> tuple[list[tuple], int]:
+    def _measure(
+        self, image_id: str, image: SortedImage, scores: np.ndarray, labels: np.ndarray, prediction: np.ndarray | None
+    ) -> tuple[list[tuple], int]:
         """The row of every set of negatives, and the number of anomalous pixels."""
         anomalous, normal_counts = image.counts()
         keys, anomalies, below, at_or_below = image.rank()
@@ -266,7 +263,7 @@ class PixelEvaluator(Evaluator[Measurements]):
         return rows, anomalous
 
     @staticmethod
-    def _threshold(image: Any, ranking: Ranking, members: np.ndarray, at_or_below: np.ndarray) -> float:
+    def _threshold(image: SortedImage, ranking: Ranking, members: np.ndarray, at_or_below: np.ndarray) -> float:
         """The score at the nearest rule's point: the lowest of any pixel above the next lower anomalous score."""
         at = ranking.cut("nearest")
         key = int(ranking.keys[at])
@@ -276,7 +273,12 @@ class PixelEvaluator(Evaluator[Measurements]):
         return float(scores_of(key))
 
     def _failure_rates(
-        self, scores: Any, labels: Any, prediction: Any, ignored: tuple[int, ...], threshold: float
+        self,
+        scores: np.ndarray,
+        labels: np.ndarray,
+        prediction: np.ndarray | None,
+        ignored: tuple[int, ...],
+        threshold: float,
     ) -> list[float]:
         if prediction is None or ignored not in self._split:
             return [float("nan")] * 2

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from typing import Protocol as Interface
 
 import numpy as np
 
 from benchmark.metrics.ranking import Ranking, counts_of, runs_of
 from benchmark.metrics.sampling import LEVELS, blocks, representatives, seed_of, sizes, thinned, weights
+from benchmark.metrics.sorted_image import SortedImage
 
 SMALL = 1 << 18
 """Distinct anomalous scores up to which a ranking is kept for the next question, 7 MiB."""
@@ -34,20 +34,6 @@ FEW = 1024
 
 
 RUN = np.uint64(1 << 31)
-
-
-class Sorted(Interface):
-    """The part of a sorted image that the sketch uses; `row` is a stratum, or None for the anomalous pixels."""
-
-    def counts(self) -> tuple[int, np.ndarray]: ...
-
-    def distinct(self, row: int | None) -> int: ...
-
-    def runs(self, row: int | None, shortest: int) -> tuple[np.ndarray, np.ndarray]: ...
-
-    def above(self, row: int | None, keys: np.ndarray) -> np.ndarray: ...
-
-    def take(self, row: int | None, positions: np.ndarray | None) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +95,7 @@ class PooledSketch:
     def nbytes(self) -> int:
         return sum(part.nbytes for row in self._rows for part in row.values())
 
-    def add(self, name: str, image: Sorted, rows: Sequence[tuple[int, int]]) -> None:
+    def add(self, name: str, image: SortedImage, rows: Sequence[tuple[int, int]]) -> None:
         """Add an image.
 
         Args:
@@ -259,7 +245,7 @@ class PooledSketch:
         return (both >> np.uint64(32)).astype(np.uint32), weight, both & RUN == 0
 
 
-def _part(image: Sorted, stratum: int | None, count: int, seed: np.uint64, level: int, uniform: bool) -> Part:
+def _part(image: SortedImage, stratum: int | None, count: int, seed: np.uint64, level: int, uniform: bool) -> Part:
     """What is kept of so many pixels of an image at a level."""
     few = image.distinct(stratum) <= min(FEW, count // 8)
     runs, lengths = image.runs(stratum, 1 if few else LONG)

@@ -1,6 +1,6 @@
-"""Methods over several data sets by their ranks: Friedman's test and Nemenyi's critical difference.
+"""Methods over several datasets by their ranks: Friedman's test and Nemenyi's critical difference.
 
-After Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets" (JMLR 7, 2006). A place is a data set
+After Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets" (JMLR 7, 2006). A place is a dataset
 with a network; every place ranks the same methods, 1 is best, and equal values share the mean of their ranks.
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, View
-from benchmark.metrics.inputs import check_prediction, on_device, to_array
+from benchmark.metrics.inputs import check_prediction, to_array
 from benchmark.metrics.measurement import Segmentation
 
 
@@ -71,22 +71,11 @@ def confusion_matrix(prediction: Any, labels: Any, classes: int, where: str) -> 
     Raises:
         BenchmarkError: a predicted class does not exist.
     """
-    if on_device(prediction):
-        import torch
-
-        known = torch.as_tensor(labels, device=prediction.device) < classes
-        check_prediction(prediction[known], classes, where)
-        labels = torch.as_tensor(labels, device=prediction.device)[known].long()
-        prediction = prediction[known].long()
-        count: Any = torch.bincount
-    else:
-        labels, prediction = to_array(labels, "labels", where), to_array(prediction, "prediction", where)
-        known = labels < classes
-        check_prediction(prediction[known], classes, where)
-        labels, prediction = labels[known].astype(np.int64), prediction[known].astype(np.int64)
-        count = np.bincount
-    flat = count(labels * classes + prediction, minlength=classes * classes)
-    return to_array(flat, "counts", where).reshape(classes, classes).astype(np.int64)
+    labels, prediction = to_array(labels, "labels", where), to_array(prediction, "prediction", where)
+    known = labels < classes
+    check_prediction(prediction[known], classes, where)
+    labels, prediction = labels[known].astype(np.int64), prediction[known].astype(np.int64)
+    return np.bincount(labels * classes + prediction, minlength=classes * classes).reshape(classes, classes)
 
 
 def iou_per_class(confusion: np.ndarray) -> np.ndarray:

@@ -1,12 +1,9 @@
 """One image, sorted once: everything that its metrics and the pooled sketch ask of its scores.
 
 Normal and anomalous scores are sorted apart as integer keys; few anomalous ones are then searched in many normal ones.
-:class:`SortedImage` does it with numpy; ``sorted_image_torch.TorchImage`` answers the same questions on a GPU.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +16,7 @@ BEYOND = np.uint32(0xFFFFFFFF)
 
 
 class SortedImage:
-    """Sorted keys of one image on the CPU.
+    """Sorted keys of one image. In its methods a `row` is a stratum, or None for the anomalous pixels.
 
     Args:
         scores: float32 (H, W), higher is more anomalous.
@@ -99,12 +96,12 @@ class SortedImage:
 
 
 def failures(
-    scores: Any, labels: Any, prediction: Any, ignored: tuple[int, ...], threshold: float
+    scores: np.ndarray, labels: np.ndarray, prediction: np.ndarray, ignored: tuple[int, ...], threshold: float
 ) -> tuple[int, int, int, int]:
     """False positives among the correctly and among the wrongly classified normal pixels, by a strict threshold.
 
     Args:
-        scores, labels, prediction: (H, W) arrays, or tensors of one device.
+        scores, labels, prediction: (H, W).
         ignored: labels that are neither.
         threshold: pixels with a score above it are detected.
     Returns:

@@ -43,7 +43,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Data set, network and method with its seed, as the path of the record has them."""
+        """Dataset, network and method with its seed, as the path of the record has them."""
         return "/".join(self.target.with_suffix("").parts[-3:])
 
 

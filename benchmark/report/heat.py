@@ -11,7 +11,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pandas import DataFrame
@@ -23,6 +23,9 @@ from benchmark.leaderboard.wording import percent
 from benchmark.metrics import PixelProtocol, evaluate_scores, read_curves
 from benchmark.metrics.curves import Curves
 from benchmark.records.record import Record
+
+if TYPE_CHECKING:
+    from benchmark.data import Dataset, Sample
 
 IMAGES = 12
 """Images of a board that are drawn, half of them worst and half best."""
@@ -93,16 +96,11 @@ def heat_maps(
     Returns:
         What the page shows, empty where it cannot, and a sentence for everything that was left out.
     """
-    from benchmark.registry import DATASETS
-
     labels = [label for label in found if label in rows]
     if not labels or not count:
         return {}, []
-    record = found[labels[0]].record
     try:
-        test = DATASETS.create(record.dataset.name, split=record.dataset.split, root=root)
-        if test.fingerprint() != record.dataset.fingerprint:
-            raise BenchmarkError("they are other images than those measured.")
+        test = _measured_images(found[labels[0]].record, root)
     except BenchmarkError as error:
         return {}, [f"No heat maps, as the images are not at hand ({error})"]
     remarks = [f"Heat maps of {', '.join(labels[METHODS:])} are left out for size."] if labels[METHODS:] else []
@@ -120,32 +118,43 @@ def heat_maps(
         except BenchmarkError as error:
             remarks.append(f"No heat maps of {name}: {error}")
             continue
-        made: dict[str, Any] = {
-            "id": name,
-            "photo": _photo(sample.image.permute(1, 2, 0).numpy()),
-            "maps": {},
-            "aupr": {},
-        }
-        made["labels"] = _png(_reduced(_kinds(sample.labels.numpy())))
+        maps, auprs = {}, {}
         for label, curve in curves.items():
             try:
                 scores, aupr = _proved(found[label], sample, protocol, test.classes, rows[label])
             except BenchmarkError as error:
                 remarks.append(f"{label} has no heat map of {name}: {error}")
             else:
-                made["maps"][label] = _png(_reduced(codes(scores, curve)))
-                made["aupr"][label] = percent(aupr)
-        drawn += [made] if made["maps"] else []
+                maps[label], auprs[label] = _png(_reduced(codes(scores, curve))), percent(aupr)
+        if maps:
+            drawn.append(
+                {
+                    "id": name,
+                    "photo": _photo(sample.image.permute(1, 2, 0).numpy()),
+                    "labels": _png(_reduced(_kinds(sample.labels.numpy()))),
+                    "maps": maps,
+                    "aupr": auprs,
+                }
+            )
     if not drawn:
         return {}, remarks
     rates = {label: _rates(curve) for label, curve in curves.items()}
-    return {
-        "images": drawn,
-        "methods": labels,
-        "levels": LEVELS.tolist(),
-        "rates": rates,
-        "colours": _colours(),
-    }, remarks
+    shown = {"images": drawn, "methods": labels, "levels": LEVELS.tolist(), "rates": rates, "colours": _colours()}
+    return shown, remarks
+
+
+def _measured_images(record: Record, root: Path) -> Dataset:
+    """The images of a record.
+
+    Raises:
+        BenchmarkError: they are not under the data root, or others are.
+    """
+    from benchmark.registry import DATASETS
+
+    test = DATASETS.create(record.dataset.name, split=record.dataset.split, root=root)
+    if test.fingerprint() != record.dataset.fingerprint:
+        raise BenchmarkError("they are other images than those measured.")
+    return test
 
 
 def codes(scores: np.ndarray, curves: Curves) -> np.ndarray:
@@ -174,7 +183,7 @@ def _hardest_and_easiest(rows: Mapping[str, Sequence[DataFrame]], labels: Sequen
     return [*ordered[: (count + 1) // 2], *ordered[len(ordered) - count // 2 :]]
 
 
-def _sample(test: Any, name: str, place: int) -> Any:
+def _sample(test: Dataset, name: str, place: int) -> Sample:
     """The image of that name, which rows and dataset mostly have at the same place."""
     if place < len(test) and (sample := test[place]).id == name:
         return sample

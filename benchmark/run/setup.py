@@ -172,23 +172,14 @@ def assemble(
         resolved: what :func:`benchmark.run.given_network.resolve` made of the network's name, where it was called.
         labels: what the outputs of a network with given weights stand for.
     """
-    from benchmark.machine import Machine, check_precision
     from benchmark.network import NetworkSpec
     from benchmark.run.given_network import resolve
-    from benchmark.training.compiled import check_compiler
-    from benchmark.training.events import available
 
     arch, keywords, own = resolved or resolve(options.network or test.policy.shared)
     begun = None if own else _begun(options, test.policy, arch, keywords)
     policy = test.policy.of(begun is not None)
-    default = policy.scales if own is None else ()  # the dataset's scales are those of its recipes
-    scales, max_size = default if options.scales is None else options.scales, options.max_size
-    if options.preset == "paper":
-        if options.scales is not None or options.max_size:
-            raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
-        scales, max_size = policy.paper_scales, policy.paper_max_size
-    if max_size and not scales:
-        raise BenchmarkError("--max-size bounds the long side at test scales, and none are set; give --scales, too.")
+    # The dataset's scales are those of its recipes.
+    scales, max_size = _test_scales(options, policy, policy.scales if own is None else ())
     if labels:
         trained_on, classes, recipe = labels.name, labels.count + labels.extra, _seeded(Recipe(), options)
         data = ""  # whether the training images are here must not decide which network it is
@@ -208,14 +199,7 @@ def assemble(
         weights=own.digest if own else "",
         pretrained=begun.sha256 if begun else "",
     )
-    machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
-    if options.tensorboard:
-        available()
-        machine = dataclasses.replace(machine, events=options.out / "tensorboard")
-    if options.compile:
-        check_compiler(machine.device)
-        machine = dataclasses.replace(machine, compiled=True)
-    check_precision(machine.device, options.precision)
+    machine = _machine(options)
     class_names = labels.names if labels else tuple(train.classes)
     made = Setup(options, test.label, test, train, val, base, machine, own, class_names)
     if options.normal:
@@ -224,6 +208,34 @@ def assemble(
         splits = (normal_split(options.normal, split, options.root, class_names) for split in ("train", "val"))
         made = dataclasses.replace(made, **dict(zip(("normal", "normal_val"), splits, strict=True)))
     return made
+
+
+def _test_scales(options: Options, policy: Policy, default: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """Test scales, and the bound of the long side at them."""
+    scales, max_size = default if options.scales is None else options.scales, options.max_size
+    if options.preset == "paper":
+        if options.scales is not None or options.max_size:
+            raise BenchmarkError("--preset paper sets the test scales; leave out --scales and --max-size.")
+        scales, max_size = policy.paper_scales, policy.paper_max_size
+    if max_size and not scales:
+        raise BenchmarkError("--max-size bounds the long side at test scales, and none are set; give --scales, too.")
+    return scales, max_size
+
+
+def _machine(options: Options) -> Machine:
+    from benchmark.machine import Machine, check_precision
+    from benchmark.training.compiled import check_compiler
+    from benchmark.training.events import available
+
+    machine = Machine.choose(options.device, options.train_precision, options.workers, options.progress)
+    if options.tensorboard:
+        available()
+        machine = dataclasses.replace(machine, events=options.out / "tensorboard")
+    if options.compile:
+        check_compiler(machine.device)
+        machine = dataclasses.replace(machine, compiled=True)
+    check_precision(machine.device, options.precision)
+    return machine
 
 
 def _begun(options: Options, policy: Policy, arch: str, keywords: dict[str, Any]) -> Pretrained | None:

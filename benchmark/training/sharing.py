@@ -209,7 +209,8 @@ class _Gathered(torch.autograd.Function):
     """The rows of all processes, (share, ...) to (batch, ...), with which all then do the same.
 
     Between :class:`_Own` and this, gradients are as many times too large as there are processes, since
-    :func:`benchmark.distributed.average_gradients` divides those of parameters by that, of which each process has seen its rows only.
+    :func:`benchmark.distributed.average_gradients` divides those of parameters by that, of which each process has seen
+    its rows only.
     """
 
     @staticmethod

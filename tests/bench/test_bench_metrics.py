@@ -11,8 +11,8 @@ def test_the_table_names_every_contestant():
     table = bench_metrics(rounds=1, size=(180, 320))
     for name in (
         "floor: one sort",
-        "ours (CPU), per image only",
-        "ours (CPU), both aggregates",
+        "ours, per image only",
+        "ours, both aggregates",
         REFERENCE,
         "components",
     ):

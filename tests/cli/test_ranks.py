@@ -1,4 +1,4 @@
-"""``compare --ranks``: average ranks over data sets and networks, what tells methods apart, and the diagram of it."""
+"""``compare --ranks``: average ranks over datasets and networks, what tells methods apart, and the diagram of it."""
 
 import dataclasses
 import json

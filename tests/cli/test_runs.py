@@ -15,7 +15,7 @@ HOME = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def kept(bench):
     """A run folder with two records, a network, a fit, states of three kinds and pictures."""
-    assert bench("run", "--methods", "msp,dicnet") == 0
+    assert bench.once("msp and dicnet", lambda: bench("run", "--methods", "msp,dicnet")) == 0
     states = {
         "weights/town/other-m0-1.state": b"state",
         "partial/abc.npz": b"damaged",

@@ -27,15 +27,20 @@ RUN = ["run", "--methods", "msp,energy"]
 AGAIN = r"measured again"
 
 
-def half_done(bench, done=2):
-    """A pass that stopped at an image; its state, and what it will come to."""
-    assert bench(*RUN) == 0
-    bench.reference = [(measured(bench.record(m)), bench.rows(m)) for m in ("msp", "energy")]
-    for path in (bench.runs / "records").rglob("*.*"):
-        path.unlink()
-    (bench.data / "damaged").write_text(str(done))
-    assert bench(*RUN) == 2
-    (bench.data / "damaged").unlink()
+def half_done(bench):
+    """A pass that stopped at the third of four images; its state, and what it will come to."""
+
+    def make():
+        assert bench(*RUN) == 0
+        reference = [(measured(bench.record(m)), bench.rows(m)) for m in ("msp", "energy")]
+        for path in (bench.runs / "records").rglob("*.*"):
+            path.unlink()
+        (bench.data / "damaged").write_text("2")
+        assert bench(*RUN) == 2
+        (bench.data / "damaged").unlink()
+        return reference
+
+    bench.reference = bench.once("a pass half done", make)
     (path,) = (bench.runs / "partial").iterdir()
     return path
 

@@ -81,12 +81,12 @@ def test_intervals_stand_behind_the_values():
 
 
 LATEX_CASES = {
-    "one data set": FEW,
+    "one dataset": FEW,
     "every method": Selection(["camvid-ood"], SMALL),
     "long names and intervals": Selection(
         ["camvid-ood"], "", ["guided_knn", "cdnp:encoder=tf_efficientnet_lite0"], ["aupr"], intervals=True
     ),
-    "three data sets": Selection(
+    "three datasets": Selection(
         ["road-anomaly", "road-anomaly-21", "road-obstacle-21"], columns=["pooled.aupr", "pooled.fpr95"]
     ),
 }

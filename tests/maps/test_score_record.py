@@ -13,8 +13,12 @@ NAMED = ["--dataset", "town", "--name", "Mine"]
 @pytest.fixture
 def maps(bench):
     """Score maps of a method that is measured, too."""
-    assert bench("run", "--methods", "msp,energy") == 0
-    assert bench("infer", "--methods", "msp", "--to", bench.folder / "maps") == 0
+
+    def make():
+        assert bench("run", "--methods", "msp,energy") == 0
+        assert bench("infer", "--methods", "msp", "--to", bench.folder / "maps") == 0
+
+    bench.once("maps and records", make)
     return bench.folder / "maps/msp"
 
 

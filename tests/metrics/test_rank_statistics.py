@@ -1,4 +1,4 @@
-"""Ranks over data sets, against scipy and the tables of Demšar (2006)."""
+"""Ranks over datasets, against scipy and the tables of Demšar (2006)."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_the_quantile_is_scipys():
 
 
 def test_the_critical_difference_of_demsars_example():
-    """Four classifiers on 14 data sets, section 3.2.4: 2.569 sqrt(4 5 / (6 14)) = 1.25."""
+    """Four classifiers on 14 datasets, section 3.2.4: 2.569 sqrt(4 5 / (6 14)) = 1.25."""
     assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
 
 

@@ -53,7 +53,8 @@ def test_from_a_folder_to_records(roads, folder, forwards):
     assert run(roads, folder, methods=",".join(POST_HOC)) == 0 and roads.out.count(": current, ") == 8 and not forwards
 
 
-def test_a_new_process_imports_the_library_when_a_method_asks_for_its_network(roads, folder):
+def test_a_new_process_imports_the_library_when_a_method_asks_for_its_network(roads, tmp_path):
+    folder = write_folder("mask2former", tmp_path / "mask2former")
     line = roads.arguments("run", "--network", folder.name, "--weights", folder, "--dataset", "road-anomaly")
     done = subprocess.run(
         [sys.executable, "-m", "benchmark", *line, "--methods", "rba,eam"],

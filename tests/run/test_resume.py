@@ -134,6 +134,7 @@ def test_kill_9_goes_on_to_the_same_record(bench):
     marks = bench.folder / "marks"
     marks.mkdir()
     bench.plugin("slow", slow.replace("FOLDER", repr(str(marks))))
+    assert bench("train", "--methods", "slow,msp") == 0  # which takes a new process long
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
     line = [sys.executable, "-m", "benchmark", *bench.arguments("run", "--methods", "slow,msp")]
     with open(bench.folder / "log", "w") as log:
