@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import NamedTuple
@@ -256,17 +256,35 @@ def latex(board: Board) -> str:
 
 
 def csv(board: Board) -> str:
-    """Every number of a board, one line per row: metrics in percent, ``_std``, ``_low`` and ``_high`` where known."""
-    whole = [with_extras(block).assign(dataset=board.name, network=block.network) for block in board.blocks]
-    table = concat(whole)
-    table = table.drop(columns=[marks for marks in ("timed", "sampled", "external") if not table[marks].any()])
-    words = ["dataset", "network", "method", "title"]
-    table[words] = table[words].map(CSV.escape)
-    if "external" in table:
-        table["external"] = table["external"].map({True: "yes", False: "no"})
+    """Every number of a board, one line per row."""
+    return csv_of(lines(board, block, with_extras(block)) for block in board.blocks)
+
+
+def lines(board: Board, block: Block, rows: DataFrame, setting: Sequence[str] | None = None) -> DataFrame:
+    """Rows of a block as lines of a CSV, with what they share; some phrases of the setting, or all of them."""
+    shared = "; ".join(block.setting if setting is None else setting)
+    return rows.assign(dataset=board.name, network=block.network, setting=shared)
+
+
+def csv_of(parts: Iterable[DataFrame]) -> str:
+    """One CSV of :func:`lines`, whatever columns of values they hold: the one form for files and for what is printed.
+
+    Metrics are in percent, with ``_std``, ``_low`` and ``_high`` where known. Before the values of each ``GROUP.``
+    stands ``GROUP.protocol``, the protocol and version under which they were measured. What marks stand for in other
+    formats are columns, and the last one is what the rows share. Columns without any value are left out.
+    """
+    table = concat(parts)
+    protocols = {name.rpartition(".")[0]: name for name in table if name.endswith(".protocol")}
+    words = ["dataset", "network", "method", "title", *protocols.values(), "setting"]
+    table[words] = table[words].fillna("").map(CSV.escape)
+    external = bool(table["external"].any())
+    table["external"] = table["external"].map({True: "yes", False: "no"})
     table["auxiliary_data"] = table["auxiliary_data"].map({True: "yes", False: "no", SYNTHETIC: SYNTHETIC})
-    first = [*words, "auxiliary_data", "seeds"]
-    table = table[[*first, *(name for name in table if name not in first)]]
+    first = ["dataset", "network", "method", "title", "auxiliary_data", *["external"] * external, "seeds"]
+    values = [name for name in table if name not in (*first, *protocols.values(), "external", "setting")]
+    known = [name for name in values if (table[name].notna() & (table[name] != "")).any()]
+    groups = [(protocols.get(name.rpartition(".")[0], name), name) for name in known]
+    table = table[list(dict.fromkeys([*first, *(name for pair in groups for name in pair), "setting"]))]
     return table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 

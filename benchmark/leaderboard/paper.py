@@ -7,7 +7,6 @@ are wrapped in what the numbers leave of it.
 from __future__ import annotations
 
 import difflib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -19,7 +18,7 @@ from pandas import DataFrame
 from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.board import MILLISECONDS, Block, Board, boards
 from benchmark.leaderboard.cells import BEST, HEADINGS, SAW, Cell, best
-from benchmark.leaderboard.formats import CSV, LATEX, MARKDOWN, Format, pipe_table
+from benchmark.leaderboard.formats import LATEX, MARKDOWN, Format, csv_of, lines, pipe_table
 from benchmark.leaderboard.wording import EXTERNAL, METRIC_TITLES, NOTHING, SAMPLED, marked
 from benchmark.records.published import read_published
 from benchmark.records.record import METRICS, read_all
@@ -240,34 +239,22 @@ def _markdown(places, rows, selection: Selection) -> str:
 
 
 def _csv(places, rows, selection: Selection) -> str:
-    """A line for every method and place: four digits, ``_std``, ``_low`` and ``_high`` where known; what marks stand
-    for in other formats are columns."""
-    parts, external = [], _external(places, rows)
+    """A line for every method and place, in the form of the files in ``tables/``, with the columns asked for."""
+    ends = ("", "_std", "_low", "_high") if selection.intervals else ("", "_std")
+    keys = [COLUMNS[name] for name in selection.columns]
+    shown = [f"{group}.protocol" for group in dict.fromkeys(key.partition(".")[0] for key in keys if "." in key)]
+    shown += [key + end for key in dict.fromkeys(keys) if key != "seeds" for end in ends]
+    pooled = {metric for metric in METRICS if f"pooled.{metric}" in keys}
+    parts = []
     for board, block in places:
         table = _by_method(board, block, selection)
-        for label, title, saw in (row for row in rows if row[0] in table.index):
-            line: dict[str, Any] = {"dataset": board.name, "network": CSV.escape(block.network)}
-            line |= {"method": CSV.escape(label), "title": CSV.escape(title)}
-            line["auxiliary_data"] = {False: "no", True: "yes"}.get(saw, saw)
-            line["external"] = "yes" if label in external else None
-            for name in selection.columns:
-                ends = ("", "_std", "_low", "_high") if selection.intervals else ("", "_std")
-                line |= {
-                    f"{name}{end}": v
-                    for end in ends
-                    if (v := table.loc[label].get(f"{COLUMNS[name]}{end}")) is not None
-                }
-            shown = {COLUMNS[name] for name in selection.columns}
-            uncertain = [m for m in table.loc[label, "sampled"].split() if f"pooled.{m}" in shown]
-            line["sampled"] = " ".join(uncertain) or None
-            line["timed"] = (table.loc[label, "timed"] if shown & {*MILLISECONDS} else "") or None
-            line["setting"] = CSV.escape("; ".join(_setting(block, selection)))
-            parts.append(line)
-    out = io.StringIO()
-    DataFrame(parts).dropna(axis="columns", how="all").to_csv(
-        out, index=False, float_format="%.4f", lineterminator="\n"
-    )
-    return out.getvalue()
+        table = table.loc[[row[0] for row in rows if row[0] in table.index]].reset_index()
+        table["sampled"] = [" ".join(m for m in metrics.split() if m in pooled) for metrics in table["sampled"]]
+        if not any(key in MILLISECONDS for key in keys):
+            table["timed"] = ""
+        kept = ["method", "title", "auxiliary_data", "seeds", "external", *shown, "sampled", "timed"]
+        parts.append(lines(board, block, table[kept], _setting(block, selection)))
+    return csv_of(parts)
 
 
 def _breakable(text: str) -> str:

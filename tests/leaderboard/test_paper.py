@@ -67,9 +67,23 @@ def test_csv_keeps_the_digits():
     table = csv_of(RESULTS, FEW).set_index("method")
     for label, record in records("camvid-ood", SMALL).items():
         if label in table.index:
-            assert table.loc[label, "aupr"] == pytest.approx(100 * primary(record, "per-image").aupr, abs=1e-4)
+            assert table.loc[label, "measured.aupr"] == pytest.approx(100 * primary(record, "per-image").aupr, abs=1e-4)
             assert table.loc[label, "title"] == method_title(record.method)
     assert list(table.index) == ["msp", "energy", "rpl"]
+
+
+def test_csv_is_the_part_of_the_file_that_was_asked_for():
+    """The same names, values and words, so that whatever reads one reads the other."""
+    whole = pd.read_csv(RESULTS / "tables" / "camvid-ood.csv", keep_default_na=False)
+    asked = ["aupr", "fpr95", "pooled.auroc", "miou", "network-ms", "ms"]
+    chosen = Selection(["camvid-ood"], columns=asked, intervals=True)
+    found = pd.read_csv(io.StringIO(paper_table(RESULTS, chosen, "csv")), keep_default_na=False)
+    keys = ["network", "method"]
+    both = found.merge(whole, on=keys, suffixes=("", "_whole"), validate="one_to_one")
+    assert len(both) == len(found) == len(whole) and set(found) <= set(whole)
+    assert {"measured.protocol", "pooled.protocol", "setting", "timed"} <= set(found)
+    for name in set(found) - {*keys}:
+        assert both[name].astype(str).tolist() == both[f"{name}_whole"].astype(str).tolist(), name
 
 
 def test_intervals_stand_behind_the_values():

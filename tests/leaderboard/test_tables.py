@@ -92,6 +92,25 @@ def test_the_csv_holds_every_number(results):
     assert float(found["msp"]["measured.aupr_low"]) == 20
     assert float(found["msp"]["network_ms"]) == 12.25
     assert found["tradi"]["measured.aupr"] == "" and found["tradi"]["published.aupr"] == "7.2000"
+    protocols = {"measured": "streethazards v1", "pooled": "pooled v1", "published": "per-image mean"}
+    assert {group: found["dicnet"][f"{group}.protocol"] for group in protocols} == {
+        **dict.fromkeys(("measured", "pooled"), ""), "published": "per-image mean"}  # fmt: skip
+    assert {group: found["msp"][f"{group}.protocol"] for group in protocols} == protocols
+    assert "network net-small; native size" in found["msp"]["setting"]
+
+
+def test_the_csv_says_which_row_was_measured_under_which_version(results):
+    """Each by itself, and both where the seeds of a row differ; columns that hold nothing are left out."""
+    older = measurement("pooled", aupr=0.4)
+    newer = dataclasses.replace(older, version=2)
+    record("msp", metrics={"pooled": older}).write(results)
+    record("msp", metrics={"pooled": newer}, seed=1).write(results)
+    record("knn", metrics={"pooled": newer}).write(results)
+    text = leaderboard.render(results)[results / "tables" / "toyset.csv"]
+    found = {r["method"]: r for r in csv.DictReader(io.StringIO(text))}
+    under = {name: row["pooled.protocol"] for name, row in found.items() if row["pooled.protocol"]}
+    assert under == {"knn": "pooled v2", "msp": "pooled v1 or pooled v2"}
+    assert not {"measured.aupr", "measured.protocol", "pooled.aupr_low", "timed"} & set(found["msp"])
 
 
 def test_the_terminal_table_fits_and_says_what_is_partial(results):
