@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmark.blocks import MASKS, QUERIES, Masks, over_windows
 from benchmark.cost_meter import Clock
 from benchmark.io.names import file_name
-from benchmark.isolation.seals import TensorSeals
+from benchmark.isolation.seals import TensorSeals, Verdict
 from benchmark.recipe import Recipe, digest
 
 PENULTIMATE = "penultimate"
@@ -270,13 +270,11 @@ class Outputs:
         """
         self._seals = TensorSeals(whole, turn)
         for scale in self.scales:
-            for tensor in (scale.logits, *scale.taps.values()):
-                self._seals.add(tensor)
+            self._seals.add(scale.logits, *scale.taps.values())
 
-    @property
-    def written(self) -> bool:
-        """Whether somebody has written into them since they were sealed."""
-        return self._seals is not None and self._seals.broken()
+    def verdicts(self) -> Iterator[Verdict]:
+        """Of everything that was sealed, whether somebody has written into it since."""
+        return iter(()) if self._seals is None else self._seals.verdicts()
 
     def logits(self) -> Tensor:
         """Mean logits (B, C, H, W), float32."""
@@ -342,8 +340,7 @@ class Outputs:
             with self._clock.shared():
                 made = self._cache[key] = compute()
                 if self._seals is not None:
-                    for tensor in made if isinstance(made, tuple) else (made,):
-                        self._seals.add(tensor)
+                    self._seals.add(*(made if isinstance(made, tuple) else (made,)))
         return self._cache[key]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmark.cost_meter import Clock, MemoryMeter
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError, PluginError, UnmetNeed
-from benchmark.isolation.seals import ModuleSeal, agree
+from benchmark.isolation.seals import ModuleSeal, Verdict, any_of, differ
 from benchmark.isolation.settings import settings_kept
 from benchmark.machine import arithmetic
 from benchmark.network import ALIASES, PENULTIMATE, Network, NetworkSpec, Outputs
@@ -141,15 +141,17 @@ class Pool:
         versions = [given._version for given, _ in copies]
 
         def undo() -> list[str]:
-            pairs = zip(copies, versions, strict=True)
-            return self._undo(
-                networks(),
-                [
-                    each
-                    for each, v in pairs
-                    if each[0]._version != v or each[0].shape != each[1].shape or not agree(*each, turn)
-                ],
-            )
+            # What it has no handle of is out of its reach.
+            handles = [handle for each in networks() if each for handle in each.values()]
+            with MemoryMeter.paused():
+                written: list[Verdict] = [
+                    given._version != version or differ(given, original, turn)
+                    for (given, original), version in zip(copies, versions, strict=True)
+                ]
+                # Nearly always nothing has changed, and a GPU is waited for once to know that.
+                if not any_of([*written, *self._verdicts(handles)]):
+                    return []
+                return self._undo(handles, [each for each, wrong in zip(copies, written, strict=True) if wrong])
 
         try:
             with settings_kept(what, again=turn is not None):
@@ -163,16 +165,27 @@ class Pool:
                 f"{what} changes {' and '.join(changed)}, which all methods share; let it change a copy of its own."
             )
 
-    def _undo(self, networks: Iterable[Networks | None], written: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
+    def _verdicts(self, handles: Sequence[Handle]) -> Iterator[Verdict]:
+        """Of everything behind the handles that is sealed, whether it has been changed."""
+        for spec in dict.fromkeys(handle.spec for handle in handles):
+            if spec in self._outputs:
+                yield from self._outputs[spec].verdicts()
+        for key in self._in_hand(handles):
+            yield from self._seals[key].verdicts()
+
+    def _in_hand(self, handles: Sequence[Handle]) -> list[NetworkSpec]:
+        """The sealed networks whose modules somebody has asked for."""
+        keys = dict.fromkeys(handle.spec.checkpoint for handle in handles if handle.in_hand)
+        return [key for key in keys if key in self._networks and key in self._seals]
+
+    def _undo(self, handles: Sequence[Handle], written: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
         """Make what methods share what it was before the latest of them had its turn; in words, what it had changed."""
         found = []
-        # What it has no handle of is out of its reach.
-        handles = [handle for each in networks if each for handle in each.values()]
-        if any(handle.spec in self._outputs and self._outputs[handle.spec].written for handle in handles):
+        if any(any_of(self._outputs[h.spec].verdicts()) for h in handles if h.spec in self._outputs):
             found.append("outputs of a network")
             self.forget()
-        for key in dict.fromkeys(handle.spec.checkpoint for handle in handles if handle.in_hand):
-            if key in self._networks and key in self._seals and (changes := self._seals[key].changes()):
+        for key in self._in_hand(handles):
+            if changes := self._seals[key].changes():
                 found.append(f"the network {key.arch} ({', '.join(changes)})")
                 self._seals[key].restore(self._loaded(key))
                 self._seals[key] = ModuleSeal(self._networks[key])

@@ -10,9 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError, PluginError
+from benchmark.isolation import seals
 from benchmark.isolation.settings import settings_kept
 from benchmark.network import Network, NetworkSpec
 from benchmark.pool import Need, Pool
@@ -192,12 +194,71 @@ def test_bf16_computes_in_bf16_and_gives_float32(nets):
     assert 0 < (exact - rounded).abs().max() < 0.05 * exact.abs().max()
 
 
+class Waits(TorchFunctionMode):
+    """Counts what has to wait for a device."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.count += func in (torch.equal, torch.Tensor.__bool__, torch.Tensor.item, torch.Tensor.tolist)
+        return func(*args, **kwargs or {})
+
+
+WRITES = {
+    "nothing": (lambda out, net, batch: None, ""),
+    "a logit": (lambda out, net, batch: out.logits().data[0, 1, 3, 5].add_(1), "outputs of a network"),
+    "a feature": (
+        lambda out, net, batch: out.scales[0].taps["features"].data[1, 2, 3, 4].add_(1),
+        "outputs of a network",
+    ),
+    "a weight": (lambda out, net, batch: net.second.bias.data[2].add_(1), "the network net (its weights)"),
+    "a pixel": (lambda out, net, batch: batch.images.data[1, 2, 7, 9].add_(1), "the images or labels"),
+}
+
+
+@pytest.mark.parametrize("group", [1, 1 << 23])
+@pytest.mark.parametrize("write", WRITES)
+def test_on_a_gpu_who_wrote_into_what_is_found_with_one_wait_where_nobody_has(monkeypatch, write, group):
+    """The tensors of this CPU are taken for a GPU's."""
+    monkeypatch.setattr(seals, "HOST", ())
+    monkeypatch.setattr(seals, "GROUP", group)
+    pool, batch = Pool(lambda spec: Net(0), torch.device("cpu")), make_batch()
+    networks = pool.view({"base": Need(SPEC, ("features",))})
+    out, net, (change, found) = networks["base"](batch), networks["base"].module, WRITES[write]
+    logits, weights = out.logits().clone(), [p.clone() for p in net.parameters()]
+    copies = [(batch.images, batch.images.clone())]
+    with Waits() as waits:
+        if not found:
+            with pool.border("score()", lambda: [networks], copies, 1):
+                change(out, net, batch)
+            assert waits.count == 1
+            return
+        with pytest.raises(PluginError) as caught, pool.border("score()", lambda: [networks], copies, 1):
+            change(out, net, batch)
+    assert str(caught.value).startswith(f"score() changes {found}")
+    assert all(map(torch.equal, net.parameters(), weights)) and torch.equal(*copies[0])
+    assert torch.equal(networks["base"](batch).logits(), logits)
+
+
 @pytest.mark.parametrize("variable", ["TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"])
 def test_no_environment_variable_may_be_changed(monkeypatch, variable):
     monkeypatch.setenv(variable, "here")
     with pytest.raises(PluginError, match="training changes the environment variables"), settings_kept("training"):
         os.environ[variable] = "there"
     assert os.environ[variable] == "here"
+
+
+def test_what_is_drawn_on_a_gpu_does_not_depend_on_who_was_here_before(monkeypatch):
+    """A generator of the CPU stands in for the GPU's."""
+    generator = torch.Generator().manual_seed(3)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "default_generators", (generator,))
+    drawn = []
+    for count in (2, 5):
+        with settings_kept("score()"):
+            drawn.append(torch.rand(count, generator=generator)[:2])
+    assert torch.equal(*drawn)
 
 
 def test_what_torch_sets_with_its_first_optimiser_is_nobodys_change():

@@ -6,7 +6,7 @@ the memory does not, so that a fingerprint of the bytes is compared as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,18 +21,38 @@ FEW = 1 << 15
 """Bytes up to which, on the CPU, a copy is compared, which takes less time than adding."""
 SMALL = 1 << 16
 """Bytes up to which a fingerprint is always whole."""
+HOST = ("cpu",)
+"""Types of devices whose memory is read without waiting."""
+GROUP = 1 << 23
+"""Bytes of a GPU's tensors that one fingerprint is of: a network has hundreds of them, and each asks for kernels."""
 
 
-def fingerprint(tensor: Tensor, whole: bool, turn: int = 0) -> Tensor | bytes:
-    """Sums of the bytes behind a tensor, of all of its storage, or the bytes themselves where they are few.
+Verdict = bool | Tensor
+"""Whether something differs: known, or still being found out on a device, as a tensor of no dimension."""
+
+
+def any_of(verdicts: Iterable[Verdict]) -> bool:
+    """Whether one of them holds. Those on a device are waited for together, so that it is asked once."""
+    waiting = []
+    for each in verdicts:
+        if isinstance(each, Tensor):
+            waiting.append(each)
+        elif each:
+            return True
+    return bool(torch.stack(waiting).any()) if waiting else False
+
+
+def fingerprint(tensors: Sequence[Tensor], whole: bool, turn: int = 0) -> Tensor | bytes:
+    """Sums of the bytes behind tensors, of all of their storages, or the bytes themselves where they are few.
 
     Args:
-        tensor: of any device, dtype and layout that has a storage.
+        tensors: of one device, any dtype and layout that has a storage; on the CPU one.
         whole: read every byte; otherwise of each 128 KiB only 4, which no write of a large channel escapes.
         turn: which 4 of them, modulo 32.
     """
-    data: Any = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
-    on_cpu, words = data.device.type == "cpu", torch.int64
+    parts = [torch.empty(0, dtype=torch.uint8, device=t.device).set_(t.untyped_storage()) for t in tensors]
+    data: Any = parts[0] if len(parts) == 1 else torch.cat(parts)
+    on_cpu, words = _on_cpu(data), torch.int64
     if on_cpu:  # a slice of numpy's takes a fraction of the time
         data, words = data.numpy(), np.int64
         if len(data) <= FEW:
@@ -43,8 +63,8 @@ def fingerprint(tensor: Tensor, whole: bool, turn: int = 0) -> Tensor | bytes:
     return sums.tobytes() + rest.tobytes() if on_cpu else torch.cat([sums.view(torch.uint8), rest])
 
 
-def agree(one: Tensor, other: Tensor, turn: int | None = None) -> bool:
-    """Whether two contiguous tensors of one dtype have one shape and hold the same bytes.
+def differ(one: Tensor, other: Tensor, turn: int | None = None) -> Verdict:
+    """Whether two contiguous tensors of one dtype and device differ in shape or bytes.
 
     Args:
         one: a tensor.
@@ -52,15 +72,23 @@ def agree(one: Tensor, other: Tensor, turn: int | None = None) -> bool:
         turn: read one part in 32 only, this one; None reads all of it.
     """
     if one.shape != other.shape:
-        return False
+        return True
     size = one.nbytes // (8 * BLOCK) * BLOCK
     if turn is None or one.nbytes <= SMALL or one.data_ptr() % 8 or other.data_ptr() % 8:
-        return torch.equal(one, other)
+        return _unequal(one, other)
     first, second = (
         each.view(-1).view(torch.uint8)[: 8 * size].view(torch.int64).view(-1, BLOCK)[turn % STEP :: STEP]
         for each in (one, other)
     )
-    return torch.equal(first, second)
+    return _unequal(first, second)
+
+
+def _unequal(one: Tensor, other: Tensor) -> Verdict:
+    return not torch.equal(one, other) if _on_cpu(one) else (one != other).any()
+
+
+def _on_cpu(tensor: Tensor) -> bool:
+    return tensor.device.type in HOST
 
 
 class TensorSeals:
@@ -75,24 +103,46 @@ class TensorSeals:
     def __init__(self, whole: bool = True, turn: int = 0) -> None:
         self._whole = whole
         self._turn = turn
-        self._seals: list[tuple[Tensor, int, Tensor | bytes]] = []
+        self._seals: list[tuple[Sequence[Tensor], list[int], Tensor | bytes]] = []
 
-    def add(self, tensor: Tensor) -> None:
-        """Seal a tensor as it is now."""
-        self._seals.append((tensor, tensor._version, fingerprint(tensor, self._whole, self._turn)))
+    def add(self, *tensors: Tensor) -> None:
+        """Seal tensors as they are now; those that come together on a device share a seal."""
+        for group in _grouped(tensors):
+            found = fingerprint(group, self._whole, self._turn)
+            self._seals.append((group, [tensor._version for tensor in group], found))
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Of every seal, whether somebody has written into what it is on."""
+        for group, versions, before in self._seals:
+            if [tensor._version for tensor in group] != versions:
+                yield True
+            else:
+                yield _changed(fingerprint(group, self._whole, self._turn), before)
 
     def broken(self) -> bool:
         """Whether somebody has written into one of them."""
-        return any(
-            tensor._version != version or not _equal(fingerprint(tensor, self._whole, self._turn), before)
-            for tensor, version, before in self._seals
-        )
+        return any_of(self.verdicts())
 
 
-def _equal(now: Tensor | bytes, before: Tensor | bytes) -> bool:
+def _grouped(tensors: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """One by one on the CPU; elsewhere as many as GROUP bytes hold, since to ask is what takes time there."""
+    group: list[Tensor] = []
+    held = 0
+    for tensor in tensors:
+        own = tensor.untyped_storage().nbytes()
+        if group and (_on_cpu(tensor) or tensor.device != group[0].device or held + own > GROUP):
+            yield group
+            group, held = [], 0
+        group.append(tensor)
+        held += own
+    if group:
+        yield group
+
+
+def _changed(now: Tensor | bytes, before: Tensor | bytes) -> Verdict:
     if isinstance(now, bytes) or isinstance(before, bytes):
-        return now == before
-    return now.device == before.device and torch.equal(now, before)
+        return now != before
+    return now.device != before.device or differ(now, before)
 
 
 class ModuleSeal:
@@ -103,19 +153,30 @@ class ModuleSeal:
         self._contents = [(held, dict(held), kind) for part in module.modules() for held, kind in _dicts(part)]
         self._frozen = [(p, p.requires_grad) for p in module.parameters()]
         self._tensors = TensorSeals()
-        for tensor in _tensors(module):
-            self._tensors.add(tensor)
+        self._tensors.add(*_tensors(module))
 
     def changes(self) -> list[str]:
         """In words, what is not as it was sealed."""
         found = []
-        if not all(_same(*content) for content in self._contents):
+        if self._rebuilt():
             found.append("its modules or their attributes")
-        if any(p.requires_grad != before for p, before in self._frozen):
+        if self._thawed():
             found.append("which of its weights take gradients")
         if self._tensors.broken():
             found.append("its weights")
         return found
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Of everything that is sealed, whether it is not as it was; :meth:`changes` has the words."""
+        yield self._rebuilt()
+        yield self._thawed()
+        yield from self._tensors.verdicts()
+
+    def _rebuilt(self) -> bool:
+        return not all(_same(*content) for content in self._contents)
+
+    def _thawed(self) -> bool:
+        return any(p.requires_grad != before for p, before in self._frozen)
 
     def restore(self, fresh: nn.Module) -> None:
         """Make the module what it was.

@@ -183,8 +183,8 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
 
     So are the functions of torch and numpy (:mod:`benchmark.isolation.functions`).
 
-    Random numbers may be drawn: the generators of torch (on the CPU), numpy and Python, and the warning filters, go
-    back to where they were without a word, so that nobody's numbers depend on who was here before.
+    Random numbers may be drawn: the generators of torch (those of GPUs, too), numpy and Python, and the warning
+    filters, go back to where they were without a word, so that nobody's numbers depend on who was here before.
 
     Args:
         what: runs inside, for the sentence.
@@ -198,6 +198,7 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
         functions.note()
     before, compiler = [setting.get() for setting in SETTINGS], COMPILER in sys.modules
     drawn = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    on_gpus = [(each, each.get_state()) for each in torch.cuda.default_generators if torch.cuda.is_initialized()]
     filters = warnings.filters[:]
     try:
         yield
@@ -209,6 +210,8 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
                 changed.append(setting)
         replaced = functions.put_back()
         torch.set_rng_state(drawn[0])
+        for generator, state in on_gpus:
+            generator.set_state(state)
         np.random.set_state(drawn[1])
         random.setstate(drawn[2])
         if warnings.filters != filters:

@@ -249,7 +249,7 @@ def test_a_small_write_behind_torchs_back_is_found_in_its_turn():
         found.append(sealed.broken())
         copy = values.clone()
         copy.numpy()[1, 777_777] += 1
-        assert seals.agree(values, copy, turn) is not found[-1] and not seals.agree(values, copy)
+        assert seals.differ(values, copy, turn) is found[-1] and seals.differ(values, copy)
         sealed = seals.TensorSeals(whole=False, turn=turn)
         sealed.add(values)
         values.data[1, : seals.STEP * seals.BLOCK * 2 + 1] += 1  # 128 KiB
