@@ -14,7 +14,7 @@ def add(verbs) -> None:
         verbs,
         "compare",
         compare,
-        "say whether one measured method is better than another, image by image or by ranks over data sets",
+        "say whether one measured method is better than another, image by image or by ranks over datasets",
         """
 compare dicnet msp
 compare "kNN (k=5)" Max-logit --dataset camvid-ood
@@ -35,7 +35,9 @@ compare --ranks --dataset road-anomaly,road-anomaly-21,road-obstacle-21 --figure
     parser.add_argument(
         "--dataset", default="", metavar="A,B", help="datasets (default: every one measured, one after the other)"
     )
-    parser.add_argument("--network", default="", metavar="LABEL", help="network as in the tables (default: likewise)")
+    parser.add_argument(
+        "--network", default="", metavar="LABEL", help="network as in the tables (default: every one measured)"
+    )
     parser.add_argument(
         "--results",
         type=Path,
@@ -43,7 +45,7 @@ compare --ranks --dataset road-anomaly,road-anomaly-21,road-obstacle-21 --figure
         metavar="DIR",
         help="folder with records/: results, or runs for this machine's own (default: %(default)s)",
     )
-    ranks = parser.add_argument_group("over several data sets and networks at once")
+    ranks = parser.add_argument_group("over several datasets and networks at once")
     ranks.add_argument(
         "--ranks",
         action="store_true",
@@ -76,7 +78,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
 
 def _ranks(arguments: argparse.Namespace) -> int:
-    """Print average ranks over data sets and networks, and draw them where a figure is wanted."""
+    """Print average ranks over datasets and networks, and draw them where a figure is wanted."""
     from benchmark.leaderboard.ranks import ranks
     from benchmark.pictures import critical_difference_diagram
     from benchmark.pictures.files import picture_kind

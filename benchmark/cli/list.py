@@ -35,7 +35,7 @@ list networks pspnet
 list protocols --json
 list --plugin my_method.py""",
     )
-    parser.add_argument("kind", nargs="?", choices=KINDS)
+    parser.add_argument("kind", nargs="?", choices=KINDS, help="what to list (default: all of them)")
     parser.add_argument("name", nargs="?", metavar="PLUGIN", help="one of that kind, with its options")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data root (default: $ANOMALY_DATA, else ./data)")
     machine_readable(parser)
