@@ -33,7 +33,7 @@ def verb(verbs, name: str, handler: Handler, summary: str, examples: str) -> arg
         action="append",
         default=[],
         metavar="FILE",
-        help="also register the method, dataset or network in a file",
+        help="also register the method, dataset or network in a file; may be repeated",
     )
     return parser
 
@@ -114,7 +114,7 @@ def data(parser: argparse.ArgumentParser, several: bool = False) -> None:
         "--dataset",
         default="auto",
         metavar="A,B" if several else "NAME",
-        help=f"dataset{'s' * several}, with options as name:key=value (default: %(default)s)",
+        help=f"dataset{'s' * several}, with options as name:key=value (default: auto, the best one found in --data)",
     )
     data_folder(parser)
 
@@ -177,9 +177,9 @@ def out(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def work(parser: argparse.ArgumentParser) -> None:
-    """What is trained, and how."""
-    networks(parser)
+def work(parser: argparse.ArgumentParser, scales: bool = True) -> None:
+    """What is trained, and how; `scales` as of :func:`networks`."""
+    networks(parser, repetitions=True, scales=scales)
     group = parser.add_argument_group("training")
     group.add_argument(
         "--train-precision",
@@ -191,7 +191,7 @@ def work(parser: argparse.ArgumentParser) -> None:
         "--compile",
         action="store_true",
         help="compile networks for their training by torch.compile: minutes before the first step, then quicker ones "
-        "(`bench training` says by how much here), rounded otherwise",
+        "(`bench switches` says by how much here), rounded otherwise",
     )
     group.add_argument(
         "--retrain",
@@ -205,8 +205,17 @@ def work(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
-    """Which methods on which network, and where they run; `several` datasets, separated by commas, or one."""
+def networks(
+    parser: argparse.ArgumentParser, several: bool = True, repetitions: bool = False, scales: bool = True
+) -> None:
+    """Which methods on which network, and where they run.
+
+    Args:
+        parser: of the verb.
+        several: whether it takes several datasets, separated by commas.
+        repetitions: whether it takes several repetitions.
+        scales: whether test scales are chosen here.
+    """
     data(parser, several=several)
     out(parser)
     parser.add_argument(
@@ -242,25 +251,29 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         metavar="NAME",
         help="fit methods to the normal images of this dataset or in this folder instead of the training images",
     )
-    group.add_argument(
-        "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"
-    )
-    group.add_argument(
-        "--max-size", type=PIXELS, default=0, metavar="PX", help="bound of the long side at the test scales"
-    )
+    parser.set_defaults(scales=None, max_size=0)
+    if scales:
+        group.add_argument(
+            "--scales", metavar="S,S", help="test scales as short sides in pixels, or 'native' (default: the dataset's)"
+        )
+        group.add_argument(
+            "--max-size", type=PIXELS, metavar="PX", help="bound of the long side at the test scales (default: none)"
+        )
     group.add_argument(
         "--recipe",
         action="append",
         default=[],
         metavar="TASK.FIELD=VALUE",
-        help="change a training recipe, e.g. segmentation.epochs=2",
+        help="change a training recipe, e.g. segmentation.epochs=2; may be repeated",
     )
     group.add_argument(
         "--repetition",
         default="0",
         metavar="N",
         help="train everything with the seeds of repetition N; several, as 0,1,2 or 0-2, one after the other, and the "
-        "table shows their mean and standard deviation (default: %(default)s)",
+        "table shows their mean and standard deviation (default: %(default)s)"
+        if repetitions
+        else "what was trained with the seeds of repetition N (default: %(default)s)",
     )
     group = parser.add_argument_group("machine")
     on_device(group)
@@ -274,7 +287,8 @@ def networks(parser: argparse.ArgumentParser, several: bool = True) -> None:
         "--workers",
         type=WORKERS,
         metavar="N",
-        help="threads that read images, and as many that measure, beside the networks (default: by device)",
+        help="threads that read images, and as many that measure, beside the networks (default: up to 8 beside a GPU, "
+        "else as many as PyTorch leaves cores)",
     )
     group.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -309,11 +323,22 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
     )
     batch_size(group)
     group.add_argument(
-        "--limit", type=COUNT, default=0, metavar="N", help="only the first N images; such records enter no table"
+        "--limit",
+        type=COUNT,
+        default=0,
+        metavar="N",
+        help="only the first N images; such records enter no table (default: all)",
     )
     exact_pooled(group)
     group.add_argument("--force", action="store_true", help="evaluate again even where a record is current")
-    group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    plan_only(group)
+
+
+def plan_only(parser) -> None:
+    """Whether anything is done."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan, what is missing and how long it takes, and stop"
+    )
 
 
 def preset(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ check msp
 check my_method --plugin my_method.py
 check my_method --plugin my_method.py --device cuda""",
     )
-    parser.add_argument("name", help="method, dataset or network")
+    parser.add_argument("name", metavar="PLUGIN", help="method, dataset or network")
     parser.add_argument(
         "--device",
         default="cpu",

@@ -35,7 +35,9 @@ compare --ranks --dataset road-anomaly,road-anomaly-21,road-obstacle-21 --figure
     parser.add_argument(
         "--dataset", default="", metavar="A,B", help="datasets (default: every one measured, one after the other)"
     )
-    parser.add_argument("--network", default="", metavar="LABEL", help="network as in the tables (default: likewise)")
+    parser.add_argument(
+        "--network", default="", metavar="LABEL", help="network as in the tables (default: every one measured)"
+    )
     results_folder(parser)
     ranks = parser.add_argument_group("over several datasets and networks at once")
     ranks.add_argument(

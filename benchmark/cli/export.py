@@ -20,14 +20,16 @@ export minihazards data/streethazards
 export minihazards data/streethazards --as streethazards
 export minihazards data/streethazards --size 1280x720 --limit 24""",
     )
-    parser.add_argument("dataset", help="dataset to write, with options as name:key=value")
-    parser.add_argument("directory", type=Path, help="where to write")
+    parser.add_argument("dataset", metavar="DATASET", help="dataset to write, with options as name:key=value")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="where to write")
     parser.add_argument(
         "--as", dest="like", metavar="NAME", help="dataset whose layout is taken (default: the one that DATASET names)"
     )
     data_folder(parser)
     parser.add_argument("--size", type=image_size, metavar="WxH", help="image size, for datasets that are rendered")
-    parser.add_argument("--limit", type=COUNT, default=0, metavar="N", help="only the first N images of every split")
+    parser.add_argument(
+        "--limit", type=COUNT, default=0, metavar="N", help="only the first N images of every split (default: all)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

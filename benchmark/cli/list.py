@@ -35,7 +35,7 @@ list networks pspnet
 list protocols --json
 list --plugin my_method.py""",
     )
-    parser.add_argument("kind", nargs="?", choices=KINDS)
+    parser.add_argument("kind", nargs="?", choices=KINDS, help="what to list (default: all of them)")
     parser.add_argument("name", nargs="?", metavar="PLUGIN", help="one of that kind, with its options")
     data_folder(parser)
     machine_readable(parser)

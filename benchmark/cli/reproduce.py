@@ -24,7 +24,7 @@ reproduce streethazards --data ~/data
 reproduce streethazards --dry-run""",
     )
     parser.add_argument("name", nargs="?", metavar="DATASET", help="the same as --dataset")
-    work(parser)
+    work(parser, scales=False)  # each preset has its own
     evaluation(parser)
     machine_readable(parser)
     config(parser)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.cli.arguments import evaluation, machine_readable, preset, verb, work
+from benchmark.cli.arguments import evaluation, machine_readable, plan_only, preset, verb, work
 from benchmark.cli.config import config
 from benchmark.cli.environment import launched
 from benchmark.cli.output import say
@@ -60,11 +60,13 @@ def add_train(verbs) -> None:
         """
 train --methods deep_ensemble
 train --methods dicnet --dataset streethazards --retrain
+train --methods all --dataset camvid-ood --dry-run
 train --config run.toml""",
     )
     parser.set_defaults(several=True)
     work(parser)
     preset(parser)
+    plan_only(parser)
     config(parser)
 
 
@@ -110,7 +112,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from benchmark.run.measure import train as train_once
 
-    return _report([train_once(options, say, arguments.intent.keep) for options in _repetitions(arguments, False)])
+    dry, begun = arguments.dry_run, arguments.intent.keep
+    return _report([train_once(options, say, dry, begun) for options in _repetitions(arguments, False)])
 
 
 def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:

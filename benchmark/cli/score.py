@@ -17,21 +17,25 @@ def add(verbs) -> None:
         "measure score maps that were made elsewhere",
         """
 score my_scores/ --dataset camvid-ood --data ~/data
-score my_scores/ --dataset streethazards --protocol streethazards,pooled
+score my_scores/ --dataset streethazards --protocols streethazards,pooled
 score my_scores/ --dataset camvid-ood --name Mine --network erfnet
 score my_scores/ --dataset camvid-ood --name Mine --paper "A. Author et al., CVPR 2026"
-score my_scores/ --dataset camvid-ood --protocol pooled,conformal --validation my_validation_scores/
+score my_scores/ --dataset camvid-ood --protocols pooled,conformal --validation my_validation_scores/
 score AnomalyTrack/ --dataset road-anomaly-21 --name Theirs --out results""",
     )
     parser.add_argument(
-        "directory", type=Path, help="folder of score maps named by image id (npy, npz, 16-bit png, tif, hdf5)"
+        "directory",
+        type=Path,
+        metavar="MAPS",
+        help="folder of score maps named by image id (npy, npz, 16-bit png, tif, hdf5)",
     )
     data(parser)
     parser.add_argument(
-        "--protocol",
+        "--protocols",
         default="",
         metavar="A,B",
-        help="protocols (default: those that `run` records of the dataset, as far as they need no predicted classes)",
+        help="only under these evaluation protocols (default: those that `run` records of the dataset, as far as they "
+        "need no predicted classes)",
     )
     parser.add_argument(
         "--name",
@@ -81,7 +85,7 @@ def score(arguments: argparse.Namespace) -> int:
     call, why = choose_dataset(arguments.dataset, root)
     print(why)
     dataset = DATASETS.create(call, split="test", root=root)
-    names = [n.strip() for n in arguments.protocol.split(",") if n.strip()]
+    names = [n.strip() for n in arguments.protocols.split(",") if n.strip()]
     names = names or [name for name in dataset.policy.protocols if not protocol(name).predictions]
     validation = None
     if arguments.validation is not None:

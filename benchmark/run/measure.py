@@ -124,11 +124,15 @@ def foretell(several: Sequence[Options], say: Say, evaluates: bool = True) -> No
         say(f"All {len(several)} repetitions together about {duration(seconds)} on {workshop.setup.machine.device}.")
 
 
-def train(options: Options, say: Say = print, begun: Callable[[], None] = lambda: None) -> Outcome:
+def train(
+    options: Options, say: Say = print, dry_run: bool = False, begun: Callable[[], None] = lambda: None
+) -> Outcome:
     """Train networks and fit methods, without evaluating them; arguments as for :func:`measure`."""
     workshop, steps, broken = everywhere(lambda: _begin(options, say))
     _check_alike(workshop, steps)
     shared(lambda: _print_plan(workshop, steps, steps, evaluates=False))
+    if dry_run:
+        return _outcome(steps, broken)
     shared(begun)
     shared(lambda: sweep(workshop))
     workshop.prepare([step.entry for step in steps])

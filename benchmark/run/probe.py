@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -122,14 +123,19 @@ class Probe:
         return self._samples[id(split)]
 
     def _attempt(self, measure: Callable[[], Found]) -> Found | None:
-        with suppress(Exception), alone(), settings_kept("a plan", importing=True):
-            warnings.simplefilter("ignore")  # what there is to say is said when it counts
-            try:
+        silent = io.StringIO()  # what there is to say is said when it counts
+        try:
+            with alone(), settings_kept("a plan", importing=True), redirect_stdout(silent), redirect_stderr(silent):
+                warnings.simplefilter("ignore")
                 return measure()
-            finally:
-                self._workshop.pool.forget()
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # whatever a plugin raises
+            return None
+        finally:
+            self._workshop.pool.forget()
+            if self.setup.machine.device.type == "cuda":
                 clear(self.setup.machine.device)
-        return None
 
 
 class _Small(Derived):

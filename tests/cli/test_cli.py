@@ -17,7 +17,10 @@ from benchmark.registry import METHODS, load_plugin
 
 HOME = Path(__file__).resolve().parents[2]
 NAMES = list(cli.make_parser().parse_args(["list"]).verbs)
-KINDS = {"bench": ("metrics", "pooled", "pipeline", "device", "costs"), "weights": ("list", "verify", "import")}
+KINDS = {
+    "bench": ("metrics", "pooled", "pipeline", "device", "costs", "switches"),
+    "weights": ("list", "verify", "import"),
+}
 MARKS = "# Town\n\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n"
 
 MY_METHOD = '''
@@ -49,6 +52,18 @@ def test_every_verb_explains_itself_with_examples_that_parse(verb, capsys):
         assert cli.make_parser().parse_args(line[3:]).handler
 
 
+@pytest.mark.parametrize(
+    "verb", [*NAMES, *(f"bench {k}" for k in KINDS["bench"]), *(f"weights {k}" for k in KINDS["weights"])]
+)
+def test_help_sends_nobody_to_a_command_that_does_not_exist(verb, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*verb.split(), "--help"])
+    options = capsys.readouterr().out.partition("examples:\n")[0]
+    for command in re.findall(r"`([^`]+)`", re.sub(r"\s+", " ", options)):
+        name, *more = command.split()
+        assert name in NAMES and (name not in KINDS or not more or more[0] in KINDS[name]), command
+
+
 def test_the_first_help_names_every_verb(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
@@ -73,7 +88,7 @@ def test_the_first_help_names_every_verb(capsys):
         (["run", "--methods", "msp", "--device", "gpu"], "no device 'gpu'"),
         (["run", "--methods", "msp", "--dataset", "streethazards"], "streethazards|StreetHazards"),
         (["run", "--plugin", "missing.py"], "--plugin missing.py: there is no such file"),
-        (["score", ".", "--dataset", "minihazards", "--protocol", "pooles"], "no protocol 'pooles'; did you mean"),
+        (["score", ".", "--dataset", "minihazards", "--protocols", "pooles"], "no protocol 'pooles'; did you mean"),
         (["check", "mspp"], "no plugin 'mspp'"),
         (["export", "minihazards", "x", "--size", "big"], "--size: write WIDTHxHEIGHT as in 1280x720, not 'big'"),
         (["weights", "import", "csail", "one.pth"], "weights import csail ENCODER DECODER"),

@@ -196,7 +196,7 @@ FAULTS = [
     # advice
     labels("0 and 255", lambda m: (m == 1) * np.uint8(255), "Hint: .*if 255 marks the anomalies"),
     labels("only ignored", lambda m: m * 0 + 255, "Hint: Every pixel is labelled 255"),
-    labels("no anomaly", lambda m: m * 0, "Hint: No pixel is label", "--protocol", "pooled,smiyc-obstacles"),
+    labels("no anomaly", lambda m: m * 0, "Hint: No pixel is label", "--protocols", "pooled,smiyc-obstacles"),
     labels("only anomalies", lambda m: m * 0 + 1, "Hint: No pixel is labelled as normal"),
     scores("constant", lambda s: s * 0, "Hint: All pixels have the same score", 0),
     scores("inverted", lambda s: -s, "Hint: AUROC is .* inverted", 0),

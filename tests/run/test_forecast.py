@@ -14,7 +14,7 @@ from benchmark.records.provenance import Provenance
 from benchmark.run.contract import Toy, toy_workshop
 from benchmark.run.forecast import Forecast, Hours
 from benchmark.run.plan import make_steps
-from benchmark.run.timing import PIXEL_SECONDS
+from benchmark.run.timing import PIXEL_SECONDS, beside
 
 SPEED = 1e9
 IMAGES, PIXELS = 4, 48 * 64
@@ -127,6 +127,38 @@ def test_a_dry_run_says_how_long_every_row_takes(bench):
     assert lines[-1].startswith("All together about ") and lines[-1].endswith(" on cpu.")
     assert bench("run", "--methods", "msp") == 0
     assert bench("run", "--methods", "msp") == 0 and "All together" not in bench.out
+
+
+@pytest.mark.parametrize("verb", ["run", "train"])
+def test_a_dry_run_says_how_it_knows_and_writes_nothing(bench, verb):
+    """What a method does meanwhile, it does to a copy, with a random network."""
+    assert bench(verb, "--methods", "dicnet,sml", "--dry-run") == 0
+    assert re.search(r"^  train pspnet-small on town, about \d+ s, by a trial$", bench.out, re.MULTILINE)
+    assert re.search(r"^  fit dicnet, about \d+ s, by a trial$", bench.out, re.MULTILINE)
+    assert ("evaluate 2 methods on 4 images, a guess" in bench.out) == (verb == "run")
+    assert not bench.runs.exists() and not bench.err
+
+
+@pytest.mark.parametrize(("load", "busy"), [(0.9, False), (2.4, True), (None, False)])
+def test_a_plan_says_where_the_machine_is_busy(monkeypatch, load, busy):
+    monkeypatch.setattr("benchmark.run.timing.machine_load", lambda: load)
+    words = beside(torch.device("cpu"))
+    assert words == (
+        "This machine is busy (2.4 processes a core); the times below are those of a quiet one." if busy else ""
+    )
+    assert not beside(torch.device("cuda")), "whose work does not wait for the cores"
+
+
+def test_a_training_that_cannot_be_tried_is_a_guess(workshop, forward, monkeypatch):
+    """It fails as it will when its turn comes, which is not the plan's to say; the shared network stands in for it."""
+
+    def broken(self, data, networks):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("benchmark.methods.dicnet.DiCNet.fit", broken)
+    forecast, found = rows(workshop, "msp", "dicnet")
+    assert forecast.trainings()[-1].endswith(", a guess")
+    assert found["dicnet"].training == pytest.approx(2 * 3 * forward + IMAGES * forward, rel=0.1)
 
 
 @pytest.mark.parametrize(("verb", "more"), [("run", ["--dry-run"]), ("train", [])])
