@@ -30,6 +30,7 @@ Value = TypeVar("Value")
 _KINDS = {kind.__name__: kind for kind in (BenchmarkError, PluginError, UnmetNeed)}
 _control: Any = None  # on the CPU, apart from what trainings send
 
+_apart = False  # whether this process does something that is not shared
 _meetings = 0  # of all processes, so far
 
 
@@ -53,7 +54,18 @@ def local_rank() -> int:
 
 
 def _together() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return not _apart and dist.is_available() and dist.is_initialized()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process is the only one: what it does, the others do not know of."""
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
 
 
 @contextmanager

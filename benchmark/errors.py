@@ -29,6 +29,10 @@ class PluginError(BenchmarkError):
     """A plugin does not work, through a fault of its own: it is left out, and the others go on without it."""
 
 
+class ProcessChanged(PluginError):
+    """A plugin has changed what holds for the whole process. It was put back; who ran beside it may have used it."""
+
+
 class UnmetNeed(BenchmarkError):
     """What a method needs is not there: weights on this machine, a layer of the network, labels of the images.
 

@@ -29,7 +29,8 @@ def counted(items: Iterable[Item], total: int, text: str, machine: Machine | Non
 
 
 class Progress:
-    """How far a training or an evaluation is, and how long it will still take.
+    """How far a training or an evaluation is, and how long it will still take by the mean of the steps since it began
+    or went on.
 
     Args:
         title: what is done.
@@ -43,9 +44,14 @@ class Progress:
         self._terminal = self._shown and sys.stderr.isatty()
         self._title, self._start, self._total = title, start, total
         self._step, self._began = start, time.perf_counter()
-        form = "{l_bar}{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
         self._bar = tqdm(
-            total=total, initial=start, desc=title, bar_format=form, disable=not self._terminal, dynamic_ncols=True
+            total=total,
+            initial=start,
+            desc=title,
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}",
+            disable=not self._terminal,
+            dynamic_ncols=True,
+            smoothing=0,  # by the mean of all steps so far, as below: some of them are followed by a validation
         )
 
     def update(self, step: int, text: str) -> None:

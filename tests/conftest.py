@@ -1,6 +1,7 @@
 """A folder with a tiny dataset and the command line in it; how many processes share the tests."""
 
 import os
+from dataclasses import replace
 
 # Read when torch is first imported: small tensors gain nothing from threads, which wait by spinning, and the other
 # cores have tests of their own.
@@ -16,8 +17,9 @@ from own_networks import lay_out
 from benchmark.errors import BenchmarkError
 from benchmark.network import Network
 from benchmark.networks import split_arch
-from benchmark.registry import NETWORKS
-from benchmark.run import forecast
+from benchmark.registry import METHODS, NETWORKS
+from benchmark.run import timing
+from benchmark.training import estimate
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -29,25 +31,29 @@ def pytest_xdist_auto_num_workers(config):
 
 @pytest.fixture(autouse=True, scope="session")
 def nobody_waits():
-    """Nothing is held back till the disk has it, and every kind of network is timed once, not for every command.
+    """Nothing is held back till the disk has it, and every kind of training is tried once, not for every command.
 
-    What is remembered of a network is forgotten where another one has its name, or a test has its own stopwatch.
+    What is remembered of a network or a method is forgotten where another one has its name, or a test has its own
+    stopwatch.
     """
-    once, known = forecast.Forecast._once, {}
+    known = {}
 
     def remembered(self, key, make):
+        kind, spec, *method = key
+        if kind == "reading":
+            return make()
         try:
-            family = NETWORKS.get(split_arch(key[0])[0])
+            family = NETWORKS.get(split_arch(spec.arch)[0])
+            fitted = METHODS.get(method[0].partition(":")[0]) if kind == "fit" else None
         except BenchmarkError:  # a test's own, which the registry does not know
-            return once(self, key, make)
-        setup = self.workshop.setup
-        which = family, self._size, setup.base.classes, setup.machine.device, forecast.measured_speed
-        if (key, which) not in known:
-            known[key, which] = make()
-        return known[key, which]
+            return make()
+        which = replace(spec, data="", dataset=""), *method, family, fitted, self.size, estimate.seconds
+        if (kind, which) not in known:
+            known[kind, which] = make()
+        return known[kind, which]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forecast.Forecast, "_once", remembered)
+        patch.setattr(timing.Timing, "_once", remembered)
         patch.setattr(os, "fsync", lambda handle: None)
         yield
 

@@ -22,7 +22,7 @@ from benchmark.cost_meter import CostMeter, clear, now
 from benchmark.data import Batch
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine, products
-from benchmark.network import Network, NetworkSpec
+from benchmark.network import NetworkSpec
 from benchmark.networks import REFERENCE, build_network
 from benchmark.records.costs import Costs, MethodCost
 from benchmark.records.provenance import gather
@@ -30,9 +30,9 @@ from benchmark.registry import DATASETS, METHODS
 from benchmark.run.entry import Entry
 from benchmark.run.options import Options
 from benchmark.run.plan import network_name
+from benchmark.run.probe import Untrained
 from benchmark.run.scoring import images_per_batch, score
 from benchmark.run.setup import assemble
-from benchmark.run.workshop import Workshop
 from benchmark.training import Segmentation, seeded
 
 WARM_UP = {"cuda": 2}
@@ -72,14 +72,6 @@ def bench_costs(
         return bench.run()
     finally:
         gc.unfreeze()
-
-
-class Untrained(Workshop):
-    """A workshop whose networks have random weights."""
-
-    def load_network(self, spec: NetworkSpec) -> Network:
-        with seeded(spec.recipe):
-            return build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
 
 
 class _Bench:

@@ -19,7 +19,6 @@ from statistics import median
 
 import torch
 
-from benchmark.bench.costs import Untrained
 from benchmark.bench.stand_in import SIZE, StandIn
 from benchmark.cost_meter import now
 from benchmark.data import Batch
@@ -32,6 +31,7 @@ from benchmark.run.entry import Entry
 from benchmark.run.evaluate import evaluate
 from benchmark.run.options import Options
 from benchmark.run.plan import Step
+from benchmark.run.probe import Untrained
 from benchmark.run.scoring import BatchSize, score, to_cpu, views
 from benchmark.run.setup import assemble
 from benchmark.training import native_batches

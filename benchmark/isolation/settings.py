@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.utils._device
 
-from benchmark.errors import PluginError
+from benchmark.errors import ProcessChanged
 from benchmark.isolation import functions
 
 GLOBAL_HOOKS = tuple(
@@ -191,8 +191,8 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
         importing: it is an import, which may bring other people's libraries along; so is what brings torch's compiler.
         again: nothing but plugins has run since it ran last, so that the functions are those that were left then.
     Raises:
-        PluginError: one of :data:`SETTINGS` or a function was changed; the sentence names it. An exception from inside
-            comes first.
+        ProcessChanged: one of :data:`SETTINGS` or a function was changed; the sentence names it. An exception from
+            inside comes first.
     """
     if not again:
         functions.note()
@@ -217,7 +217,7 @@ def settings_kept(what: str, importing: bool = False, again: bool = False) -> It
     importing = importing or (not compiler and COMPILER in sys.modules)
     names = [setting.name for setting in changed if not (importing and setting.imported)]
     if names := dict.fromkeys([*names, *replaced]):
-        raise PluginError(f"{what} changes {', '.join(names)}, which all methods share; leave that as it was.")
+        raise ProcessChanged(f"{what} changes {', '.join(names)}, which all methods share; leave that as it was.")
 
 
 def _differs(now: Any, before: Any) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from string import ascii_lowercase
 
+from benchmark.records.provenance import BUSY
 from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
 from benchmark.values import SYNTHETIC, OutlierData, format_value
 
@@ -16,8 +17,6 @@ AGGREGATIONS = {"per-image": "per image", "pooled": "pooled"}
 """How each aggregation is called in tables."""
 UNITS = "All metrics in percent; AUPR and AUROC: larger is better, FPR95: smaller is better."
 """Below every table of them."""
-BUSY = 1.25
-"""Processes per processor above which some of them wait."""
 MARK = "†"
 """Behind times that were taken on a busy machine."""
 EXTERNAL = "‡"

@@ -20,6 +20,8 @@ from benchmark.values import Amount
 
 _CODE = ("benchmark", "methods", "datasets", "pyproject.toml")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
+BUSY = 1.25
+"""Processes per processor above which some of them wait."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,15 @@ def gather(device: str = "cpu", precision: str = "fp32", compiled: bool = False)
         precision=precision,
         threads=torch.get_num_threads(),
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        load=_load(),
+        load=machine_load(),
         processes=world() if world() > 1 else 0,
         compiled=compiled,
         command=command_line(sys.argv),
     )
 
 
-def _load() -> float | None:
+def machine_load() -> float | None:
+    """Processes that ran or waited to per processor of the machine, mean of the last minute; None where unknown."""
     try:
         return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
     except (AttributeError, OSError):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmark.data import ANOMALY, IGNORE, Batch, Dataset, image_digest
 from benchmark.distributed import everywhere, rank, shared, world
-from benchmark.errors import BenchmarkError, interrupted
+from benchmark.errors import BenchmarkError, ProcessChanged, interrupted
 from benchmark.metrics import Confidences, FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
@@ -45,9 +45,28 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
 
     Several processes share the batches (:mod:`benchmark.run.shares`); then rank 0's tally is that of all images.
 
+    A method that changes a function or a setting of the process is found out when its turn is over, and meanwhile
+    others may have been measured with it, in threads: then all go on from the last state, without that method. Several
+    processes end with a sentence instead.
+
     Args:
         workshop: with everything trained and fitted.
         steps: one group of :func:`benchmark.run.resume.passes`.
+    """
+    while True:
+        try:
+            return _evaluate(workshop, steps)
+        except _Spoiled as error:
+            if world() > 1:
+                raise
+            workshop.say(f"{str(error).partition(';')[0]}; the others are measured again from the last state on.")
+
+
+def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
+    """As :func:`evaluate`, until what was measured can no longer be trusted.
+
+    Raises:
+        _Spoiled: that is the case.
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
@@ -88,6 +107,10 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
                 written = time.monotonic()
                 due = written + SAVE_EVERY * max(1.0, (written - began) / SAVED_IN)
         own.settle()
+    except _Spoiled:
+        if world() == 1:
+            _keep_again(workshop, tally, steps)
+        raise
     except BaseException as error:
         # Interrupted within a batch, some methods have its images and others have not: the last saved state counts.
         if whole:
@@ -180,6 +203,19 @@ def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Ta
     )
 
 
+class _Spoiled(BenchmarkError):
+    """What was counted last cannot be trusted: a plugin changed the process while others were measured beside it."""
+
+
+def _keep_again(workshop: Workshop, tally: Tally, steps: Sequence[Step]) -> None:
+    """Write the last state anew, without those who have failed since, so that the others go on from there."""
+    left = _new_tally(workshop, [step for step in steps if not step.entry.error], tally.batch_size)
+    if tally.kept and left.methods and (state := tally.journal.read()) is not None:
+        left.restore(state)
+        left.journal = tally.journal
+        keep(workshop, left)
+
+
 class _Pass:
     """The batches of a pass, one after the other: all methods on each, and at last the images themselves.
 
@@ -201,6 +237,7 @@ class _Pass:
     ) -> None:
         self.workshop, self.entries, self.size, self.tally, self.beside = workshop, entries, size, tally, beside
         self._seconds: dict[str, float] = {}  # of every method, by its label, on the latest batch
+        self._spoilt = ""  # label of who changed the process beside others
         self._halving = Halving(
             size, workshop.pool, workshop.say, lambda batch: Sent(workshop, batch), self._turn, self._failed
         )
@@ -225,6 +262,11 @@ class _Pass:
             tally.batch_size = size.images
             if not tally.methods:
                 return
+            if self._spoilt:
+                raise _Spoiled(
+                    f"{self._spoilt} did that while others were measured beside it, so that what was measured last "
+                    f"cannot be trusted; the same command with --workers 0 measures it again."
+                )
 
     def settle(self) -> None:
         """Wait until everything is counted; whose scores could not be, is dropped."""
@@ -288,6 +330,8 @@ class _Pass:
             raise error
         drop(self.workshop, entry, images, error)
         self.tally.drop(entry.label)
+        if isinstance(error, ProcessChanged) and self.beside.threads and not self.size.cold:
+            self._spoilt = entry.label
 
 
 def _count(tally: Tally, batch: Batch, predictions: Tensor | None, confidences: Sequence[Confidences] | None) -> None:

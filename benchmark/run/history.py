@@ -16,7 +16,7 @@ from benchmark.distributed import world
 from benchmark.io.jsonfile import to_plain
 from benchmark.network import NetworkSpec
 from benchmark.recipe import Recipe
-from benchmark.records.provenance import cpu_model
+from benchmark.records.provenance import BUSY, cpu_model
 from benchmark.records.record import Record, read_all, recipe_changes
 from benchmark.weights.store import WeightsStore
 
@@ -24,6 +24,27 @@ STEPS = 10
 """Steps or images from which a former time tells of later ones: the first of a process are slower."""
 COSTLY = ("task", "batch_size", "crop", "scales", "max_size", "scale_range", "label_size", "optimiser")
 """The fields of a recipe on which the time of a step depends."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What something took before.
+
+    Attributes:
+        seconds: the middle of those that were taken on a quiet machine, else the least.
+        quiet: whether there are any.
+    """
+
+    seconds: float
+    quiet: bool
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[float, float | None]]) -> Past | None:
+        """From pairs of seconds and the load of the machine then (None where it is not stated); None from none."""
+        quiet = [seconds for seconds, load in found if (load or 0.0) <= BUSY]
+        if quiet:
+            return cls(median(quiet), True)
+        return cls(min(seconds for seconds, _ in found), False) if found else None
 
 
 @dataclass(frozen=True)
@@ -44,8 +65,8 @@ class History:
     evaluation: str
     compiled: bool = False
 
-    def network_step(self, spec: NetworkSpec) -> float | None:
-        """Seconds of a step of a network's training, validation included; None where none like it was made."""
+    def network_step(self, spec: NetworkSpec) -> Past | None:
+        """Of a step of a network's training, validation included; None where none like it was made."""
 
         def like(sidecar: Mapping[str, Any]) -> bool:
             here = (sidecar.get("network"), sidecar.get("data")) == (spec.arch, spec.data)
@@ -53,8 +74,8 @@ class History:
 
         return self._step([spec.recipe], like)
 
-    def fit_step(self, label: str, recipes: Sequence[Recipe], base: NetworkSpec) -> float | None:
-        """Seconds of a step of a method's own trainings, their mean; None where none like them were made.
+    def fit_step(self, label: str, recipes: Sequence[Recipe], base: NetworkSpec) -> Past | None:
+        """Of a step of a method's own trainings, their mean; None where none like them were made.
 
         Args:
             label: of the method with its options.
@@ -72,40 +93,44 @@ class History:
     def network_image(self, spec: NetworkSpec, dataset: str) -> float | None:
         """Seconds of a network's forwards of one image of a dataset; None where they were not measured."""
         found = [
-            record.cost.network_ms
+            (record.cost.network_ms / 1000, record.provenance.load)
             for record in self._measured(dataset)
-            if not record.other_networks
+            if record.cost.network_ms
+            and not record.other_networks
             and record.network.arch == spec.arch
             and _same(record.network.options, dict(spec.options))
             and (tuple(record.network.scales), record.network.max_size) == (spec.scales, spec.max_size)
         ]
-        return _middle([ms for ms in found if ms])
+        return _seconds(Past.of(found))
 
     def method_image(self, label: str, arch: str, dataset: str) -> float | None:
         """Seconds of a method's own work on one image of a dataset, its metrics left out; None where unknown."""
         found = [
-            record.cost.method_ms
+            (record.cost.method_ms / 1000, record.provenance.load)
             for record in self._measured(dataset)
-            if _plain(record.method.label) == _plain(label) and record.network.arch == arch
+            if record.cost.method_ms is not None
+            and _plain(record.method.label) == _plain(label)
+            and record.network.arch == arch
         ]
-        return _middle([ms for ms in found if ms is not None])
+        return _seconds(Past.of(found))
 
-    def _step(self, recipes: Sequence[Recipe], like: Callable[[Mapping[str, Any]], bool]) -> float | None:
-        """Seconds of a step of trainings by these recipes, whose sidecars are like what is wanted."""
-        wanted = sorted((_costly(to_plain(recipe)) for recipe in recipes), key=str)
+    def _step(self, recipes: Sequence[Recipe], like: Callable[[Mapping[str, Any]], bool]) -> Past | None:
+        """Of a step of trainings by these recipes, whose sidecars are like what is wanted."""
+        wanted = sorted((costly(recipe) for recipe in recipes), key=str)
         found = []
         for sidecar in self._trained:
             # Whoever wrote into a sidecar what is not the suite's makes no plan impossible.
             with suppress(AttributeError, TypeError, ValueError):
                 stated = sidecar.get("recipe") or {}
                 each = [stated] if "task" in stated else list(stated.values())
-                if not like(sidecar) or sorted((_costly(recipe) for recipe in each), key=str) != wanted:
+                if not like(sidecar) or sorted((_stated(recipe) for recipe in each), key=str) != wanted:
                     continue
                 reports = sidecar.get("reports", ())
                 steps = sum(report.get("steps", 0) for report in reports)
                 if steps >= STEPS:
-                    found.append(sum(report.get("seconds", 0.0) for report in reports) / steps)
-        return median(found) if found else None
+                    seconds = sum(report.get("seconds", 0.0) for report in reports) / steps
+                    found.append((seconds, sidecar["provenance"].get("load")))
+        return Past.of(found)
 
     @cached_property
     def _trained(self) -> list[Mapping[str, Any]]:
@@ -135,7 +160,12 @@ class History:
         return {"device": name, "cpu": cpu_model(), "threads": torch.get_num_threads(), "processes": several}
 
 
-def _costly(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def costly(recipe: Recipe) -> dict[str, Any]:
+    """The fields of a recipe on which the time of a step depends, as plain values."""
+    return _stated(recipe.as_dict())
+
+
+def _stated(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {name: recipe.get(name) for name in COSTLY}
 
 
@@ -150,5 +180,5 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return to_plain(dict(one)) == to_plain(dict(other))
 
 
-def _middle(milliseconds: Sequence[float]) -> float | None:
-    return median(milliseconds) / 1000 if milliseconds else None
+def _seconds(past: Past | None) -> float | None:
+    return past.seconds if past else None

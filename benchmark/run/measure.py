@@ -13,7 +13,7 @@ from benchmark.machine import caution, idle
 from benchmark.records.record import Record
 from benchmark.registry import BROKEN
 from benchmark.run.evaluate import evaluate, keep
-from benchmark.run.forecast import Forecast, hopeless
+from benchmark.run.forecast import Forecast
 from benchmark.run.options import Options, choose_dataset
 from benchmark.run.plan import Step, check_recipes, make_steps, network_name, validation_fingerprint
 from benchmark.run.recording import make_record
@@ -21,6 +21,7 @@ from benchmark.run.resume import check_unchanged, passes, sweep
 from benchmark.run.second_pass import has_second_pass, second_pass
 from benchmark.run.setup import make_setup
 from benchmark.run.tally import Tally
+from benchmark.run.timing import beside
 from benchmark.run.workshop import Workshop
 
 Say = Callable[[str], None]
@@ -111,15 +112,15 @@ def foretell(several: Sequence[Options], say: Say, evaluates: bool = True) -> No
     Raises:
         BenchmarkError: as :func:`measure`.
     """
-    seconds, measured = 0.0, {}
+    seconds = 0.0
     for options in several:
         workshop, steps, _ = _begin(options, lambda line: None)
         pending = [step for step in steps if not (evaluates and step.current)]
-        forecast = Forecast(workshop, pending, evaluates, measured)
+        forecast = Forecast(workshop, pending, evaluates)
         if not forecast.known:
             return
         seconds += forecast.whole.seconds if pending else 0.0
-    if seconds and not hopeless(workshop.setup.machine.device, seconds):
+    if seconds and not forecast.timing.hopeless(seconds):
         say(f"All {len(several)} repetitions together about {duration(seconds)} on {workshop.setup.machine.device}.")
 
 
@@ -182,7 +183,7 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
         size = "scales " + ", ".join(map(str, setup.base.scales))
     several = f" by {world()} processes" if world() > 1 else ""
     say(f"Network {network_name(setup)}, {size}, on {setup.machine.device}{several}.")
-    if words := idle(setup.machine.device):
+    for words in filter(None, (idle(setup.machine.device), beside(setup.machine.device) if pending else "")):
         say(words)
     forecast = Forecast(workshop, pending, evaluates)
     for step in steps:
@@ -199,9 +200,7 @@ def _print_plan(workshop: Workshop, steps: Sequence[Step], pending: Sequence[Ste
     for line in forecast.trainings():
         say(f"  {line}")
     if evaluates:
-        passes = ", in two passes" if has_second_pass(setup) else ""
-        methods = f"{len(pending)} method{'s' * (len(pending) > 1)}"
-        say(f"  evaluate {methods} on {len(setup.test)} image{'s' * (len(setup.test) != 1)}{passes}")
+        say(f"  {forecast.evaluation()}")
     if forecast.known:
         say(forecast.summary())
 

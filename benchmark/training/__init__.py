@@ -1,6 +1,6 @@
 """Training: one loop, into which tasks plug."""
 
-from benchmark.training.estimate import estimate_seconds, forward_flops, measured_speed
+from benchmark.training.estimate import Cost, TrainingCost, forward_cost, training_cost, training_size
 from benchmark.training.fitdata import FitData
 from benchmark.training.loader import cached, fits_in_memory, native_batches
 from benchmark.training.loop import Report, train
@@ -11,22 +11,24 @@ from benchmark.training.state import clear_states
 from benchmark.training.task import Task
 
 __all__ = [
+    "Cost",
     "Cutouts",
     "FitData",
     "Pasting",
     "Report",
     "Segmentation",
     "Task",
+    "TrainingCost",
     "cached",
     "clear_states",
-    "estimate_seconds",
     "fits_in_memory",
-    "forward_flops",
+    "forward_cost",
     "learning_rate_factor",
-    "measured_speed",
     "native_batches",
     "run_seed",
     "seeded",
     "steps_per_epoch",
     "train",
+    "training_cost",
+    "training_size",
 ]

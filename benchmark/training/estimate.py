@@ -1,36 +1,80 @@
-"""How long a training will take: counted operations over a measured speed."""
+"""How long a training or a forward takes: a little of it is done, on images that begin small, and drawn out."""
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from math import prod, sqrt
 
+import numpy as np
 import torch
-from torch import nn
 
-from benchmark.machine import autocast, products
+from benchmark.cost_meter import now, out_of_memory
+from benchmark.data import Batch, Sample
+from benchmark.machine import Machine, arithmetic, products
 from benchmark.network import Network, scaled_size
 from benchmark.recipe import Recipe
-from benchmark.training.schedule import steps_per_epoch, validations
+from benchmark.training.augment import augment
+from benchmark.training.schedule import run_seed, seeded, steps_per_epoch, validations
+from benchmark.training.task import Task, scheduled
 
-SIDES = (256, 192, 128, 64)
-"""Of the images on which speed is measured: the largest with which a step stays within these operations."""
-OPERATIONS = {"cpu": 2e10, "cuda": 2e12}
+FEW, SMALL = 2, 64
+"""Images that come first, and their short side in pixels. Of one image a pyramid's coarsest branch has no variance."""
+LONGEST = 0.1
+"""Seconds that work may take, as far as can be foreseen, for which a measurement goes on to more or larger images."""
+PATIENCE = 1.0
+"""Seconds on the first images from which on no others are measured."""
+LOADED = 8
+"""Images that are prepared for a training."""
+
+Prepare = Callable[[int, float], tuple[int, Callable[[], object]]]
+"""(number of images, pixels of each) to the pixels that each really has, and the work on them."""
 
 
-def forward_flops(network: nn.Module, size: tuple[int, int], stride: int = 8) -> float:
-    """Floating-point operations (2 per multiply-add) of a forward of one image of (H, W) pixels, padded to the stride.
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a piece of work on n images of p pixels each, ``once + n * (image + pixel * p)``."""
 
-    Nothing is computed: a copy of the network runs on meta tensors.
+    once: float = 0.0
+    image: float = 0.0
+    pixel: float = 0.0
+
+    def of(self, images: int, pixels: float) -> float:
+        """Seconds for so many images of so many pixels each."""
+        return self.once + images * (self.image + self.pixel * pixels)
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What a training spends its time on.
+
+    Attributes:
+        step: an optimiser step.
+        validation: a batch of validation images.
+        loading: seconds in which a thread prepares an image: pasted objects and augmentation.
     """
-    from torch.utils.flop_counter import FlopCounterMode  # brings triton, which only this function needs
 
-    shadow = copy.deepcopy(network).to("meta").eval()
-    height, width = (-(-side // stride) * stride for side in size)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shadow(torch.empty(1, 3, height, width, device="meta"))
-    return float(counter.get_total_flops())
+    step: Cost
+    validation: Cost
+    loading: float
+
+    def seconds(self, recipe: Recipe, size: tuple[int, int], images: int, validation: int, workers: int) -> float:
+        """Seconds of a whole training.
+
+        Args:
+            recipe: number of steps, batch size, sizes.
+            size: (H, W) of the native image.
+            images: of the training split.
+            validation: images of the validation split; 0 where there is none.
+            workers: threads that prepare images beside the steps; 0 prepares them in between.
+        """
+        batch = recipe.batch_size
+        step, loading = self.step.of(batch, training_size(recipe, size)), self.loading * batch
+        step = max(step, loading / workers) if workers else step + loading
+        validated = validations(recipe) * validation / batch * self.validation.of(batch, prod(size))
+        return step * steps_per_epoch(recipe, images) * recipe.epochs + validated
 
 
 def training_size(recipe: Recipe, size: tuple[int, int]) -> float:
@@ -41,76 +85,156 @@ def training_size(recipe: Recipe, size: tuple[int, int]) -> float:
     return sum(height * width for height, width in sizes) / len(sizes)
 
 
-def estimate_seconds(
-    flops: float,
-    size: tuple[int, int],
-    recipe: Recipe,
-    images: int,
-    speed: float,
-    frozen_flops: float = 0.0,
-    validation: int = 0,
-) -> float:
-    """Seconds that a training will take.
-
-    A trained network costs three forwards per image (one forward, two convolutions' worth of gradients), a frozen one
-    beside it (a teacher) one; both have one more per image of native size whenever the training is validated.
+def training_cost(
+    task: Task, recipe: Recipe, samples: Sequence[Sample], machine: Machine, validates: bool = True
+) -> TrainingCost:
+    """What a training costs on this machine, measured in about a second by steps of its own.
 
     Args:
-        flops: of a forward of what is trained, per native image (:func:`forward_flops`).
-        size: (H, W) of the native image.
-        recipe: number of steps, batch size, scales.
-        images: of the training split.
-        speed: operations per second (:func:`measured_speed`).
-        frozen_flops: of a forward of what is only run.
-        validation: images of the validation split; 0 where there is none.
+        task: what would be learned; it takes the steps, at a learning rate of next to nothing.
+        recipe: how.
+        samples: some training images of native size, which take turns in the batches.
+        machine: where.
+        validates: whether there is a validation split.
     """
-    area = training_size(recipe, size) / (size[0] * size[1])
-    steps = steps_per_epoch(recipe, images) * recipe.epochs
-    trained = steps * recipe.batch_size * area * (3 * flops + frozen_flops)
-    return (trained + validations(recipe) * validation * (flops + frozen_flops)) / speed
+    recipe = replace(recipe, lr=1e-9)
+    size, seed = tuple(samples[0].labels.shape), run_seed(recipe)
+    task.machine, task.recipe = machine, recipe
+    task.to(device=machine.device, memory_format=torch.channels_last)
+    optimisers = scheduled(task, recipe)
+
+    def loaded(slot: int, sample: Sample, scaled: Recipe) -> Batch:
+        if task.pasting:
+            sample = task.pasting(sample, seed, 0, slot)
+        return augment([sample], scaled, seed, 0, slot, task.stride)
+
+    def batch(images: int, pixels: float) -> Batch:
+        scaled = replace(recipe, scales=(_side(size, pixels),), max_size=0, scale_range=(), crop=())
+        each = [loaded(slot, sample, scaled) for slot, sample in enumerate(islice(cycle(samples), images))]
+        made = (torch.cat([getattr(one, name) for one in each]) for name in ("images", "labels"))
+        return Batch(tuple(map(str, range(images))), *made).to(machine.device)
+
+    def step(images: int, pixels: float) -> tuple[int, Callable[[], object]]:
+        made = batch(images, pixels)
+
+        def work() -> None:
+            task.step(made, optimisers)
+            with torch.no_grad():
+                task.after_step(0, recipe.lr)
+
+        return prod(made.size), work
+
+    def validation(images: int, pixels: float) -> tuple[int, Callable[[], object]]:
+        made = batch(images, pixels)
+
+        def work() -> None:
+            with torch.no_grad(), task.autocast():
+                task.validate([made])
+
+        return prod(made.size), work
+
+    with products(machine.device, machine.precision, repeatable=True), seeded(recipe):
+        task.train()
+        steps = cost(step, recipe.batch_size, size, training_size(recipe, size), machine.device)
+        task.eval()
+        some = validates and type(task).validate is not Task.validate
+        checked = cost(validation, recipe.batch_size, size, prod(size), machine.device) if some else Cost()
+        began = time.thread_time()
+        for slot, sample in enumerate(islice(cycle(samples), LOADED)):
+            loaded(slot, sample, recipe)
+        loading = (time.thread_time() - began) / LOADED
+    return TrainingCost(steps, checked, loading)
 
 
-def measured_speed(network: Network, device: torch.device, precision: str, trains: bool) -> float:
-    """Operations per second of a network on two small images, measured in a fraction of a second.
-
-    It is measured anew for every kind of network, since one of depthwise convolutions waits for memory where one of
-    full convolutions computes: on one CPU core they differ by a factor of ten.
+def forward_cost(network: Network, images: int, size: tuple[int, int], device: torch.device, precision: str) -> Cost:
+    """What a network's forward costs, measured in less than a second.
 
     Args:
-        network: with any values; its statistics are changed.
+        network: with any values.
+        images: of a batch.
+        size: (H, W) of the images.
         device: where.
         precision: of :data:`benchmark.machine.PRECISIONS`.
-        trains: whether forward and backward are measured, or a forward alone.
     """
-    passes, images = (3 if trains else 1), 2
-    within = OPERATIONS["cpu" if device.type == "cpu" else "cuda"]
-    for side in SIDES:
-        size = network.size or (side, side)
-        flops = passes * images * forward_flops(network, size, network.stride)
-        if flops <= within:
-            break
-    height, width = (-(-side // network.stride) * network.stride for side in size)
-    network.to(device=device, memory_format=network.memory_format).train(trains)
-    inputs = torch.ones(images, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
+    network.to(device=device, memory_format=network.memory_format).eval()
 
-    def step() -> None:
-        with products(device, precision), torch.set_grad_enabled(trains):
-            with autocast(device, precision):
-                outputs = network(inputs)
-            if trains:
-                torch.stack([output.float().mean() for output in outputs.values()]).sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+    def prepare(count: int, pixels: float) -> tuple[int, Callable[[], object]]:
+        height, width = scaled_size(size, _side(size, pixels), stride=network.stride)
+        given = torch.zeros(count, 3, height, width, dtype=torch.uint8, device=device)
 
-    with torch.random.fork_rng([]):
-        step()  # the first is slower
-        took = [_seconds(step) for _ in range(2)]
-        while sum(took) < 0.1:
-            took.append(_seconds(step))
-    return flops / min(took)  # the others were beside other work on the machine
+        def work() -> None:
+            with torch.no_grad(), arithmetic(device, precision):
+                network.segment(given)
+
+        return height * width, work
+
+    return cost(prepare, images, size, prod(size), device)
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def cost(prepare: Prepare, images: int, size: tuple[int, int], pixels: float, device: torch.device) -> Cost:
+    """What a piece of work costs, by what it takes on few and small images, on more, and on larger ones.
+
+    The images grow up to those that are meant as long as that is quick. The three parts of the cost, none below 0, are
+    those of least squares.
+
+    Args:
+        prepare: makes the work.
+        images: that are meant.
+        size: (H, W) of the native image, whose shape all have.
+        pixels: of an image that is meant.
+        device: where the work is done.
+    """
+    from scipy.optimize import nnls  # of scikit-learn's own dependencies; slow to import
+
+    small, few = min(pixels, SMALL**2 * max(size) / min(size)), min(FEW, images)
+    larger, more = min(4 * small, pixels), min(2 * few, images)
+    rows: list[tuple[int, int]] = []
+    took: list[float] = []
+
+    def measure(count: int, area: float) -> bool:
+        """Whether twice as much is quick, too."""
+        try:
+            seen, work = prepare(count, area)
+            took.append(seconds(work, device))
+        except Exception as error:
+            if took and out_of_memory(error):
+                return False  # whoever needs that much will say so, or halve what is taken at once
+            raise
+        rows.append((count if larger > small else 0, count * seen))  # of one size nothing tells the parts apart
+        return 2 * took[-1] <= LONGEST
+
+    measure(few, small)
+    if took[0] > PATIENCE:
+        return Cost(pixel=took[0] / rows[0][1])
+    quick = measure(more, small)
+    if larger > small:
+        quick = measure(few, larger)
+    while quick and larger < pixels:
+        larger = min(2 * larger, pixels)
+        quick = measure(few, larger)
+    while quick and more < images:
+        more = min(2 * more, images)
+        quick = measure(more, larger)
+    scale = np.maximum(1, [1, *np.max(rows, axis=0)])
+    parts, _ = nnls(np.array([(1, *row) for row in rows]) / scale, np.array(took))
+    once, image, pixel = map(float, parts / scale)
+    return Cost(once, image, pixel)
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the quickest of some tries, of which the first is slower.
+
+    On a CPU none count in which this process computed nothing: other work on the machine had them.
+    """
+    took: list[float] = []
+    while len(took) < 2 or (len(took) < 5 and sum(took) < LONGEST):
+        began, computed = now(device), time.process_time()
+        work()
+        whole, own = now(device) - began, time.process_time() - computed
+        took.append(min(whole, own) if device.type == "cpu" else whole)
+    return min(took)
+
+
+def _side(size: tuple[int, int], pixels: float) -> int:
+    """Short side of an image of so many pixels and the shape of (H, W)."""
+    return max(1, round(min(size) * sqrt(pixels / prod(size))))

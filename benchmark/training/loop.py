@@ -30,7 +30,7 @@ from benchmark.training.loader import cached, native_batches, training_batches
 from benchmark.training.schedule import learning_rate_factor, seed_step, seeded, steps_per_epoch, validated_every
 from benchmark.training.sharing import Sharing
 from benchmark.training.state import Journal, identity, load_state, save_state
-from benchmark.training.task import Task
+from benchmark.training.task import Task, scheduled
 
 _SMOOTHING = 0.98
 
@@ -106,10 +106,7 @@ class _Run:
         self.every = validated_every(recipe)
         task.machine, task.recipe = machine, recipe
         task.to(device=machine.device, memory_format=torch.channels_last)
-        self.optimisers = task.optimisers(recipe)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["initial_lr"] = group["lr"]
+        self.optimisers = scheduled(task, recipe)
         self.compiled = Compiled(task, machine.compiled, title)
         self.mark = identity(task, recipe, train_set, val_set, machine.precision, bool(self.compiled))
         self.journal, refused = self._begin()

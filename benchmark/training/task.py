@@ -134,6 +134,15 @@ def make_optimiser(module: nn.Module, recipe: Recipe, lr: float | None = None) -
     )
 
 
+def scheduled(task: Task, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """A task's optimisers, each group of which keeps as "initial_lr" the rate that the schedule multiplies."""
+    optimisers = task.optimisers(recipe)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimisers
+
+
 def split_by_decay(module: nn.Module, everything: bool = False) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Trainable parameters that decay, and those that do not; a shared one counts once and decays if it may."""
     weights = {

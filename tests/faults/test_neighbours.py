@@ -49,3 +49,23 @@ def test_so_it_is_in_the_second_pass(bench):
     plugin("self.seen = getattr(self, 'seen', 0) + 1", OUT, "if self.seen > 8: out.prediction().zero_()")(bench)
     assert bench(*wanted, "bad,energy") == 1 and "bad: score() changes outputs of a network" in bench.err
     assert measured(bench.record("energy")) == alone
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_nor_if_it_begins_with_that_at_a_later_batch(bench, monkeypatch, saved):
+    """It is found out when its turn is over; the others are then measured again, from the last state on."""
+    update = FirstPass.update
+    monkeypatch.setattr(FirstPass, "update", lambda *given: time.sleep(0.3) or update(*given))  # the other has begun
+    if saved:
+        monkeypatch.setattr("benchmark.run.evaluate.SAVE_EVERY", 0.0)
+    wanted = ["run", "--workers", "2", "--force", "--methods"]
+    assert bench(*wanted, "energy") == 0
+    alone = measured(bench.record("energy")), bench.rows("energy")
+    import_both = "import time; import benchmark.metrics.ranking as own"
+    change = 'if batch.ids[0].endswith("2"): own.Ranking.auroc = lambda self: 0.99; time.sleep(0.6)'
+    plugin(import_both, change)(bench)
+    assert bench(*wanted, "energy,bad") == 1 and "Ranking.auroc" in bench.err
+    assert (measured(bench.record("energy")), bench.rows("energy")) == alone
+    assert "bad did that while others were measured beside it" in bench.out
+    assert ("Evaluation goes on after 2 of 4 images." in bench.out) == saved
+    assert not list((bench.runs / "partial").glob("*")), "no state is left"

@@ -47,3 +47,17 @@ def test_committed_records_are_current(dataset, tmp_path):
     if missing and not compared:
         pytest.skip(missing)
     assert compared and stale == {}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_no_training_has_ruined_its_network(dataset):
+    """A method that trains a copy of the network on measures it on validation images, and so says whether it still is
+    one. Half of the shared network's mIoU, on test images, is far below what an honest training costs."""
+    ruined = {}
+    for path in sorted((RECORDS / dataset.replace(":", "+")).rglob("*.json")):
+        record = read(path)
+        kept = record.segmentation.miou if record.segmentation else 0.0
+        for report in (record.method.fit or {}).get("reports", []):
+            if (own := report["validation"].get("mIoU", kept)) < kept / 2:
+                ruined[str(path.relative_to(RECORDS))] = f"mIoU {own:.3f}, of the shared network {kept:.3f}"
+    assert ruined == {}

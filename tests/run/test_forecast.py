@@ -4,14 +4,17 @@ import dataclasses
 import re
 
 import pytest
+import torch
+from benchmark.methods.dicnet.student import Student
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.networks import build_network
 from benchmark.records.costs import Costs, MethodCost, TrainingCost
 from benchmark.records.provenance import Provenance
 from benchmark.run.contract import Toy, toy_workshop
-from benchmark.run.forecast import PIXEL_SECONDS, Forecast, Hours
+from benchmark.run.forecast import Forecast, Hours
 from benchmark.run.plan import make_steps
-from benchmark.training import forward_flops
+from benchmark.run.timing import PIXEL_SECONDS
 
 SPEED = 1e9
 IMAGES, PIXELS = 4, 48 * 64
@@ -21,17 +24,25 @@ READING = 0.25
 """Seconds of reading an image."""
 
 
+def counted(work, device=None) -> float:
+    """Seconds that work takes on that device."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops() / SPEED
+
+
 @pytest.fixture
 def workshop(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.run.forecast.measured_speed", lambda *_: SPEED)
-    monkeypatch.setattr("benchmark.run.forecast.Forecast._reading", lambda *_: READING)
-    return toy_workshop(tmp_path, ("distillation",))
+    monkeypatch.setattr("benchmark.training.estimate.seconds", counted)
+    monkeypatch.setattr("benchmark.run.timing.Timing.reading", lambda *_: READING)
+    return toy_workshop(tmp_path, ("distillation", "rpl"))
 
 
 @pytest.fixture
 def forward():
     """Seconds of a forward of one toy image."""
-    return forward_flops(build_network(Toy.policy.network, len(Toy.card.classes)), (48, 64)) / SPEED
+    network = build_network(Toy.policy.network, len(Toy.card.classes)).eval()
+    return counted(lambda: network(torch.zeros(1, 3, 48, 64)))
 
 
 def rows(workshop, *calls, evaluates=True):
@@ -43,21 +54,31 @@ def rows(workshop, *calls, evaluates=True):
 def test_a_row_is_its_networks_its_own_training_its_statistics_and_its_evaluation(workshop, forward):
     forecast, found = rows(workshop, "msp", "deep_ensemble", "sml", "dicnet", "tradi:members=3", "odin")
     one, arithmetic = IMAGES * forward, IMAGES * PIXELS * PIXEL_SECONDS
-    network = pytest.approx(2 * 3 * forward + one)  # one step of two images, and one validation
+    # One step of two images, and one validation. A step is about three forwards: no gradient of the images, but a head
+    # for deep supervision.
+    network = found["msp"].networks
+    assert network == pytest.approx(2 * 3 * forward + one, rel=0.1)
     read = 3 * IMAGES * READING  # training, validation and test images, each once
-    assert found["msp"] == Hours(network, 0, 0, pytest.approx(one + arithmetic), read)
-    members = pytest.approx(4 * network.expected)
-    assert found["deep_ensemble"] == Hours(members, 0, 0, pytest.approx(4 * one + arithmetic), read)
-    assert found["sml"] == Hours(network, 0, pytest.approx(one + arithmetic), pytest.approx(one + arithmetic), read)
-    student = pytest.approx(2 * 4 * forward + 2 * one)
-    assert found["dicnet"] == Hours(network, student, 0, pytest.approx(one + arithmetic), read)
-    assert found["tradi:members=3"].training > 0
+    evaluation = pytest.approx(one + arithmetic)
+    assert found["msp"] == Hours(network, 0, 0, evaluation, read)
+    assert found["deep_ensemble"] == Hours(pytest.approx(4 * network), 0, 0, pytest.approx(4 * one + arithmetic), read)
+    assert found["sml"] == Hours(network, 0, evaluation, evaluation, read)
+    assert found["tradi:members=3"].training == pytest.approx(network, rel=0.01), "a network like the shared one"
     assert found["tradi:members=3"].evaluation == pytest.approx(4 * one + arithmetic)
     assert found["odin"].evaluation == pytest.approx(4 * one + arithmetic)
     whole = forecast.whole
-    assert whole.networks == members, "what rows share is trained once"
+    assert whole.networks == pytest.approx(4 * network), "what rows share is trained once"
     assert whole.evaluation == pytest.approx(10 * one + 6 * arithmetic), "and run once"
     assert whole.images == read, "and read once"
+
+
+def test_a_method_that_trains_is_tried_by_steps_of_its_own(workshop, forward):
+    _, found = rows(workshop, "dicnet", "rpl:tap=penultimate")
+    student = Student(build_network(Toy.policy.network, 4).channels["conv_last.1"], encoder="small").eval()
+    own = counted(lambda: student(torch.zeros(1, 3, 48, 64)))
+    expected = 2 * (forward + 3 * own) + IMAGES * (forward + own)
+    assert found["dicnet"].training == pytest.approx(expected, rel=0.05)
+    assert found["rpl:tap=penultimate"].training < 2 * 3 * forward, "of which the network is not trained"
 
 
 def test_test_scales_count_by_their_pixels(workshop, forward):
@@ -123,7 +144,7 @@ def test_several_repetitions_have_a_total_before_the_first(bench, monkeypatch, v
 @pytest.fixture
 def slow(monkeypatch):
     """A CPU of ten operations per second."""
-    monkeypatch.setattr("benchmark.run.forecast.measured_speed", lambda *_: 10.0)
+    monkeypatch.setattr("benchmark.training.estimate.seconds", lambda work, device: counted(work) * SPEED / 10)
 
 
 def costs(network):

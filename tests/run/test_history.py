@@ -8,8 +8,9 @@ import torch
 
 from benchmark.run.contract import toy_workshop
 from benchmark.run.forecast import Forecast
-from benchmark.run.history import History
+from benchmark.run.history import History, Past
 from benchmark.run.plan import make_steps
+from benchmark.run.timing import BEFORE, TRIED, Time, Timing
 
 
 def history(workshop) -> History:
@@ -34,7 +35,7 @@ def trained(tmp_path):
         kind = "fit" if "method" in entry.sidecar else "network"
         (report,) = entry.sidecar["reports"]
         report = report | {"steps": 20, "seconds": 20.0 * {"network": 3, "fit": 5}[kind]}
-        rewritten(path, reports=[report])
+        rewritten(path, reports=[report], provenance=entry.sidecar["provenance"] | {"load": 0.5})
         sidecars[kind] = path
     return workshop, {step.entry.method.label: step.entry for step in steps}, sidecars
 
@@ -42,10 +43,10 @@ def trained(tmp_path):
 def test_steps_of_the_same_network_and_fit_are_known(trained):
     workshop, entries, _ = trained
     past, base = history(workshop), workshop.setup.base
-    assert past.network_step(base) == 3.0
-    assert past.fit_step("dicnet", list(entries["dicnet"].recipes.values()), base) == 5.0
+    assert past.network_step(base).seconds == 3.0
+    assert past.fit_step("dicnet", list(entries["dicnet"].recipes.values()), base).seconds == 5.0
     longer = dataclasses.replace(base, recipe=dataclasses.replace(base.recipe, epochs=90, lr=0.5, seed=4, member=2))
-    assert past.network_step(longer) == 3.0, "how long and how fast it learns changes no step"
+    assert past.network_step(longer).seconds == 3.0, "how long and how fast it learns changes no step"
 
 
 @pytest.mark.parametrize(
@@ -93,9 +94,42 @@ def test_a_few_steps_tell_nothing_and_of_several_trainings_the_middle_one_counts
         more = content | {"key": f"{content['key']}{name}", "reports": [{"steps": 20, "seconds": seconds}]}
         workshop.store.path(more["key"]).write_bytes(b"")
         path.with_name(f"{path.stem}{name}.json").write_text(json.dumps(more))
-    assert history(workshop).network_step(base) == 3.0
+    assert history(workshop).network_step(base).seconds == 3.0
     rewritten(path, reports=[{"steps": 9, "seconds": 1.0}])
-    assert history(workshop).network_step(base) == pytest.approx((1 / 20 + 80 / 20) / 2)
+    assert history(workshop).network_step(base).seconds == pytest.approx((1 / 20 + 80 / 20) / 2)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([(9.0, 0.2), (5.0, None), (2.0, 3.0), (7.0, 1.2)], Past(7.0, True)),
+        ([(9.0, 4.0), (5.0, 1.3)], Past(5.0, False)),
+        ([], None),
+    ],
+    ids=["quiet times count", "else the least", "none"],
+)
+def test_what_stood_beside_other_work_took_too_long(found, expected):
+    assert Past.of(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("load", "trial", "seconds", "source"),
+    [(0.1, 1.0, 60.0, BEFORE), (3.0, 1.0, 1.0, TRIED), (3.0, 99.0, 60.0, BEFORE)],
+    ids=["known", "a busy machine", "still less than a trial"],
+)
+def test_a_plan_believes_a_time_of_a_busy_machine_only_where_a_trial_takes_no_less(
+    trained, monkeypatch, load, trial, seconds, source
+):
+    """The network's step took 3 seconds, of which it makes 20 here."""
+    workshop, _, sidecars = trained
+    rewritten(
+        sidecars["network"], provenance=json.loads(sidecars["network"].read_text())["provenance"] | {"load": load}
+    )
+    monkeypatch.setattr(Timing, "_as_network", lambda *_: trial)
+    base = workshop.setup.base
+    spec = dataclasses.replace(base, recipe=dataclasses.replace(base.recipe, epochs=5, steps_per_epoch=4))
+    found = Timing(workshop.setup).network(spec)
+    assert (found.seconds, found.source) == (seconds, source)
 
 
 def test_a_plan_counts_in_steps_that_were_taken_before(trained):
@@ -104,8 +138,10 @@ def test_a_plan_counts_in_steps_that_were_taken_before(trained):
     recipe = dataclasses.replace(base.recipe, epochs=7, steps_per_epoch=4)
     workshop.setup = dataclasses.replace(workshop.setup, base=dataclasses.replace(base, recipe=recipe))
     steps, _ = make_steps(workshop, ["msp"])
-    (seconds,) = Forecast(workshop, steps, evaluates=False).networks.values()
-    assert seconds == 7 * 4 * 3.0
+    forecast = Forecast(workshop, steps, evaluates=False)
+    (time,) = forecast.networks.values()
+    assert time == Time(7 * 4 * 3.0, BEFORE)
+    assert forecast.trainings() == ["train pspnet-small on toy, about 84 s, as before"]
 
 
 def test_an_evaluation_is_known_from_records(bench, monkeypatch):

@@ -1,6 +1,7 @@
 """Batches that do not fit into the memory are halved; what is measured is the same."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -159,6 +160,22 @@ def test_who_fails_in_the_second_pass_with_a_single_image_is_dropped(bench):
     bench.plugin("later", LATER.replace("and len(batch) > 1", ""))
     assert bench("run", "--protocols", "open-set-fpr", "--methods", "msp,later:fits=5", "--batch-size", "2") == 1
     assert bench.records() == {"msp"} and "OutOfMemoryError: CUDA out of memory" in bench.err
+
+
+def test_infer_and_the_threshold_of_masks_go_on_with_fewer_images(bench):
+    bench.plugin("later", LATER)
+    assert bench("train", "--methods", "later") == 0
+    masks = ["--threshold", "fpr=5", "--batch-size"]
+    assert bench("infer", "--methods", "later", "--to", "alone", *masks, "1") == 0, bench.err
+    assert bench("infer", "--methods", "msp,later:fits=1", "--to", "together", *masks, "3") == 0, bench.err
+    assert len(out_of_memory_lines(bench)) == 2, "of the normal images; the four that are scored fit, or are one"
+    made = [
+        [path.read_bytes() for part in (label, f"masks/{label}") for path in sorted(Path(folder, part).rglob("*.*"))]
+        for folder, label in (("alone", "later"), ("together", "later+fits=1"))
+    ]
+    assert len(made[0]) == 4 + 4 and made[1] == made[0], "maps and masks"
+    assert bench("infer", "--methods", "later:fits=0", "--to", "together", "--batch-size", "4") == 0
+    assert len(out_of_memory_lines(bench)) == 2 and "4 score maps written" in bench.out
 
 
 @pytest.mark.parametrize("most", [1, 2])

@@ -1,27 +1,18 @@
-import time
-
 import pytest
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 from training_toys import Blobs, Tiny
 
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine
-from benchmark.networks import build_network
 from benchmark.recipe import Recipe
 from benchmark.training import (
     FitData,
     Segmentation,
     cached,
     clear_states,
-    estimate_seconds,
-    forward_flops,
-    measured_speed,
     native_batches,
     seeded,
 )
-from benchmark.training.estimate import training_size
 from benchmark.training.loader import training_batches
 
 CPU = Machine(torch.device("cpu"), progress=False)
@@ -125,43 +116,6 @@ def test_statistics_see_every_image_once_and_untouched(tmp_path):
     assert [len(b) for b in batches] == [5, 5, 2] and batches[0].size == (30, 42)
     assert torch.equal(batches[0].images[1], Blobs()[1].image)
     assert sum(len(b) for b in data.batches(limit=7)) == 7
-
-
-def test_counted_operations_are_those_of_the_padded_image():
-    network = nn.Conv2d(3, 5, 3, padding=1)
-    assert forward_flops(network, (30, 42)) == 2 * 32 * 48 * 5 * 27
-    assert next(network.parameters()).device.type == "cpu"
-
-
-def test_the_estimate_scales_with_the_work():
-    recipe = Recipe(epochs=2, steps_per_epoch=10, batch_size=4)
-    assert estimate_seconds(1e9, (720, 1280), recipe, 99, 1e9) == pytest.approx(240)
-    assert estimate_seconds(1e9, (720, 1280), recipe, 99, 1e9, frozen_flops=1e9) == pytest.approx(320)
-    half = recipe.changed({"scales": (360,)})
-    assert estimate_seconds(1e9, (720, 1280), half, 99, 1e9) == pytest.approx(60)
-    assert training_size(recipe.changed({"crop": (10, 20), "scales": (360,)}), (720, 1280)) == 200
-
-
-def test_a_training_step_costs_three_forwards():
-    network = Tiny()
-    network.stem = nn.Sequential(nn.Conv2d(3, 64, 8, 8), nn.Conv2d(64, 8, 3, padding=1))
-    inputs = torch.rand(1, 3, 32, 48, requires_grad=True)
-    with FlopCounterMode(display=False) as counter:
-        network(inputs)["logits"].sum().backward()
-    assert counter.get_total_flops() == pytest.approx(3 * forward_flops(network, (32, 48)), rel=0.1)
-
-
-def test_the_speed_is_that_of_the_network():
-    """A network whose step sleeps is slow, however few operations it counts."""
-    quick, slow = (build_network("pspnet-small", 3, initial=False) for _ in range(2))
-    slow.register_forward_hook(lambda *_: time.sleep(0.3))
-    cpu = CPU.device
-    for trains in (True, False):
-        count = (3 if trains else 1) * 2 * forward_flops(quick, (256, 256))
-        assert measured_speed(slow, cpu, "fp32", trains) < count / 0.3
-    state = torch.get_rng_state()
-    assert measured_speed(quick, cpu, "fp32", True) > count / 10
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_settings_fill_in_what_the_machine_has():
