@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-Names = Callable[[], Iterable[str]]
-
 
 def complete(parser: argparse.ArgumentParser) -> None:
     """Answer a shell that asks how a line may go on, and end the process; do nothing for any other start.
