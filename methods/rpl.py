@@ -68,8 +68,10 @@ class RPL(OutlierExposure):
             label_size="full",
         )
     }
+    # The authors' rate stays: the loss does not see when all logits of a pixel fall together, and at 4 and 13 times
+    # that rate a small network found this way out, with energies of known pixels all over (on pasted validation images).
     light: Mapping[str, LightRecipe] = {
-        "rpl": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "lr": 1e-3, "label_size": "half"})
+        "rpl": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "label_size": "half"})
     }
 
     def __init__(self, tap: str = "layer4", corocl: bool = False, share: Fraction = 1.0, cutouts: str = "") -> None:
