@@ -134,8 +134,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory, of the device or of the machine, does not suffice."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    # The CPU's allocator and CUDA's libraries have no exception of their own for it.
-    words = ("can't allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    # The CPU's allocator, that of pinned memory and CUDA's libraries have no exception of their own for it.
+    words = ("can't allocate memory", "CUDA out of memory", "CUDA error: out of memory", "_ALLOC_FAILED")
     return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.data import Batch, Sample, collate
 from benchmark.errors import BenchmarkError, in_words
-from benchmark.machine import arithmetic
+from benchmark.machine import arithmetic, products
 from benchmark.maps.photos import as_image
 from benchmark.method import Method
 from benchmark.pool import Networks, networks_for
@@ -129,10 +129,11 @@ def by_hand(
         raise BenchmarkError(f"{method.label} trains a module of its own; api.load('{method.label}', train=True) does.")
     networks = networks_for(method, base, classes, **others)
     handle = next(iter(networks.values()))
-    method.build(networks)
-    method.to(handle.device)
-    if method.fitted:
-        _fit(method, networks, training)
+    with products(handle.device, handle.precision):
+        method.build(networks)
+        method.to(handle.device)
+        if method.fitted:
+            _fit(method, networks, training)
     return Detector(method.eval().requires_grad_(False), networks)
 
 

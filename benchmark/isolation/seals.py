@@ -106,8 +106,8 @@ class TensorSeals:
         self._seals: list[tuple[Sequence[Tensor], list[int], Tensor | bytes]] = []
 
     def add(self, *tensors: Tensor) -> None:
-        """Seal tensors as they are now; those that come together on a device share a seal."""
-        for group in _grouped(tensors):
+        """Seal tensors as they are now; those that come together on a device share a seal where all of it is read."""
+        for group in _grouped(tensors) if self._whole else ([tensor] for tensor in tensors):
             found = fingerprint(group, self._whole, self._turn)
             self._seals.append((group, [tensor._version for tensor in group], found))
 

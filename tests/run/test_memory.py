@@ -9,9 +9,11 @@ from harness import NUMBERED, measured
 
 from benchmark.cost_meter import out_of_memory
 from benchmark.data import Batch, Sample
+from benchmark.errors import BenchmarkError
 from benchmark.network import NetworkSpec
 from benchmark.pool import Pool
 from benchmark.recipe import Recipe
+from benchmark.run.contract import toy_workshop
 from benchmark.run.entry import Entry
 from benchmark.run.scoring import BatchSize
 
@@ -203,6 +205,17 @@ def test_no_statistics_hold_an_image_twice(bench, most):
     ]
 
 
+@pytest.mark.parametrize("memory", [True, False])
+def test_where_another_process_runs_out_of_memory_this_one_begins_again_too(tmp_path, monkeypatch, memory):
+    """Both processes gather statistics of the same images, so that neither goes on alone."""
+    workshop, entry = toy_workshop(tmp_path, ()), Entry(None, None, {}, {}, {}, "", {}, {}, "")
+    monkeypatch.setattr(Entry, "label", "sml")
+    monkeypatch.setattr("benchmark.run.workshop.agreed", lambda own: BenchmarkError("what the other one says"))
+    monkeypatch.setattr("benchmark.run.workshop.gathered", lambda own: [own, memory])
+    assert workshop.guard([entry], "observe()", lambda: None, again=True) is memory
+    assert entry.error == ("" if memory else "what the other one says")
+
+
 def test_what_cannot_even_observe_one_image_is_left_out(bench):
     bench.plugin("counting", COUNTING)
     assert bench("run", "--methods", "counting:most=0,sml") == 1
@@ -215,6 +228,9 @@ def test_what_cannot_even_observe_one_image_is_left_out(bench):
         (MemoryError(), True),
         (OOM, True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (RuntimeError("the prototypes are gone"), False),
         (ValueError("can't allocate memory"), False),
     ],
