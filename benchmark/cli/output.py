@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from shutil import get_terminal_size
 from typing import Any, TextIO
 
 PLAIN = {
@@ -107,6 +108,11 @@ def answered(options: argparse.Namespace) -> Iterator[None]:
     with redirect_stdout(sys.stderr):
         yield
     print(dumps(options.answer), end="")
+
+
+def line_width() -> int:
+    """Characters that a line of a table may have: those of the terminal, from 80 to 120; 120 where there is none."""
+    return min(120, max(80, get_terminal_size((120, 24)).columns))
 
 
 def complaint(out: Output) -> str:

@@ -25,9 +25,13 @@ from benchmark.values import SYNTHETIC
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
 WORDS = (
     *("Method", "Source", "Note", "Training step", "image sizes", "Metric", "verdict", "Machine", "Part", "Found"),
-    *("Change", "Protocol"),
+    *("Change", "Protocol", "better than", "not told apart from", "no repetition in common with"),
 )
 """Columns that are aligned to the left; all others hold numbers."""
+
+
+WIDTH = 120
+"""Columns of the terminal that tables fit into where they can."""
 
 
 class Column(NamedTuple):
@@ -211,10 +215,28 @@ def pipe_table(texts: DataFrame) -> str:
     return tabulate(rows, heads, "pipe", colalign=_alignment(texts), disable_numparse=True)
 
 
-def terminal_table(texts: DataFrame, width: int | None = None) -> str:
-    """A table of texts for a terminal, whose first column is wrapped where it is wider than `width` characters."""
-    rows, heads, widths = texts.to_numpy().tolist(), _heads(texts, "\n"), [width] + [None] * (texts.shape[1] - 1)
-    return tabulate(rows, heads, maxcolwidths=widths, colalign=_alignment(texts), disable_numparse=True)
+def terminal_table(texts: DataFrame, width: int | None = None, **widths: int) -> str:
+    """A table of texts for a terminal, whose first column is wrapped where it is wider than `width` characters.
+
+    Args:
+        texts: of the cells.
+        width: of the first column; None leaves it as it is.
+        widths: of other columns by their titles.
+    """
+    titles = texts.columns.get_level_values(-1)
+    bounds = [width, *(widths.get(title) for title in titles[1:])]
+    return tabulate(
+        texts.to_numpy().tolist(),
+        _heads(texts, "\n"),
+        maxcolwidths=bounds,
+        colalign=_alignment(texts),
+        disable_numparse=True,
+    )
+
+
+def widest(text: str) -> int:
+    """Characters of the longest line."""
+    return max(map(len, text.splitlines()), default=0)
 
 
 def html_table(texts: DataFrame, attributes: str = "") -> str:
