@@ -17,9 +17,9 @@ from pandas import DataFrame, MultiIndex, concat
 from tabulate import tabulate
 
 from benchmark.leaderboard.board import Block, Board
-from benchmark.leaderboard.cells import Cell, best, divided, headed
+from benchmark.leaderboard.cells import BEST, Cell, best, divided, headed
 from benchmark.leaderboard.protocols import Extra
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED, marked
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED, UNITS, names
 from benchmark.values import SYNTHETIC
 
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
@@ -32,6 +32,15 @@ WORDS = (
 
 WIDTH = 120
 """Columns of the terminal that tables fit into where they can."""
+
+
+LEGEND = (
+    f"{UNITS} “per image” is the mean over the images that hold an anomaly, “pooled” ranks all pixels of all images at "
+    "once. [low, high] is the 95 % bootstrap interval over images; ± is the sample standard deviation over seeds, "
+    "whose intervals' ends are averaged. “difference” is measured minus published, in percentage points. "
+    f"{BEST} ms/image: networks (shared ones included) + the method's own computation."
+)
+"""Below every board."""
 
 
 class Column(NamedTuple):
@@ -157,7 +166,7 @@ def sections(
 
 def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
     if column.key == "title":
-        return [Cell(marked(title, external)) for title, external in zip(rows["title"], rows["external"], strict=True)]
+        return [Cell(name) for name in names(rows["method"], rows["title"], rows["external"])]
     if column.key == "seeds":
         return [Cell(str(seeds or NOTHING)) for seeds in rows["seeds"]]
     if column.key == "cost":
@@ -258,7 +267,9 @@ def latex(board: Board) -> str:
     for block in board.blocks:
         tables = []
         if len(block.table):
-            tables.append((block_texts(block, LATEX), f"{board.title}: {'; '.join(block.setting)}. {board.note}"))
+            tables.append(
+                (block_texts(block, LATEX), f"{board.title}: {'; '.join(block.setting)}. {board.note} {LEGEND}")
+            )
         for extra in block.extras:
             tables.append((extra_texts(extra, LATEX), f"{board.title}, {block.network}: {extra.title}. {extra.legend}"))
         for texts, caption in tables:
