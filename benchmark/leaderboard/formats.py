@@ -125,20 +125,23 @@ CSV = Format(_escape_csv)
 def columns(block: Block, compact: bool = False, pooled: Sequence[str] = ("aupr",)) -> list[Column]:
     """The columns of a block, published ones only where something is published; `compact` shows the most telling.
 
+    Where nothing is measured, there are no columns that nothing could stand in.
+
     Of the pooled metrics these are the ones named in `pooled`.
     """
     groups = list(GROUPS) if block.published else ["measured", "pooled"]
-    if compact and not block.network:
+    if not block.network:
         groups = ["published"]
     found = [Column("title", "", "Method")]
     for group in groups:
         if not (compact and group == "difference"):
             metrics = pooled if compact and group == "pooled" else METRIC_TITLES
             found += [Column(f"{group}.{metric}", GROUPS[group], METRIC_TITLES[metric]) for metric in metrics]
+    if not block.network:  # one column is left, which says so
+        return found if compact else [*found, Column("measured.aupr", GROUPS["measured"], METRIC_TITLES["aupr"])]
     if not compact:
         found.append(Column("miou", "network", "mIoU"))
-    if not compact or block.network:
-        found.append(Column("cost", "ms/image", "net + method"))
+    found.append(Column("cost", "ms/image", "net + method"))
     if not compact or (block.table["seeds"] > 1).any():
         found.append(Column("seeds", "", "Seeds"))
     return found
