@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+
+from benchmark.metrics import PixelEvaluator, View, write_rows
 from benchmark.records.provenance import Provenance
 from benchmark.records.record import (
     Cost,
@@ -110,3 +115,20 @@ def rows(text):
         if line.startswith("|"):
             found.setdefault(cells[0].strip(" *"), cells)
     return found
+
+
+def write_with_rows(results, name, gain, seed=0, repetition=0, title=None, **changes):
+    """A record with rows of 12 images whose anomalies score higher by a gain."""
+    rng = np.random.default_rng(seed)
+    evaluator = PixelEvaluator(["streethazards"])
+    for i in range(12):
+        labels = np.zeros((10, 20), np.uint8)
+        labels[: 1 + i % 4] = 254
+        evaluator.update(View(f"{i}", rng.normal(size=labels.shape) + gain * (labels == 254), labels))
+    made = record(
+        name.split(":")[0], label=name, method_title=title, metrics={"streethazards": measurement()}, seed=repetition
+    )
+    made = dataclasses.replace(made, rows=f"{name.replace(':', '+')}{repetition}.rows.csv.gz", **changes)
+    made.write(results)
+    write_rows(made.path(results).parent / made.rows, evaluator.rows())
+    return made

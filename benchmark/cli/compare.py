@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmark.cli.arguments import existing, machine_readable, results_folder, verb
+from benchmark.cli.output import line_width
 from benchmark.errors import BenchmarkError
 
 
@@ -19,6 +20,7 @@ def add(verbs) -> None:
 compare dicnet msp
 compare "kNN (k=5)" Max-logit --dataset camvid-ood
 compare --dataset minihazards
+compare msp energy max_logit knn --dataset camvid-ood --network pspnet-small
 compare dicnet msp --results runs
 compare dicnet@pspnet-small Mine@elsewhere --results runs
 compare --ranks
@@ -29,8 +31,8 @@ compare --ranks --dataset road-anomaly,road-anomaly-21,road-obstacle-21 --figure
         "methods",
         nargs="*",
         metavar="METHOD",
-        help="two methods by label or by their names in the tables, METHOD@NETWORK where their networks differ; none "
-        "for a matrix of all by AUPR; with --ranks any number, none for all that were measured everywhere",
+        help="two methods by label or by their names in the tables, METHOD@NETWORK where their networks differ; more "
+        "for a matrix of these by AUPR, none for one of all; with --ranks none for all that were measured everywhere",
     )
     parser.add_argument(
         "--dataset", default="", metavar="A,B", help="datasets (default: every one measured, one after the other)"
@@ -58,14 +60,15 @@ compare --ranks --dataset road-anomaly,road-anomaly-21,road-obstacle-21 --figure
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Print a pair of methods, or a matrix of all, for every dataset; or the ranks over all of them."""
+    """Print a pair of methods, or a matrix of several, for every dataset; or the ranks over all of them."""
     from benchmark.leaderboard.compare import comparisons
 
     if arguments.ranks:
         return _ranks(arguments)
     if arguments.metric or arguments.figure:
         raise BenchmarkError("--metric and --figure are of --ranks; add it, or leave them out.")
-    found = comparisons(existing(arguments.results), arguments.methods, arguments.dataset, arguments.network)
+    results = existing(arguments.results)
+    found = comparisons(results, arguments.methods, arguments.dataset, arguments.network, line_width())
     print("\n\n\n".join(map(str, found)))
     arguments.answer["comparisons"] = [comparison.values for comparison in found]
     return 0

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from shutil import get_terminal_size
 from typing import Any, TextIO
 
 PLAIN = {
@@ -112,6 +113,11 @@ def answered(options: argparse.Namespace) -> Iterator[None]:
 def say(text: str) -> None:
     """Print a line at once, also into a file or a pipe: minutes may pass before the next."""
     print(text, flush=True)
+
+
+def line_width() -> int:
+    """Characters that a line of a table may have: those of the terminal, from 80 to 120; 120 where there is none."""
+    return min(120, max(80, get_terminal_size((120, 24)).columns))
 
 
 def complaint(out: Output) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from pandas import DataFrame, concat
 
+from benchmark.leaderboard.alike import unlike
 from benchmark.leaderboard.cells import SAW
 from benchmark.leaderboard.failures import failures
 from benchmark.leaderboard.protocols import Extra, calibration, extras
@@ -60,6 +61,7 @@ class Block:
     absent: str = ""  # what to say of a row without seeds
     failures: DataFrame = field(default_factory=lambda: failures([]))  # false alarms where the network errs
     extras: list[Extra] = field(default_factory=list)  # what further protocols say of the same rows
+    records: Sequence[Record] = ()  # behind the rows
 
     @property
     def published(self) -> int:
@@ -92,7 +94,8 @@ def boards(records: Sequence[Record], published: Published) -> list[Board]:
 
 
 def _board(name: str, records: Sequence[Record], published: Published) -> Board:
-    whole = sorted((r for r in records if r.dataset.whole), key=lambda r: (r.provenance.date, r.method.label))
+    records = sorted(records, key=lambda r: (r.provenance.date, r.method.label, r.network.seed))
+    whole = [r for r in records if r.dataset.whole]
     rows = published.rows.get(name, [])
     beside = [p for p in rows if p.comparable]
     about = published.datasets.get(name, {})
@@ -138,7 +141,8 @@ def block(records: Sequence[Record], beside: Sequence[PublishedRow], absent: str
     table = _table(records, beside, bool(absent))
     quoted = distinct(f"published protocol: {text}" for text in table["published.protocol"].dropna() if text)
     phrases, further = [*setting(records), *quoted, *calibration(records)], extras(records, table)
-    return Block(records[0].network.label, phrases, table, remarks(records), absent, failures(records), further)
+    label, said = records[0].network.label, [*unlike(records), *remarks(records)]
+    return Block(label, phrases, table, said, absent, failures(records), further, records)
 
 
 def _table(records: Sequence[Record], beside: Sequence[PublishedRow], absent: bool) -> DataFrame:

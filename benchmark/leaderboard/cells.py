@@ -25,7 +25,7 @@ BETTER: Mapping[str, Callable] = {
     **dict.fromkeys(("fpr95", "mean_fpr95", "efpr", "cfpr"), min),
 }
 """Metrics of which one value is better than another whatever stands beside it."""
-BEST = "Bold is the best value of a column, apart for methods that saw outliers in training."
+BEST = "Bold is the best value of a column; methods that saw outliers in training are compared among themselves."
 """The rule of :func:`best` in words, below tables."""
 
 

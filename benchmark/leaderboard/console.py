@@ -9,15 +9,12 @@ from textwrap import wrap
 from pandas import DataFrame, concat
 
 from benchmark.leaderboard.board import Block, block
-from benchmark.leaderboard.formats import TERMINAL, sections, terminal_table
+from benchmark.leaderboard.formats import TERMINAL, WIDTH, sections, terminal_table, widest
 from benchmark.leaderboard.protocols import headlines
 from benchmark.leaderboard.wording import STARS, UNITS, marked, mean_percent, method_title, outlier_legend
 from benchmark.metrics import hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
-
-WIDTH = 120
-"""Columns of the terminal that everything here fits into."""
 
 
 def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]]) -> str:
@@ -64,7 +61,7 @@ def terminal(block: Block, width: int = WIDTH) -> str:
     texts[title] += auxiliary.map(STARS) + seeds.map(lambda n: f" ×{n}" if n > 1 else "")
     longest = min(40, texts[title].map(len).max())
     text = terminal_table(texts, longest)
-    too_wide = max(map(len, text.splitlines())) - width
+    too_wide = widest(text) - width
     if too_wide > 0:
         text = terminal_table(texts, max(8, longest - too_wide))
     text = "\n".join([text, *outlier_legend(auxiliary)])
@@ -88,7 +85,7 @@ def summary(records: Sequence[Record], width: int = WIDTH) -> str:
     tables, shown = [], ["Method"]
     for column in measured:
         wider = terminal_table(texts[[*shown, column]])
-        if len(shown) > 1 and max(map(len, wider.splitlines())) > width:
+        if len(shown) > 1 and widest(wider) > width:
             tables.append(terminal_table(texts[shown]))
             shown = ["Method"]
         shown.append(column)

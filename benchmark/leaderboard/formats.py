@@ -17,17 +17,30 @@ from pandas import DataFrame, MultiIndex, concat
 from tabulate import tabulate
 
 from benchmark.leaderboard.board import Block, Board
-from benchmark.leaderboard.cells import Cell, best, divided, headed
+from benchmark.leaderboard.cells import BEST, Cell, best, divided, headed
 from benchmark.leaderboard.protocols import Extra
-from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED, marked
+from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING, SAMPLED, UNITS, names
 from benchmark.values import SYNTHETIC
 
 GROUPS = {"published": "published", "measured": "per image", "difference": "difference", "pooled": "pooled"}
 WORDS = (
     *("Method", "Source", "Note", "Training step", "image sizes", "Metric", "verdict", "Machine", "Part", "Found"),
-    *("Change", "Protocol"),
+    *("Change", "Protocol", "better than", "not told apart from", "no repetition in common with"),
 )
 """Columns that are aligned to the left; all others hold numbers."""
+
+
+WIDTH = 120
+"""Columns of the terminal that tables fit into where they can."""
+
+
+LEGEND = (
+    f"{UNITS} “per image” is the mean over the images that hold an anomaly, “pooled” ranks all pixels of all images at "
+    "once. [low, high] is the 95 % bootstrap interval over images; ± is the sample standard deviation over seeds, "
+    "whose intervals' ends are averaged. “difference” is measured minus published, in percentage points. "
+    f"{BEST} ms/image: networks (shared ones included) + the method's own computation."
+)
+"""Below every board."""
 
 
 class Column(NamedTuple):
@@ -112,20 +125,23 @@ CSV = Format(_escape_csv)
 def columns(block: Block, compact: bool = False, pooled: Sequence[str] = ("aupr",)) -> list[Column]:
     """The columns of a block, published ones only where something is published; `compact` shows the most telling.
 
+    Where nothing is measured, there are no columns that nothing could stand in.
+
     Of the pooled metrics these are the ones named in `pooled`.
     """
     groups = list(GROUPS) if block.published else ["measured", "pooled"]
-    if compact and not block.network:
+    if not block.network:
         groups = ["published"]
     found = [Column("title", "", "Method")]
     for group in groups:
         if not (compact and group == "difference"):
             metrics = pooled if compact and group == "pooled" else METRIC_TITLES
             found += [Column(f"{group}.{metric}", GROUPS[group], METRIC_TITLES[metric]) for metric in metrics]
+    if not block.network:  # one column is left, which says so
+        return found if compact else [*found, Column("measured.aupr", GROUPS["measured"], METRIC_TITLES["aupr"])]
     if not compact:
         found.append(Column("miou", "network", "mIoU"))
-    if not compact or block.network:
-        found.append(Column("cost", "ms/image", "net + method"))
+    found.append(Column("cost", "ms/image", "net + method"))
     if not compact or (block.table["seeds"] > 1).any():
         found.append(Column("seeds", "", "Seeds"))
     return found
@@ -153,7 +169,7 @@ def sections(
 
 def _cells(rows: DataFrame, column: Column, absent: str) -> list[Cell]:
     if column.key == "title":
-        return [Cell(marked(title, external)) for title, external in zip(rows["title"], rows["external"], strict=True)]
+        return [Cell(name) for name in names(rows["method"], rows["title"], rows["external"])]
     if column.key == "seeds":
         return [Cell(str(seeds or NOTHING)) for seeds in rows["seeds"]]
     if column.key == "cost":
@@ -211,10 +227,28 @@ def pipe_table(texts: DataFrame) -> str:
     return tabulate(rows, heads, "pipe", colalign=_alignment(texts), disable_numparse=True)
 
 
-def terminal_table(texts: DataFrame, width: int | None = None) -> str:
-    """A table of texts for a terminal, whose first column is wrapped where it is wider than `width` characters."""
-    rows, heads, widths = texts.to_numpy().tolist(), _heads(texts, "\n"), [width] + [None] * (texts.shape[1] - 1)
-    return tabulate(rows, heads, maxcolwidths=widths, colalign=_alignment(texts), disable_numparse=True)
+def terminal_table(texts: DataFrame, width: int | None = None, **widths: int) -> str:
+    """A table of texts for a terminal, whose first column is wrapped where it is wider than `width` characters.
+
+    Args:
+        texts: of the cells.
+        width: of the first column; None leaves it as it is.
+        widths: of other columns by their titles.
+    """
+    titles = texts.columns.get_level_values(-1)
+    bounds = [width, *(widths.get(title) for title in titles[1:])]
+    return tabulate(
+        texts.to_numpy().tolist(),
+        _heads(texts, "\n"),
+        maxcolwidths=bounds,
+        colalign=_alignment(texts),
+        disable_numparse=True,
+    )
+
+
+def widest(text: str) -> int:
+    """Characters of the longest line."""
+    return max(map(len, text.splitlines()), default=0)
 
 
 def html_table(texts: DataFrame, attributes: str = "") -> str:
@@ -236,7 +270,9 @@ def latex(board: Board) -> str:
     for block in board.blocks:
         tables = []
         if len(block.table):
-            tables.append((block_texts(block, LATEX), f"{board.title}: {'; '.join(block.setting)}. {board.note}"))
+            tables.append(
+                (block_texts(block, LATEX), f"{board.title}: {'; '.join(block.setting)}. {board.note} {LEGEND}")
+            )
         for extra in block.extras:
             tables.append((extra_texts(extra, LATEX), f"{board.title}, {block.network}: {extra.title}. {extra.legend}"))
         for texts, caption in tables:

@@ -16,10 +16,11 @@ from typing import Any
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
+from benchmark.leaderboard.alike import unlike
 from benchmark.leaderboard.board import MILLISECONDS, Block, Board, boards
 from benchmark.leaderboard.cells import BEST, HEADINGS, SAW, Cell, best
 from benchmark.leaderboard.formats import LATEX, MARKDOWN, Format, csv_of, lines, pipe_table
-from benchmark.leaderboard.wording import EXTERNAL, METRIC_TITLES, NOTHING, SAMPLED, marked
+from benchmark.leaderboard.wording import EXTERNAL, METRIC_TITLES, NOTHING, SAMPLED, names
 from benchmark.records.published import read_published
 from benchmark.records.record import METRICS, read_all
 
@@ -209,11 +210,12 @@ def _heads(places: Sequence[tuple[Board, Block]]) -> list[str]:
 def _lines(places, rows, selection: Selection, form: Format) -> list[tuple[str, list[list[str]]]]:
     """Headings, the first of which may be empty, each with its rows as a format writes them."""
     cells, external = _cells(places, rows, selection), _external(places, rows)
+    titles = names((row[0] for row in rows), (row[1] for row in rows), (row[0] in external for row in rows))
     found = []
     for saw in SAW:
         texts = [
-            [form.escape(marked(row[1], row[0] in external)), *(form.cell(cell) for cell in line)]
-            for row, line in zip(rows, cells, strict=True)
+            [form.escape(title), *(form.cell(cell) for cell in line)]
+            for title, row, line in zip(titles, rows, cells, strict=True)
             if row[2] == saw
         ]
         if texts:
@@ -297,11 +299,14 @@ def _latex(places, rows, selection: Selection) -> str:
 
 
 def _caption(places, rows, selection: Selection) -> str:
-    settings = [f"{board.title}: {'; '.join(_setting(block, selection))}." for board, block in places]
+    labels = {row[0] for row in rows}
+    settings = []
+    for board, block in places:
+        settings.append(f"{board.title}: {'; '.join(_setting(block, selection))}.")
+        settings += unlike([record for record in block.records if record.method.label in labels])
     said = f"Values in percent. {BEST}"
     if _timed(selection):
         said += " ms: milliseconds an image of the method's own computation, net ms: of networks."
-    labels = [row[0] for row in rows]
     if any((block.table["seeds"][block.table["method"].isin(labels)] > 1).any() for _, block in places):
         said += " ± is the sample standard deviation over seeds."
     if selection.intervals:

@@ -11,7 +11,7 @@ from pandas import DataFrame, MultiIndex
 
 from benchmark.leaderboard import failures
 from benchmark.leaderboard.cells import BEST, Cell, best
-from benchmark.leaderboard.wording import AGGREGATIONS, distinct, marked, mean_percent, primary
+from benchmark.leaderboard.wording import AGGREGATIONS, distinct, mean_percent, names, primary
 from benchmark.metrics import METRICS, PROTOCOLS, Measurement, SizeProtocol
 from benchmark.records.record import Record
 from benchmark.values import OutlierData
@@ -137,8 +137,8 @@ def _extra(title: str, legend: str, columns: Sequence[_Column], records: Sequenc
     }
     shown = rows[[any(found[label]) for label in rows["method"]]].drop_duplicates("method")
     methods, saw = list(shown["method"]), list(shown["auxiliary_data"])
-    names = [marked(name, external) for name, external in zip(shown["title"], shown["external"], strict=True)]
-    cells: dict[tuple[str, str], list[Cell]] = {("", "Method"): [Cell(name) for name in names]}
+    titles = names(methods, shown["title"], shown["external"])
+    cells: dict[tuple[str, str], list[Cell]] = {("", "Method"): [Cell(title) for title in titles]}
     numbers: dict[str, list[Any]] = {}
     for index, column in enumerate(columns):
         under = [_under(column.protocol, behind[label]) for label in methods]

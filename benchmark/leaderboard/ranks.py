@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from benchmark.leaderboard.wording import (
     METRIC_TITLES,
     STARS,
     external_legend,
+    letter,
     marked,
     method_title,
     outlier_legend,
@@ -271,9 +271,8 @@ def _letters(values: Mapping[str, Any]) -> dict[str, str]:
     """Of every method the letters of its groups."""
     found: dict[str, str] = {}
     for i, group in enumerate(values["groups"]):
-        letter = ascii_lowercase[i % 26] + str(i // 26) * (i >= 26)
         for label in group:
-            found[label] = found.get(label, "") + letter
+            found[label] = found.get(label, "") + letter(i)
     return found
 
 

@@ -49,6 +49,8 @@ def setting(records: Sequence[Record]) -> list[str]:
         ),
         f"{all_of(lambda r: str(r.dataset.images))} images",
     ]
+    if {r.provenance.precision for r in records if not r.external} - {"fp32"}:
+        phrases.append(f"evaluated in {all_of(lambda r: None if r.external else r.provenance.precision)}")
     phrases += _miou(records)
     constants = [
         f"{text} ({words})"
@@ -167,15 +169,16 @@ def remarks(records: Sequence[Record]) -> list[str]:
             if measured.skipped and measured.aggregation == "per-image":
                 found.append(f"{measured.skipped} images hold one kind of pixel only and are skipped by {protocol}.")
         found += [f"{record.method.label} uses {text}." for text in _encoders(record)]
-    if len({r.dataset.fingerprint for r in records}) > 1:
-        found.append("Not all rows were measured on the same images: the dataset's fingerprints differ.")
-    if len({(r.network.seed, r.network.weights_sha256) for r in records}) > len({r.network.seed for r in records}):
-        found.append("Not all rows were measured with the same weights of the network.")
     found += external_legend(records)
     dirty = sum(r.provenance.dirty is True for r in records)
     if dirty:
         found.append(f"{dirty} of {len(records)} records were measured with uncommitted changes in the code.")
     return distinct(found)
+
+
+def letter(place: int) -> str:
+    """a, b, ..., z, a1, b1, ..."""
+    return ascii_lowercase[place % 26] + (str(place // 26) if place >= 26 else "")
 
 
 def _machines(records: Iterable[Record]) -> list[str]:
@@ -190,7 +193,7 @@ def busy(record: Record) -> bool:
 def _timed(records: Sequence[Record]) -> list[str]:
     """Where the rows were timed; with the marks of :func:`timing_marks`, where they need some."""
     machines = _machines(records)
-    named = [f"({letter}) {machine}" for letter, machine in zip(ascii_lowercase, machines, strict=False)]
+    named = [f"({letter(place)}) {machine}" for place, machine in enumerate(machines)]
     found = [f"timed on {' or '.join(named if len(machines) > 1 else machines)}"] if machines else []
     if any(map(busy, records)):
         found.append(f"times with {MARK} were taken beside other work on the machine and are too long")
@@ -205,7 +208,7 @@ def timing_marks(records: Sequence[Record]) -> dict[str, str]:
     for record in records:
         marks.setdefault(record.method.label, set())
         if len(machines) > 1 and (machine := machine_of(record)):
-            marks[record.method.label].add(f"({ascii_lowercase[machines.index(machine)]})")
+            marks[record.method.label].add(f"({letter(machines.index(machine))})")
         if busy(record):
             marks[record.method.label].add(MARK)
     return {label: " ".join(sorted(each, key=lambda mark: (mark == MARK, mark))) for label, each in marks.items()}
@@ -223,6 +226,15 @@ def sampled(records: Sequence[Record]) -> dict[str, str]:
 def marked(name: str, external: bool) -> str:
     """A method's name, with a mark where its score maps were made elsewhere."""
     return f"{name} {EXTERNAL}" if external else name
+
+
+def names(labels: Iterable[str], titles: Iterable[str], external: Iterable[bool]) -> list[str]:
+    """The methods of a table as printed; where two have the same name, each with its label behind it."""
+    found = list(zip(labels, titles, external, strict=True))
+    bearers: dict[str, set[str]] = {}
+    for label, title, _ in found:
+        bearers.setdefault(title, set()).add(label)
+    return [marked(f"{t} [{label}]" if len(bearers[t]) > 1 else t, each) for label, t, each in found]
 
 
 def outlier_legend(saw: Iterable[OutlierData]) -> list[str]:

@@ -17,9 +17,8 @@ from markupsafe import Markup
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
 from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
-from benchmark.leaderboard.formats import HTML, WORDS, extra_texts, html_table, plain
+from benchmark.leaderboard.formats import HTML, LEGEND, WORDS, extra_texts, html_table, plain
 from benchmark.leaderboard.further import Further, further
-from benchmark.leaderboard.generate import LEGEND
 from benchmark.leaderboard.protocols import SIZES_TITLE
 from benchmark.leaderboard.wording import METRIC_TITLES
 from benchmark.report.content import KINDS, Content, Place, content
