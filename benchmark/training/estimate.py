@@ -24,8 +24,8 @@ FEW, SMALL = 2, 64
 """Images that come first, and their short side in pixels. Of one image a pyramid's coarsest branch has no variance."""
 LONGEST = 0.1
 """Seconds that work may take, as far as can be foreseen, for which a measurement goes on to more or larger images."""
-PATIENCE = 1.0
-"""Seconds on the first images from which on no others are measured."""
+PATIENCE = 0.5
+"""Seconds of work on the first images from which on it is not done again, nor on others."""
 LOADED = 8
 """Images that are prepared for a training."""
 
@@ -222,12 +222,12 @@ def cost(prepare: Prepare, images: int, size: tuple[int, int], pixels: float, de
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the quickest of some tries, of which the first is slower.
+    """Seconds of the quickest of some tries, of which the first is slower; of long work there is no other.
 
     On a CPU none count in which this process computed nothing: other work on the machine had them.
     """
     took: list[float] = []
-    while len(took) < 2 or (len(took) < 5 and sum(took) < LONGEST):
+    while not took or (sum(took) < PATIENCE and len(took) < 2) or (sum(took) < LONGEST and len(took) < 5):
         began, computed = now(device), time.process_time()
         work()
         whole, own = now(device) - began, time.process_time() - computed
