@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from harness import Bench, fresh_registries
+from hypothesis import HealthCheck, settings
 from installed import build, once_of_all
 from own_networks import lay_out
 
@@ -20,6 +21,10 @@ from benchmark.networks import split_arch
 from benchmark.registry import METHODS, NETWORKS
 from benchmark.run import timing
 from benchmark.training import estimate
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -31,7 +31,7 @@ def test_a_negative_score_is_a_value_however_it_is_written(text):
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.01, 0.05, 0.3]), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_fpr_is_the_smallest_threshold_with_at_most_that_share(seed, share, ties):
     rng = np.random.default_rng(seed)
     scores = [rng.normal(size=n).astype(np.float32) for n in rng.integers(1, 400, size=rng.integers(1, 6))]

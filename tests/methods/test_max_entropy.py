@@ -15,7 +15,7 @@ def test_is_scipys_entropy_over_log_c():
     assert np.allclose(score(MaxEntropy(), z, stride=1).numpy(), expected, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 20), st.floats(0, 1e4), st.integers(0, 99))
 def test_lies_in_0_to_1_and_is_never_nan(classes, spread, seed):
     z = spread * torch.randn(1, classes, 5, 7, generator=torch.Generator().manual_seed(seed))

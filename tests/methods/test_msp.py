@@ -37,7 +37,7 @@ def test_several_scales_average_probabilities():
     assert torch.allclose(values, expected, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 20), st.floats(0, 200), st.integers(0, 99))
 def test_range_of_the_double_softmax(classes, spread, seed):
     confidence = 1 - score(MSP(double_softmax=True), random_logits(classes, spread, seed))

@@ -102,7 +102,7 @@ def reference_suppression(values, classes):
     return values
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(4, 24), st.integers(4, 24), st.integers(1, 6), st.integers(0, 999))
 def test_boundary_suppression_equals_the_definition(height, width, patches, seed):
     random = np.random.default_rng(seed)

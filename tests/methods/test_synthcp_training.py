@@ -87,7 +87,7 @@ def test_published_sizes():
     assert 256 >> generator.upsamplings == 4 and 512 >> generator.upsamplings == 8
 
 
-@examples(max_examples=12, deadline=None)
+@examples(max_examples=12)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 20), st.booleans())
 def test_the_generator_paints_any_size_of_any_classes(rows, columns, classes, training):
     size = (32 * rows, 32 * columns)

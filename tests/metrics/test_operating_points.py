@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import jaccard_score, roc_curve
 
@@ -81,7 +81,6 @@ def test_a_share_of_exactly_the_target_may_lie_above_however_it_is_rounded(targe
     assert quantile(values, target) == evaluator.threshold(target, "pooled") == pixels - 1 - round(target * pixels)
 
 
-@settings(deadline=None)
 @given(images=st.lists(scores, min_size=1, max_size=12), target=st.sampled_from([0.1, 0.25, 0.5]))
 def test_a_conformal_threshold_is_the_infimum_of_its_definition(images, target):
     evaluator = NormalEvaluator()

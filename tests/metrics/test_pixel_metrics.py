@@ -79,7 +79,7 @@ def test_the_four_rules_equal_plain_implementations():
         check_rules(row, *case)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     arrays(np.float32, st.integers(2, 60), elements=st.floats(width=32, allow_nan=False)),
     st.randoms(use_true_random=False),

@@ -122,7 +122,7 @@ def test_a_sample_stays_within_its_bound_and_is_unbiased(kind, monkeypatch):
 READ = {rule: PixelProtocol(f"pooled-{rule}", 1, "", "pooled", rule) for rule in FPR_RULES}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([*CROWDED, "rounded"]),
     st.integers(0, 2**32 - 1),
@@ -239,7 +239,7 @@ def same(a, b):
         np.testing.assert_array_equal(a.rows()[key], b.rows()[key])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.data(), st.sampled_from([(10**9, 10**9), (800, 3000), (150, 300)]))
 def test_any_shards_merged_in_any_order_equal_one_pass(data, limits):
     maps = [crowded_maps(kind, 1, (50, 60), seed)[0] for seed in (1, 2) for kind in CROWDED]

@@ -25,7 +25,7 @@ def test_published_size():
     assert isinstance(list(student.children())[-1], nn.Conv2d)  # nothing follows the convolution
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 120), st.integers(1, 170), st.sampled_from(["resnet34", "small"]))
 def test_grid_of_any_side_8k(rows, columns, encoder):
     features = meta(24, encoder)(torch.zeros(1, 3, 8 * rows, 8 * columns, device="meta"))

@@ -21,7 +21,7 @@ def sample(height=30, width=42, seed=0):
 PLAIN = Recipe(flip=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(9, 60),
     width=st.integers(9, 60),
