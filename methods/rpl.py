@@ -69,7 +69,7 @@ class RPL(OutlierExposure):
         )
     }
     # The authors' rate stays: the loss does not see when all logits of a pixel fall together, and at 4 and 13 times
-    # that rate a small network found this way out, with energies of known pixels all over (on pasted validation images).
+    # that rate a small network found this way out: on pasted validation images energies of known pixels were all over.
     light: Mapping[str, LightRecipe] = {
         "rpl": LightRecipe(epochs=0.5, segmentation=True, changes={**FAST, "label_size": "half"})
     }

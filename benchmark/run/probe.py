@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -40,6 +41,8 @@ from benchmark.training.estimate import SMALL
 
 IMAGES = 2
 """Training images that are read."""
+PATIENCE = 15
+"""Seconds of computing from which on the trainings of further methods are not tried."""
 
 Found = TypeVar("Found")
 
@@ -67,6 +70,7 @@ class Probe:
         machine = dataclasses.replace(setup.machine, progress=False, events=None, compiled=False)
         self._workshop = Untrained(dataclasses.replace(setup, machine=machine), say=lambda line: None)
         self._samples: dict[int, list[Sample]] = {}  # by the identity of a split
+        self._spent = 0.0  # seconds of computing, for methods
 
     def forward(self, spec: NetworkSpec, images: int, size: tuple[int, int]) -> Cost | None:
         """Of a forward of so many images of (H, W) pixels; None where it cannot be measured."""
@@ -91,8 +95,11 @@ class Probe:
         return self._attempt(measure)
 
     def fit(self, entry: Entry) -> list[tuple[Recipe, TrainingCost]] | None:
-        """Of every training that a method's fit makes; None where one cannot be measured, or there is none."""
+        """Of every training that a method's fit makes; None where one cannot be measured, there is none, or trials of
+        other methods took long."""
         train, val = self.setup.fit_splits
+        if self._spent > PATIENCE:
+            return None
 
         def measure() -> list[tuple[Recipe, TrainingCost]] | None:
             own, samples = dataclasses.replace(entry, method=made_anew(entry.method)), self._some(train)
@@ -115,7 +122,10 @@ class Probe:
                 own.method.fit(data, own.networks)
             return data.trained or None
 
-        return self._attempt(measure)
+        began = time.process_time()
+        found = self._attempt(measure)
+        self._spent += time.process_time() - began
+        return found
 
     def _some(self, split: Dataset) -> list[Sample]:
         if id(split) not in self._samples:

@@ -39,6 +39,12 @@ def workshop(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def forgetful(monkeypatch):
+    """Nothing that another test tried is known."""
+    monkeypatch.setattr("benchmark.run.timing.Timing._once", lambda self, key, make: make())
+
+
+@pytest.fixture
 def forward():
     """Seconds of a forward of one toy image."""
     network = build_network(Toy.policy.network, len(Toy.card.classes)).eval()
@@ -79,6 +85,15 @@ def test_a_method_that_trains_is_tried_by_steps_of_its_own(workshop, forward):
     expected = 2 * (forward + 3 * own) + IMAGES * (forward + own)
     assert found["dicnet"].training == pytest.approx(expected, rel=0.05)
     assert found["rpl:tap=penultimate"].training < 2 * 3 * forward, "of which the network is not trained"
+
+
+def test_where_trials_took_long_further_trainings_are_guessed(workshop, forgetful, monkeypatch):
+    monkeypatch.setattr("benchmark.run.probe.PATIENCE", 0)
+    forecast, found = rows(workshop, "dicnet", "rpl:tap=penultimate")
+    sources = [line.rpartition(", ")[2] for line in forecast.trainings()[-2:]]
+    assert sources == ["by a trial", "a guess"], "the first is tried all the same"
+    network = found["dicnet"].networks
+    assert found["rpl:tap=penultimate"].training == pytest.approx(network, rel=0.01), "a network like the shared one"
 
 
 def test_test_scales_count_by_their_pixels(workshop, forward):
@@ -149,7 +164,7 @@ def test_a_plan_says_where_the_machine_is_busy(monkeypatch, load, busy):
     assert not beside(torch.device("cuda")), "whose work does not wait for the cores"
 
 
-def test_a_training_that_cannot_be_tried_is_a_guess(workshop, forward, monkeypatch):
+def test_a_training_that_cannot_be_tried_is_a_guess(workshop, forgetful, forward, monkeypatch):
     """It fails as it will when its turn comes, which is not the plan's to say; the shared network stands in for it."""
 
     def broken(self, data, networks):
