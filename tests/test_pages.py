@@ -236,7 +236,7 @@ def test_the_differences_are_those_of_compare(tmp_path):
         found = re.search(r"([-+][\d.]+) \[([-+][\d.]+), ([-+][\d.]+)\]", line).groups()
         stated = re.search(r"([-+][\d.]+) \[([-+][\d.]+), ([-+][\d.]+)\]", row["difference [95 % interval]"]).groups()
         assert [float(v) for v in stated] == pytest.approx([float(v) for v in found], abs=0.1), row[column]
-        better, share = re.search(r"(\S+) is better on (\d+) %", line).groups()
+        better, share = re.search(r"(\S+)(?: °)? is better on (\d+) %", line).groups()
         share = int(share) if better in (methods[0], "1") else 100 - int(share)
         assert int(row["first is better on"].strip(" %")) == pytest.approx(share, abs=1), row[column]
 
