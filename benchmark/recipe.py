@@ -159,8 +159,8 @@ class LightTraining:
         epochs: of the shared network; an epoch is one pass over the training images.
         scales: as in :class:`Recipe`.
         colour: as in :class:`Recipe`.
-        segmentation: further fields of the recipes of segmentation networks. `lr` is the largest rate: whoever trains a
-            finished network on does so at a smaller one.
+        segmentation: further fields of the recipes of segmentation networks. Whose own rate is below that of networks
+            that begin anew trains on at the smaller of that and this `lr`.
     """
 
     epochs: int
@@ -173,8 +173,9 @@ class LightTraining:
         images = {"scales": self.scales, "max_size": 0, "scale_range": (), "crop": (), "colour": self.colour}
         length = {"epochs": max(light.at_least, round(light.epochs * self.epochs)), "steps_per_epoch": 0}
         own = dict(self.segmentation) if light.segmentation else {}
-        if "lr" in own:
-            own["lr"] = min(own["lr"], light.changes.get("lr", authors.lr))
+        rate = light.changes.get("lr", authors.lr)
+        if "lr" in own and rate < LIGHT_SEGMENTATION.changes["lr"]:
+            own["lr"] = min(own["lr"], rate)
         return authors.changed({**images, **length, "batch_size": 4, **light.changes, **own})
 
 

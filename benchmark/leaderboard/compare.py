@@ -185,6 +185,7 @@ def _pair(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str], width: 
 
 def _fitted(table: DataFrame, names: Mapping[str, str], first_better: Sequence[float], width: int) -> str:
     """The table of a pair. Where it is too wide, repetitions stand below it, and then numbers stand for names."""
+    width = max(width, WIDTH)  # narrower, the verdicts alone would break into two lines
     text, below, above = terminal_table(table), [], []
     if widest(text) > width and _EACH in table:
         said = zip(table["Metric"], table[_EACH], strict=True)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from benchmark.methods.dicnet_twin import DiCNetTwin, Twinning
+from benchmark.methods.dicnet_twin import DiCNetTwin
 from encoders import random_encoder
 from method_toys import make_batch, view_of
 
@@ -75,10 +75,10 @@ def test_a_training_begins_where_the_network_began(fpn):
 
 def test_a_pretrained_encoder_learns_at_its_own_rate(fpn):
     network, spec = fpn
-    method, _ = twin_of(network, spec)
-    method.student.requires_grad_(True)
-    task = Twinning(network, method.student, network.tap(method.tap))
-    (optimiser,) = task.optimisers(Recipe(optimiser="adamw", lr=0.01, encoder_lr=0.25))
+    method, networks = twin_of(network, spec)
+    data = Data()
+    method.fit(data, networks)
+    (optimiser,) = data.task.optimisers(Recipe(optimiser="adamw", lr=0.01, encoder_lr=0.25))
     rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
     encoder = {id(p) for p in method.student.network.encoder.parameters()}
     assert {rate for p, rate in rates.items() if p in encoder} == {0.0025}
