@@ -185,8 +185,9 @@ def _pair(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str], width: 
 
 def _fitted(table: DataFrame, names: Mapping[str, str], first_better: Sequence[float], width: int) -> str:
     """The table of a pair. Where it is too wide, repetitions stand below it, and then numbers stand for names."""
-    width = max(width, WIDTH)  # narrower, the verdicts alone would break into two lines
     text, below, above = terminal_table(table), [], []
+    if widest(text) <= WIDTH:  # a narrower terminal breaks its lines no worse than numbers would
+        return text
     if widest(text) > width and _EACH in table:
         said = zip(table["Metric"], table[_EACH], strict=True)
         below = ["", *(_wrapped(f"Of each repetition, {metric}: {found}", width) for metric, found in said)]
