@@ -163,7 +163,7 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> list[_Member]:
     # tarfile takes a file that ends between two members for complete; a complete one ends with a block of zeros.
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(_BLOCK) != bytes(_BLOCK):
-        raise BadArchive(f"{archive.name} is truncated: it has no end mark")
+        raise BadArchive(f"{archive.name} is truncated or damaged (it has no end mark)")
     # The checksum of a compressed file stands at its very end, where nothing else would look.
     while tar.fileobj.read(_CHUNK):
         pass
