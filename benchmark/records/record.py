@@ -101,10 +101,22 @@ class MethodPart:
 
 
 @dataclass(frozen=True)
+class Retimed:
+    """Of times that ``retime`` has taken in a pass of their own, later than the metrics.
+
+    They are then medians over the batches of that pass; the pass that measures gives means.
+    """
+
+    images: Count  # that were timed
+    provenance: Provenance  # of that pass; its load is the highest that was seen
+
+
+@dataclass(frozen=True)
 class Cost:
     """What it costs."""
 
-    network_ms: Amount | None = None  # milliseconds per image in networks, shared ones included
+    network_ms: Amount | None = None  # milliseconds per image in the method's networks: forwards, and full-size maps
+    # that methods share
     method_ms: Amount | None = None  # milliseconds per image in the method itself
     peak_memory_mib: Amount | None = None  # MiB on a GPU, of what memory_of says; null on the CPU, where the kernel
     # keeps the peak of the whole process, which older records state
@@ -112,6 +124,8 @@ class Cost:
     fit_seconds: Amount | None = None  # seconds of fit(); null for a method without fit
     memory_of: str = ""  # whose peak that is; in older records that of the whole process, empty in the oldest
     network_memory_mib: Amount | None = None  # MiB on a GPU of its largest shared forward, beyond the weights
+    retimed: Retimed | None = field(default=None, metadata=OMITTED)  # whence the times and the batch size are, and the
+    # memory where that is of a GPU; left out where all of it is of the pass that measured
 
 
 @dataclass(frozen=True)
@@ -165,6 +179,11 @@ class Record:
     def external(self) -> bool:
         """Whether it was made of score maps from elsewhere, of whose network nothing is known here."""
         return not self.network.key
+
+    @property
+    def timing(self) -> Provenance:
+        """Where its times come from: the pass that measured, or the later one of ``retime``."""
+        return self.cost.retimed.provenance if self.cost.retimed else self.provenance
 
     @property
     def sampled(self) -> bool:
@@ -266,6 +285,12 @@ def network_records(results: Path, label: str) -> Iterator[NetworkPart]:
 def recipe_changes(label: str) -> list[str]:
     """The parts of a label of a network or method that say how its recipes were changed: "segmentation.epochs=2"."""
     return [part for part in label.split(":")[1:] if "." in part.partition("=")[0]]
+
+
+def method_call(label: str) -> str:
+    """The method of a label with its options, as typed: without what is not usual about its trainings."""
+    changes = recipe_changes(label)
+    return ":".join(part for part in label.split(":") if part not in changes and not part.startswith("normal="))
 
 
 def _mend(path: Path) -> str:

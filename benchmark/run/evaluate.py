@@ -81,13 +81,13 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
 
     def evaluated(part: Tally, stop: int, turns: Turns) -> None:
-        own = _Pass(workshop, entries, size, part, beside)
+        own = Pass(workshop, entries, size, part, beside)
         for batch in native_batches(images, setup.machine, most, stop, tally.done, turns):
             own.take(batch)
             progress.update(min(stop, tally.done + (part.done - tally.done) * world()), "")
         own.settle()
 
-    own = _Pass(workshop, entries, size, tally, beside)
+    own = Pass(workshop, entries, size, tally, beside)
     try:
         if world() > 1:
             whole = False  # rank 0 keeps what all have together, when they meet
@@ -216,7 +216,7 @@ def _keep_again(workshop: Workshop, tally: Tally, steps: Sequence[Step]) -> None
         keep(workshop, left)
 
 
-class _Pass:
+class Pass:
     """The batches of a pass, one after the other: all methods on each, and at last the images themselves.
 
     Args:

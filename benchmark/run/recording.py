@@ -60,7 +60,7 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
         method=_method(workshop, entry),
         metrics={name: measured[name] for name in setup.protocols},
         segmentation=tally.segmentation.measurement() if tally.segmentation else None,
-        cost=_cost(workshop, entry, tally),
+        cost=cost_of(workshop, entry, tally),
         provenance=gather(str(setup.machine.device), setup.options.precision),
         other_networks={role: _other(workshop, spec) for role, spec in others.items()},
         rows=f"{step.path.stem}.rows.csv.gz",
@@ -170,7 +170,15 @@ def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
     return brief
 
 
-def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
+def cost_of(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
+    """What a pass has taken for an image, as far as it was timed, and what the method's fit has taken.
+
+    Args:
+        workshop: of the pass.
+        entry: the method.
+        tally: of the pass.
+    """
+
     def per_image(seconds: float) -> float | None:
         return 1000 * seconds / tally.timed if tally.timed else None
 
