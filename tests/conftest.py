@@ -25,8 +25,8 @@ from benchmark.registry import METHODS, NETWORKS
 from benchmark.run import timing
 from benchmark.training import estimate
 
-# How long an example takes says how busy the machine is. The examples are the same everywhere and at every time, so that
-# a change is to blame for a failure, and not chance.
+# How long an example takes says how busy the machine is. The examples are the same everywhere and every time, so that
+# no test fails by chance.
 settings.register_profile("any machine", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
