@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from benchmark.errors import BenchmarkError, PluginError, in_words
-from benchmark.source import IMPORTED
+from benchmark.source import IMPORTED, source_of
 from benchmark.values import checked, format_call, parse_call
 
 if TYPE_CHECKING:
@@ -230,10 +230,17 @@ class Registry(Generic[T]):
         self._add(self._find(), self.canonical(name), where, plugin)
 
     def code(self, name: str) -> str:
-        """SHA-256 of the file that a plugin was imported from by its path, of the bytes that were run; else empty."""
+        """Digest of the file that a plugin was imported from by its path; else empty.
+
+        SHA-256 of the bytes that were run or, where the file imports others of its folder, of that digest and theirs.
+        """
         target = self._find()[self.canonical(name)][1]
         module = target.__name__ if isinstance(target, ModuleType) else getattr(target, "__module__", "")
-        return hashlib.sha256(IMPORTED[module]).hexdigest() if module in IMPORTED else ""
+        if module not in IMPORTED:
+            return ""
+        own = hashlib.sha256(IMPORTED[module]).hexdigest()
+        source = source_of(target)
+        return own if len(source) < 2 else hashlib.sha256(repr((own, source)).encode()).hexdigest()
 
     def claims(self, module: ModuleType) -> bool:
         """Whether a module defines a plugin of this kind."""

@@ -18,7 +18,7 @@ class Identity:
     fingerprint: str  # of the images and labels
     limit: int | None  # --limit, None for all images
     network: str  # key of the shared network: architecture, training data, recipe
-    code: str = ""  # SHA-256 of the file that builds it, where that is the user's own
+    code: str = ""  # digest of the user's own file that builds it, with what it imports from its folder
     label_size: str = "image"  # where scores and labels meet
     options: Mapping[str, Any] = field(default_factory=dict)  # keywords of the shared network's build()
     scales: tuple[int, ...] = ()  # test scales

@@ -60,7 +60,7 @@ class NetworkPart:
     recipe: dict[str, Any]  # how it was trained
     trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: reports, recipe, device, precision, ...
     seed: Number = 0  # seed index: 0 is the first, n the n-th repetition with another seed
-    code_sha256: str = ""  # of the file that builds the network, where that is the user's own
+    code_sha256: str = ""  # of the user's own file that builds the network, with what it imports from its folder
     weights_file: str = ""  # name of the file that stood in for training; empty where the suite trained
     preparation: dict[str, Any] = field(default_factory=dict)  # preprocessing, where it is not the suite's own
     place: str = ""  # digest of where the user's own files lie; empty where there are none or it is not stated

@@ -14,6 +14,9 @@ from harness import FAILING, measured
 
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine, idle
+from benchmark.run.journal import Journal
+from benchmark.run.shares import _add, _Share
+from benchmark.run.tally import Tally
 
 HOME = Path(__file__).resolve().parents[2]
 SBATCH = HOME / "benchmark" / "cluster" / "run.sbatch"
@@ -107,6 +110,19 @@ def two(bench, *line: str) -> list[subprocess.CompletedProcess]:
 def files(bench, label: str) -> dict[str, bytes]:
     """What stands beside a record."""
     return {path.name: path.read_bytes() for path in (bench.runs / "records").rglob(f"{label}.*.csv.gz")}
+
+
+@pytest.mark.parametrize(("images", "batch"), [(7, 2), (8, 2), (3, 2), (1, 2), (5, 1)])
+def test_the_digest_of_the_images_seen_is_that_of_one_process(images, batch):
+    """Batches go to the processes in turn, and what each has seen is put together in the order of the images."""
+    names = [f"{i:x}" for i in range(images)]
+    whole = Tally({}, None, batch, Journal(Path("unused")))
+    for name in names:
+        whole.see(name)
+    parts = [_Share({}, {}, {}, [n for i, n in enumerate(names) if i // batch % 2 == rank]) for rank in range(2)]
+    together = Tally({}, None, batch, Journal(Path("unused")))
+    _add(together, parts, batch)
+    assert together.seen == whole.seen != ""
 
 
 @gloo
