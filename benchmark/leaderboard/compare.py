@@ -166,12 +166,11 @@ def _pair(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str], width: 
         values = [[_value(table, metric, protocol) for table in tables] for tables in (mine, others)]
         compared = paired_bootstrap(mine, others, metric, protocol)
         low, middle, high = (100 * getattr(compared.difference, end) for end in ("low", "value", "high"))
-        better, share = _better(one, other, 100 * compared.better)
         line = {"Metric": title} | {names[label]: mean_percent(found, 2) for label, found in zip(rows, values)}
         line["difference [95 % interval]"] = f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
         if len(mine) > 1:
             line[_EACH] = ", ".join(f"{100 * (a - b):+.2f}" for a, b in zip(*values))
-        line["verdict"] = f"{names[better]} is better on {share:.0f} % of resamples"
+        line["verdict"] = _verdict(names[one], names[other], 100 * compared.better)
         lines.append(line)
         plain[metric] = {
             "values": {label: [100 * value for value in found] for label, found in zip(rows, values)},
@@ -197,16 +196,17 @@ def _fitted(table: DataFrame, names: Mapping[str, str], first_better: Sequence[f
         numbers = {name: str(number) for number, name in enumerate(names.values(), 1)}
         above = [*(_wrapped(f"{number}  {name}", width) for name, number in numbers.items()), ""]
         table = table.rename(columns=numbers)
-        verdicts = (_better(*numbers.values(), share) for share in first_better)
-        table["verdict"] = [f"{number} is better on {share:.0f} % of resamples" for number, share in verdicts]
+        table["verdict"] = [_verdict(*numbers.values(), share) for share in first_better]
         over = widest(terminal_table(table)) - width
         text = terminal_table(table, verdict=max(12, table["verdict"].map(len).max() - max(0, over)))
     return "\n".join([*above, text, *below])
 
 
-def _better(one: str, other: str, first: float) -> tuple[str, float]:
+def _verdict(one: str, other: str, first: float) -> str:
     """Which of two is better on most resamples, and on how many percent; `first` is that of the first."""
-    return (one, first) if first >= 50 else (other, 100 - first)
+    if first == 50:
+        return "neither is better"
+    return f"{one if first > 50 else other} is better on {max(first, 100 - first):.0f} % of resamples"
 
 
 def _value(table: DataFrame, metric: str, protocol: PixelProtocol) -> float:

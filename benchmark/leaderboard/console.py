@@ -16,13 +16,17 @@ from benchmark.metrics import hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
 
+TITLE = 10
+"""Characters that a method's title is not wrapped below."""
 
-def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]]) -> str:
+
+def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]], width: int = WIDTH) -> str:
     """What was just measured, for a terminal: one table per dataset and network, and below it what its rows share.
 
     Args:
         records: whole and partial ones; partial ones are marked, and stand beside no published value.
         published: dataset -> rows (``read_published(results).rows``).
+        width: characters that a line may have.
     """
 
     def place(record: Record) -> tuple[str, str, int]:
@@ -40,18 +44,28 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
         lines += [first.note] if first.note else []
         shared = "; ".join(made.setting)
         below = [f"{shared[:1].upper()}{shared[1:]}. {UNITS}", *made.remarks]
-        texts.append("\n".join([*_paragraphs(lines), "", terminal(made), "", *_paragraphs(below)]))
+        parts = [*_paragraphs(lines, width), "", terminal(made, width), "", *_paragraphs(below, width)]
+        texts.append("\n".join(parts))
     return "\n\n".join(texts)
 
 
-def _paragraphs(texts: Sequence[str]) -> list[str]:
+def _paragraphs(texts: Sequence[str], width: int) -> list[str]:
     """Lines that fit, every text on lines of its own."""
-    return [line for text in texts for line in wrap(TERMINAL.escape(text), WIDTH, break_on_hyphens=False)]
+    return [line for text in texts for line in wrap(TERMINAL.escape(text), width, break_on_hyphens=False)]
 
 
 def terminal(block: Block, width: int = WIDTH) -> str:
     """The most telling columns as plain text, at most `width` characters wide; long titles are wrapped."""
+    seeds, auxiliary = block.table["seeds"], block.table["auxiliary_data"]
     pooled = ("aupr",) if block.published else ("aupr", "fpr95")  # published values leave room for one
+    text = _terminal(block, pooled, width)
+    if widest(text) > width:
+        text = _terminal(block, pooled[:1], width)
+    text = "\n".join([text, *outlier_legend(auxiliary)])
+    return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
+
+
+def _terminal(block: Block, pooled: Sequence[str], width: int) -> str:
     shown = concat([cells for _, cells in sections(block, compact=True, pooled=pooled)], ignore_index=True)
     shown = shown.drop(columns=[("", "Seeds")], errors="ignore")  # they stand behind the title
     texts = shown.map(TERMINAL.cell)
@@ -62,10 +76,7 @@ def terminal(block: Block, width: int = WIDTH) -> str:
     longest = min(40, texts[title].map(len).max())
     text = terminal_table(texts, longest)
     too_wide = widest(text) - width
-    if too_wide > 0:
-        text = terminal_table(texts, max(8, longest - too_wide))
-    text = "\n".join([text, *outlier_legend(auxiliary)])
-    return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
+    return text if too_wide <= 0 else terminal_table(texts, min(longest, max(TITLE, longest - too_wide)))
 
 
 def summary(records: Sequence[Record], width: int = WIDTH) -> str:

@@ -124,7 +124,7 @@ def score_directory(
     measured = first.measurement() | second.measurement()
     metrics = {p.name: measured[p.name] for p in chosen}
     rows, curves, pixels = first.rows(), first.curves(), first.pixels.pixels()
-    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, rows, curves, pixels, taken_from)
+    return ScoreReport(name, f"{dataset.label} ({dataset.split})", chosen, metrics, rows, curves, pixels, taken_from)
 
 
 def _read_all(directory: Path, dataset: Dataset, evaluator: Evaluator[Measurements]) -> None:

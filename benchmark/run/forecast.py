@@ -31,7 +31,7 @@ class Hours:
     training: float = 0.0  # the method's own
     statistics: float = 0.0  # a pass over the training images
     evaluation: float = 0.0  # a pass over the test images
-    images: float = 0.0  # reading or rendering all of them
+    images: float = 0.0  # reading or rendering them
 
     @property
     def seconds(self) -> float:
@@ -44,7 +44,7 @@ class Hours:
             "own training": self.training,
             "statistics": self.statistics,
             "evaluation": self.evaluation,
-            "images": self.images,
+            "reading": self.images,
         }
         shown = [f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds >= 1]
         return f"about {duration(self.seconds)}" + (f" ({', '.join(shown)})" if len(shown) > 1 else "")

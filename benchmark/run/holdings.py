@@ -140,6 +140,8 @@ OTHERS = {
     "commands": "what commands were asked for, to be read by --config",
     "tensorboard": "event files of trainings",
     "report.html": "the page that report wrote",
+    "LEADERBOARD.md": "the leaderboard that table wrote",
+    "tables": "the leaderboard that table wrote, in other formats",
 }
 
 
