@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark.cli.arguments import evaluation, machine_readable, plan_only, preset, verb, work
 from benchmark.cli.config import config
 from benchmark.cli.environment import launched
-from benchmark.cli.output import say
+from benchmark.cli.output import line_width, say
 from benchmark.cli.report import after_run
 from benchmark.errors import BenchmarkError
 
@@ -98,8 +98,8 @@ def _run(arguments: argparse.Namespace) -> int:
     arguments.answer.setdefault("failed", []).extend(sentence for outcome in outcomes for sentence in outcome.failed)
     if records and not arguments.dry_run:
         print()
-        print(print_table(records, read_published(RESULTS).rows))
-        if more := summary(records):
+        print(print_table(records, read_published(RESULTS).rows, line_width()))
+        if more := summary(records, line_width()):
             print(f"\n{more}")
         if pixels := records[0].dataset.pixels:
             print(f"\nPixels: {', '.join(f'{count} {kind}' for kind, count in pixels.items())}")
