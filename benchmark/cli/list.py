@@ -47,7 +47,7 @@ def _kind(text: str) -> str:
     kind = f"{text.removesuffix('s')}s"
     if kind not in KINDS:
         raise argparse.ArgumentTypeError(
-            f"write {', '.join(KINDS[:-1])} or {KINDS[-1]} before '{text}', as in list methods knn"
+            f"write {', '.join(KINDS[:-1])} or {KINDS[-1]} before '{text}', as in list methods {text}"
         )
     return kind
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
+from textwrap import wrap
 from typing import NamedTuple
 
 from pandas import DataFrame, MultiIndex, concat
@@ -244,6 +245,11 @@ def terminal_table(texts: DataFrame, width: int | None = None, **widths: int) ->
         colalign=_alignment(texts),
         disable_numparse=True,
     )
+
+
+def terminal_text(text: str, width: int) -> str:
+    """Running text for a terminal, in lines of at most `width` characters."""
+    return "\n".join(wrap(TERMINAL.escape(text), width, break_on_hyphens=False))
 
 
 def widest(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Records by data set, network, method and seed, for those that compare methods."""
+"""Records by dataset, network, method and seed, for those that compare methods."""
 
 from __future__ import annotations
 

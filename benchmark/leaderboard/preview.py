@@ -49,7 +49,7 @@ def change(candidate: Candidate) -> str:
 
 
 def text(chosen: Sequence[Candidate]) -> str:
-    """Tables for a terminal: of every data set and network the metrics, then the times, then what else differs."""
+    """Tables for a terminal: of every dataset and network the metrics, then the times, then what else differs."""
 
     def place(candidate: Candidate) -> tuple[str, str]:
         return candidate.record.dataset.name, candidate.record.network.label

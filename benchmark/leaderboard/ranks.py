@@ -1,4 +1,4 @@
-"""Methods over several data sets and networks: average ranks, and which of them are told apart."""
+"""Methods over several datasets and networks: average ranks, and which of them are told apart."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Diagram:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Methods ranked at several places, that is data sets with a network.
+    """Methods ranked at several places, that is datasets with a network.
 
     Attributes:
         text: as printed.
@@ -80,7 +80,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class _Place:
-    """A data set and a network with the values of the methods."""
+    """A dataset and a network with the values of the methods."""
 
     record: Record  # one of them
     protocol: PixelProtocol
@@ -90,12 +90,12 @@ class _Place:
 def ranks(
     results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "", metric: str = "aupr"
 ) -> Ranks:
-    """Average ranks of methods over all data sets and networks where all of them were measured.
+    """Average ranks of methods over all datasets and networks where all of them were measured.
 
     At each place methods are ranked by their per-image mean over the images on which all have a value; repetitions are
     averaged image by image. The interval of an average rank is that of other images of the same sets: images are drawn
-    again, the same ones for all methods and for all networks of a data set. The critical difference (Nemenyi, after
-    Friedman's test) is about other data sets: there the places are the sample.
+    again, the same ones for all methods and for all networks of a dataset. The critical difference (Nemenyi, after
+    Friedman's test) is about other datasets: there the places are the sample.
 
     Args:
         results: folder with records/.
@@ -171,7 +171,7 @@ def _chosen(
         what = "methods"
     if len(found) < 2:
         raise BenchmarkError(
-            f"Ranks need two or more places, that is data sets with a network, and {results} has {what} at "
+            f"Ranks need two or more places, that is datasets with a network, and {results} has {what} at "
             f"{len(found)} of {len(places)}; measure elsewhere with 'run', or name other methods, --dataset or "
             f"--network."
         )
@@ -206,7 +206,7 @@ def _resampled(places: Sequence[_Place], higher: bool) -> np.ndarray:
     datasets = sorted({place.record.dataset.name for place in places})
     found = [
         rank_of(
-            # A data set's seed is its own, so that its images are drawn alike for all networks.
+            # A dataset's seed is its own, so that its images are drawn alike for all networks.
             resampled_means(
                 place.values.to_numpy().T, draws=MATRIX_DRAWS, seed=datasets.index(place.record.dataset.name)
             ),
@@ -251,7 +251,7 @@ def _text(values: Mapping[str, Any], legend: Sequence[str], left_out: int) -> st
         + ("the methods differ." if differ else "no difference between the methods is shown.")
         + f"\nNemenyi: average ranks that are {values['critical_difference']:.2f} or more apart differ (5 %, "
         f"{count} places); methods with a letter in common are not\ntold apart. "
-        "The interval is that of other images of the same sets, the tests that of other data sets.",
+        "The interval is that of other images of the same sets, the tests that of other datasets.",
     ]
     if left_out:
         word = f"method{'s' * (left_out > 1)}"

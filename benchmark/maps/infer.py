@@ -176,24 +176,12 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     """
     for entry in entries:
         _claim(workshop, entry, maps)
-    known: dict[str, str] = {}  # of the images of a batch, by id
 
-    def turn(entry: Entry, batch: Batch) -> Callable[[], None]:
-        return nothing if entry.error else _score(workshop, entry, images, batch, known, maps, force)
+    def turn(entry: Entry, batch: Batch, digests: Mapping[str, str]) -> Callable[[], None]:
+        return nothing if entry.error else _score(workshop, entry, images, batch, digests, maps, force)
 
-    halving = halving_of(workshop, images, turn)
-    done, machine = 0, workshop.setup.machine
-    progress = Progress(f"scoring with {len(entries)} method{'s' * (len(entries) != 1)}", 0, len(images), machine)
-    try:
-        for count, batches in batches_of(workshop, images, maps.problems, halving.size):
-            for batch, digests in batches:
-                known = dict(zip(batch.ids, digests, strict=True))
-                halving.whole(entries, batch)
-            done += count
-            progress.update(done, "")
-    finally:
-        progress.close()
-        workshop.pool.forget()
+    title = f"scoring with {len(entries)} method{'s' * (len(entries) != 1)}"
+    take_turns(workshop, entries, images, maps.problems, title, turn)
 
 
 def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
@@ -207,38 +195,65 @@ def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
     maps.open(entry)
 
 
-def halving_of(
-    workshop: Workshop, images: Dataset, turn: Callable[[Entry, Batch], Callable[[], None]]
-) -> Halving[Entry, Batch]:
-    """Methods that take turns on images that may be photos; who fails is dropped with a sentence.
+def take_turns(
+    workshop: Workshop,
+    entries: Sequence[Entry],
+    images: Dataset,
+    problems: list[str],
+    title: str,
+    turn: Callable[[Entry, Batch, Mapping[str, str]], Callable[[], None]],
+) -> None:
+    """All methods on all images, which may be photos, batch by batch; who fails is dropped with a sentence.
 
     Args:
         workshop: with everything loaded.
-        images: of :func:`batches_of`.
-        turn: as of :class:`~benchmark.run.scoring.Halving`.
+        entries: the methods.
+        images: those that can be read have their turn.
+        problems: gets a sentence for every other one.
+        title: of the bar.
+        turn: (method, batch, digest of each image's pixels by its id), else as of
+            :class:`~benchmark.run.scoring.Halving`.
     """
     size = workshop.setup.options.batch_size
     if not size:
         first = next(iter(readable(images, range(len(images)), [])), None)
         size = images_per_batch(first) if first else 1
+    digests: Mapping[str, str] = {}
 
     def failed(entry: Entry, ids: tuple[str, ...], error: BaseException) -> None:
         drop(workshop, entry, ids, error)
 
-    return Halving(BatchSize(size), workshop.pool, workshop.say, lambda batch: batch, turn, failed)
+    halving: Halving[Entry, Batch] = Halving(
+        BatchSize(size),
+        workshop.pool,
+        workshop.say,
+        lambda batch: batch,
+        lambda entry, batch: turn(entry, batch, digests),
+        failed,
+    )
+    done = 0
+    try:
+        with Progress(title, 0, len(images), workshop.setup.machine) as progress:
+            for count, batches in _batches(workshop, images, problems, size):
+                for batch, digests in batches:  # noqa: B007 - what the methods are given beside the batch
+                    halving.whole(entries, batch)
+                done += count
+                progress.update(done)
+    finally:
+        workshop.pool.forget()
 
 
-def batches_of(
-    workshop: Workshop, images: Dataset, problems: list[str], batch_size: BatchSize
-) -> Iterator[tuple[int, list[tuple[Batch, list[str]]]]]:
+def _batches(
+    workshop: Workshop, images: Dataset, problems: list[str], size: int
+) -> Iterator[tuple[int, list[tuple[Batch, dict[str, str]]]]]:
     """How many images were tried, and the batches of those that can be read, on the device, with their digests."""
-    machine, size = workshop.setup.machine, batch_size.images
+    machine = workshop.setup.machine
     workers = 0 if isinstance(images, Photos) and images.videos else machine.workers  # frames come one after the other
 
-    def build(start: int) -> tuple[int, list[tuple[Batch, list[str]]]]:
+    def build(start: int) -> tuple[int, list[tuple[Batch, dict[str, str]]]]:
         indices = range(start, min(start + size, len(images)))
         batches = collate(list(readable(images, indices, problems)))
-        return len(indices), [(batch, [pixel_digest(image) for image in batch.images]) for batch in batches]
+        return len(indices), [(b, dict(zip(b.ids, map(pixel_digest, b.images), strict=True))) for b in batches]
 
     for count, batches in ahead(build, range(0, len(images), size), workers):
         yield count, [(batch.to(machine.device), digests) for batch, digests in batches]

@@ -84,7 +84,7 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
         own = Pass(workshop, entries, size, part, beside)
         for batch in native_batches(images, setup.machine, most, stop, tally.done, turns):
             own.take(batch)
-            progress.update(min(stop, tally.done + (part.done - tally.done) * world()), "")
+            progress.update(min(stop, tally.done + (part.done - tally.done) * world()))
         own.settle()
 
     own = Pass(workshop, entries, size, tally, beside)
@@ -97,7 +97,7 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             whole = False
             own.take(batch)
             whole = True
-            progress.update(tally.done, "")
+            progress.update(tally.done)
             if not tally.methods:
                 break
             if time.monotonic() > due:

@@ -139,9 +139,8 @@ class Forecast:
         """A line for every pretrained encoder, every network that is trained and every method that is fitted."""
         lines = self._origins()
         for spec in to_train(self.workshop, self.steps):
-            options = "".join(f":{key}={value}" for key, value in spec.options)
             member = f" member {spec.recipe.member}" if spec.recipe.member else ""
-            lines.append(f"train {spec.arch}{options}{member} on {spec.dataset}{self._network_words(spec)}")
+            lines.append(f"train {spec.label}{member} on {spec.dataset}{self._network_words(spec)}")
         for entry in to_fit(self.workshop, self.steps):
             lines.append(f"fit {entry.label}, {self._fit_words(entry)}")
         return lines

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from benchmark.data import Batch
+from benchmark.data import Batch, Dataset
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
 from benchmark.metrics import Confidences, Measurements, SecondPass, network_evaluators, network_measurements, protocol
@@ -75,8 +75,7 @@ def _validate(
     Returns:
         protocol name -> what it says of the network on these images.
     """
-    setup, pool, done = workshop.setup, workshop.pool, 0
-    normal = {}
+    setup, normal = workshop.setup, {}
     for entry in entries:
         first = tally.methods[entry.label]
         if first.validation is not None:
@@ -98,16 +97,7 @@ def _validate(
             return nothing
         return _keeping([normal[entry.label]], sent, to_cpu(score(workshop, entry, sent.batch)[0]))
 
-    halving = _halving(workshop, size, turn)
-    progress = Progress("scoring validation images", 0, len(images), setup.machine)
-    try:
-        for batch in native_batches(images, setup.machine, batch_size, share=(rank(), world())):
-            halving.whole([None, *entries], batch)
-            done += len(batch)
-            progress.update(min(done * world(), len(images)), "")
-    finally:
-        progress.close()
-        pool.forget()
+    _take_turns(workshop, [None, *entries], images, "scoring validation images", batch_size, size, turn)
     return network
 
 
@@ -134,7 +124,6 @@ def _begun(entries: Sequence[Entry], tally: Tally) -> dict[str, SecondPass]:
 def _pass(
     workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, SecondPass], batch_size: int, size: BatchSize
 ) -> None:
-    setup, pool, done = workshop.setup, workshop.pool, 0
     predicts = any(each.predictions for each in passes.values())
 
     def turn(entry: Entry | None, sent: Sent) -> Callable[[], None]:
@@ -143,32 +132,38 @@ def _pass(
         scores = to_cpu(score(workshop, entry, sent.batch)[0])
         return _keeping([passes[entry.label]], sent, scores, sent.predictions if predicts else None)
 
-    halving = _halving(workshop, size, turn)
-    progress = Progress(
-        f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}", 0, len(setup.test), setup.machine
-    )
-    try:
-        turns = rank(), world()
-        for batch in native_batches(workshop.test_images(), setup.machine, batch_size, share=turns):
-            halving.whole(entries, batch)
-            done += len(batch)
-            progress.update(min(done * world(), len(setup.test)), "")
-    finally:
-        progress.close()
-        pool.forget()
+    title = f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}"
+    _take_turns(workshop, entries, workshop.test_images(), title, batch_size, size, turn)
 
 
-def _halving(
-    workshop: Workshop, size: BatchSize, turn: Callable[[Entry | None, Sent], Callable[[], None]]
-) -> Halving[Entry | None, Sent]:
-    """Methods that take turns on batches, as in the first pass."""
+def _take_turns(
+    workshop: Workshop,
+    entries: Sequence[Entry | None],
+    images: Dataset,
+    title: str,
+    batch_size: int,
+    size: BatchSize,
+    turn: Callable[[Entry | None, Sent], Callable[[], None]],
+) -> None:
+    """All methods on this process's images, as in the first pass; None stands for the images themselves."""
+    pool, machine, done = workshop.pool, workshop.setup.machine, 0
 
-    def failed(entry: Entry | None, images: tuple[str, ...], error: BaseException) -> None:
+    def failed(entry: Entry | None, ids: tuple[str, ...], error: BaseException) -> None:
         if entry is None:
             raise error
-        drop(workshop, entry, images, error)
+        drop(workshop, entry, ids, error)
 
-    return Halving(size, workshop.pool, workshop.say, lambda batch: Sent(workshop, batch), turn, failed)
+    halving: Halving[Entry | None, Sent] = Halving(
+        size, pool, workshop.say, lambda batch: Sent(workshop, batch), turn, failed
+    )
+    try:
+        with Progress(title, 0, len(images), machine) as progress:
+            for batch in native_batches(images, machine, batch_size, share=(rank(), world())):
+                halving.whole(entries, batch)
+                done += len(batch)
+                progress.update(min(done * world(), len(images)))
+    finally:
+        pool.forget()
 
 
 def _keeping(

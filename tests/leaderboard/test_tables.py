@@ -236,13 +236,14 @@ def test_long_titles_are_wrapped_on_a_terminal(results):
     assert " ".join(line[:40].strip() for line in body) == title
 
 
-def test_a_narrow_terminal_gets_narrow_lines(results):
-    """Of pooled values, FPR95 is the first to go."""
-    made = [record("msp", method_title="Maximum softmax probability"), record("dicnet", aupr=0.3)]
+def test_a_narrow_terminal_shows_less_rather_than_broken_lines():
+    title = "A method with a very long name that goes on and on until nobody can remember how it began"
+    made = [record("msp", method_title=title), record("dicnet", aupr=0.3)]
     text = console.print_table(made, {}, 80)
     assert max(map(len, text.splitlines())) <= 80
     head = next(line for line in text.splitlines() if line.startswith("Method")).split()
     assert head == ["Method", "AUPR", "FPR95", "AUROC", "AUPR", "net", "+", "method"]
+    assert re.search("^A method with a ", text, re.MULTILINE)
 
 
 def test_the_terminal_shows_pooled_fpr95_where_there_is_room():
