@@ -33,7 +33,7 @@ from benchmark.training import native_batches
 from benchmark.values import format_call, parse_call
 
 IMAGES = 30
-"""So many are timed where nobody says; medians over ten batches of three repeat within a few percent."""
+"""So many are timed where nobody says: ten batches of images of 480x360, four of 320x180."""
 SECONDS, BATCHES = 60.0, 3
 """A method that has taken so long is timed no further, once it has so many batches."""
 
@@ -62,7 +62,7 @@ def retime(
     busy: bool = False,
     dry_run: bool = False,
 ) -> Outcome:
-    """Take the times of one repetition's current records anew and write them into these, all or none.
+    """Take the times of one repetition's current records anew and write them into these, once all are taken.
 
     The images go through as in a run: the same batches, arithmetic and threads, each network once for all methods. The
     first batch warms up and is not timed. Nothing is trained or fitted: what the store does not hold keeps its times.
@@ -151,7 +151,7 @@ def _unready(workshop: Workshop, step: Step) -> str:
     if missing := workshop.to_train([entry]):
         return f"{missing[0].key} is not in the store; `python -m benchmark train` trains it again"
     if workshop.to_fit([entry]):
-        return f"{entry.fit_key} is not in the store; `python -m benchmark train` fits it again"
+        return f"its fit {entry.fit_key} is not in the store or no longer current; `python -m benchmark train` fits it"
     return ""
 
 
@@ -230,12 +230,12 @@ def _pass(
                 own.take(given)
                 if part is chosen and (fresh := tally.timed - timed):
                     took = {name: total - before.get(name, 0.0) for name, total in tally.seconds.items()}
-                    for name in (name for name in took if took[name]):  # nothing was run of the others
+                    for name in filter(took.get, took):  # of the others nothing was run
                         seconds.setdefault(name, []).append(took[name] / fresh)
                         counts[name] = counts.get(name, 0) + fresh
                     own.entries = [entry for entry in own.entries if not _enough(entry, tally, seconds)]
+                    progress.update(tally.done, "")
                 loads.append(machine_load())
-                progress.update(min(tally.done, count), "")
                 if all(entry.error for entry in own.entries):
                     break
             own.settle()
