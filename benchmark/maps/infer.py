@@ -24,7 +24,7 @@ from benchmark.maps.photos import Photos
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import expected_identity
-from benchmark.run.scoring import BatchSize, Halving, drop, images_per_batch, nothing, score
+from benchmark.run.scoring import BatchSize, Halving, drop, nothing, score
 from benchmark.run.workshop import Workshop
 from benchmark.training.loader import ahead
 
@@ -161,9 +161,10 @@ class Maps:
 def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: Maps, force: bool = False) -> None:
     """Score images with methods as ``run`` does, and write the maps.
 
-    Batches, test scales and arithmetic are those of ``run``, so that a labelled dataset gets the scores that its
-    records were measured on. A map that is there and was made of the same pixels is kept. An image that cannot be read
-    is noted, a method that fails is dropped with a sentence; the others go on.
+    Test scales and arithmetic are those of ``run``, and so are the batches where all images are of one size, so that a
+    labelled dataset gets the scores that its records were measured on. A map that is there and was made of the same
+    pixels is kept. An image that cannot be read is noted, a method that fails is dropped with a sentence; the others go
+    on.
 
     Args:
         workshop: with everything loaded.
@@ -182,15 +183,14 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
         return nothing if entry.error else _score(workshop, entry, images, batch, known, maps, force)
 
     halving = halving_of(workshop, images, turn)
-    done, machine = 0, workshop.setup.machine
+    machine = workshop.setup.machine
     progress = Progress(f"scoring with {len(entries)} method{'s' * (len(entries) != 1)}", 0, len(images), machine)
     try:
-        for count, batches in batches_of(workshop, images, maps.problems, halving.size):
-            for batch, digests in batches:
-                known = dict(zip(batch.ids, digests, strict=True))
-                halving.whole(entries, batch)
-            done += count
-            progress.update(done, "")
+        for tried, batch, digests in batches_of(workshop, images, maps.problems, halving.size):
+            known = dict(zip(batch.ids, digests, strict=True))
+            halving.whole(entries, batch)
+            halving.size.warmed(workshop.pool, entries)
+            progress.update(tried, "")
     finally:
         progress.close()
         workshop.pool.forget()
@@ -217,31 +217,54 @@ def halving_of(
         images: of :func:`batches_of`.
         turn: as of :class:`~benchmark.run.scoring.Halving`.
     """
-    size = workshop.setup.options.batch_size
-    if not size:
-        first = next(iter(readable(images, range(len(images)), [])), None)
-        size = images_per_batch(first) if first else 1
+    asked, device = workshop.setup.options.batch_size, workshop.setup.machine.device
+    first = next(iter(readable(images, range(len(images)), [])), None)
+    size = BatchSize.chosen(first, asked, device) if first else BatchSize(1)
+
+    workshop.pool.time(False)  # nobody asks how long it takes
 
     def failed(entry: Entry, ids: tuple[str, ...], error: BaseException) -> None:
         drop(workshop, entry, ids, error)
 
-    return Halving(BatchSize(size), workshop.pool, workshop.say, lambda batch: batch, turn, failed)
+    return Halving(size, workshop.pool, workshop.say, lambda batch: batch, turn, failed)
 
 
 def batches_of(
-    workshop: Workshop, images: Dataset, problems: list[str], batch_size: BatchSize
-) -> Iterator[tuple[int, list[tuple[Batch, list[str]]]]]:
-    """How many images were tried, and the batches of those that can be read, on the device, with their digests."""
-    machine, size = workshop.setup.machine, batch_size.images
+    workshop: Workshop, images: Dataset, problems: list[str], size: BatchSize
+) -> Iterator[tuple[int, Batch, list[str]]]:
+    """The images that can be read, in batches on the device.
+
+    Images are read one by one, since those of a folder may be of any sizes.
+
+    Args:
+        workshop: with the machine.
+        images: what to read.
+        problems: gets a sentence for every image that cannot be read.
+        size: of the batches, as it is when their turn comes.
+    Returns:
+        How many images were tried so far, a batch, and the digests of its images.
+    """
+    machine = workshop.setup.machine
     workers = 0 if isinstance(images, Photos) and images.videos else machine.workers  # frames come one after the other
 
-    def build(start: int) -> tuple[int, list[tuple[Batch, list[str]]]]:
-        indices = range(start, min(start + size, len(images)))
-        batches = collate(list(readable(images, indices, problems)))
-        return len(indices), [(batch, [pixel_digest(image) for image in batch.images]) for batch in batches]
+    def read(index: int) -> list[tuple[Sample, str]]:
+        return [(sample, pixel_digest(sample.image)) for sample in readable(images, [index], problems)]
 
-    for count, batches in ahead(build, range(0, len(images), size), workers):
-        yield count, [(batch.to(machine.device), digests) for batch, digests in batches]
+    def batch(tried: int) -> tuple[int, Batch, list[str]]:
+        samples, digests = zip(*group, strict=True)
+        (made,) = collate(samples)
+        return tried, made.to(machine.device), list(digests)
+
+    group: list[tuple[Sample, str]] = []
+    for tried, found in enumerate(ahead(read, range(len(images)), workers)):
+        for sample, digest in found:
+            alike = group and group[-1][0].image.shape == sample.image.shape
+            if group and not (alike and len(group) < size.fitting(sample.labels.numel())):
+                yield batch(tried)
+                group = []
+            group.append((sample, digest))
+    if group:
+        yield batch(len(images))
 
 
 def pixel_digest(image: Tensor) -> str:

@@ -271,13 +271,11 @@ def _normal_scores(
 
     halving = halving_of(workshop, normal, turn)
     progress = Progress("scoring normal images", 0, len(normal), workshop.setup.machine)
-    done = 0
     try:
-        for count, batches in batches_of(workshop, normal, problems, halving.size):
-            for batch, _ in batches:
-                halving.whole(entries, batch)
-            done += count
-            progress.update(done, "")
+        for tried, batch, _ in batches_of(workshop, normal, problems, halving.size):
+            halving.whole(entries, batch)
+            halving.size.warmed(workshop.pool, entries)
+            progress.update(tried, "")
     finally:
         progress.close()
         workshop.pool.forget()
