@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -24,22 +23,24 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from benchmark.run.waits import INDEXING, read_by
+
 GPU = torch.device("cuda:0")
 ROOT = Path(__file__).parents[1]
 ROOMS = ("benchmark", "methods", "datasets")
 
-COUNTS = frozenset(
-    {"_local_scalar_dense", "nonzero", "masked_select", "equal", "bincount", "_linalg_check_errors"}
-    | {"_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"}
-)
-"""Operations of ATen whose result, or its shape, a CUDA device has to tell the processor before it goes on."""
-
 
 @dataclass
 class Waits:
-    """For what the device was waited: (file, function, what) -> how often."""
+    """For what the device was waited.
+
+    Attributes:
+        found: (file, function, what) -> how often.
+        fetched: bytes that were copied from it to the CPU, waited for or not.
+    """
 
     found: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    fetched: int = 0
 
     def note(self, what: str) -> None:
         """Something waits here."""
@@ -56,7 +57,7 @@ class Waits:
 
 
 _waits = Waits()
-_contents: WeakValueDictionary[int, Tensor] = WeakValueDictionary()  # by the address of the empty storage before them
+_contents: dict[int, Tensor] = {}  # by the address of the empty storage before them, which ``.data =`` hands on
 
 
 class OnGPU(Tensor):
@@ -113,60 +114,58 @@ def _computed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     """What an operation gives, on the CPU, and whether the device would have to be waited for."""
     name = function.overloadpacket.__name__
     tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-    here = [each for each in tensors if isinstance(each, OnGPU)]
+    here = [each for each in tensors if each.is_cuda]
     asked = kwargs.get("device")
     there = bool(here) if asked is None else torch.device(asked).type == "cuda"
     _check_devices(name, args, here, tensors)
+    if name in ("_to_copy", "copy_"):
+        source, target = (args[0], there) if name == "_to_copy" else (args[1], args[0].is_cuda)
+        _waits.fetched += source.nbytes if source.is_cuda and not target else 0
     for what in _waiting(name, function, args, kwargs, here, there):
         _waits.note(what)
-    if name == "set_" and args and isinstance(args[0], OnGPU) and len(args) == 2 and not isinstance(args[1], Tensor):
-        return OnGPU(args[0].content.set_(_contents[args[1]._cdata].untyped_storage()))
+    if name == "set_" and here and len(args) == 2 and not isinstance(args[1], Tensor):
+        return OnGPU(_content(args[0]).set_(_contents[args[1]._cdata].untyped_storage()))
     given = {key: value for key, value in kwargs.items() if key != "pin_memory"}
     if asked is not None:
         given["device"] = torch.device("cpu")
-    made = function(*tree_map(_real, args), **tree_map(_real, given))
-    known = {id(each.content): each for each in here}  # what was written into is given back as itself
+    made = function(*tree_map(_content, args), **tree_map(_content, given))
+    known = {id(_content(each)): each for each in here}  # what was written into is given back as itself
     return tree_map(lambda each: _wrapped(each, known) if there else each, made)
 
 
-def _real(value: Any) -> Any:
-    return value.content if isinstance(value, OnGPU) else value
+def _content(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.is_cuda:
+        return value.content if isinstance(value, OnGPU) else _contents[value.untyped_storage()._cdata]
+    return value
 
 
-def _wrapped(value: Any, known: dict[int, OnGPU]) -> Any:
+def _wrapped(value: Any, known: dict[int, Tensor]) -> Any:
     if not isinstance(value, Tensor):
         return value
     return known[id(value)] if id(value) in known else OnGPU(value)
 
 
-def _check_devices(name: str, args: tuple[Any, ...], here: list[OnGPU], tensors: list[Tensor]) -> None:
+def _check_devices(name: str, args: tuple[Any, ...], here: list[Tensor], tensors: list[Tensor]) -> None:
     """Refuse what a GPU does: tensors of both devices, unless one copies, is a single number, or an index."""
-    if not here or name in ("copy_", "_to_copy", "index", "index_put", "index_put_", "_index_put_impl_", "set_"):
+    if not here or name in ("copy_", "_to_copy", *INDEXING, "set_"):
         return
-    if any(not isinstance(each, OnGPU) and each.dim() for each in tensors):
+    if any(not each.is_cuda and each.dim() for each in tensors):
         raise RuntimeError(
             f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({name})"
         )
 
 
 def _waiting(
-    name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], here: list[OnGPU], there: bool
+    name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], here: list[Tensor], there: bool
 ) -> Iterator[str]:
-    if here and name in COUNTS:
-        yield name
-    if name == "repeat_interleave" and here and kwargs.get("output_size") is None:
-        yield name
-    if name in ("index", "index_put", "index_put_", "_index_put_impl_") and here:
-        for index in (each for each in args[1] if each is not None):
-            if index.dtype in (torch.bool, torch.uint8):
-                yield f"{name} by a mask"
-            elif not isinstance(index, OnGPU):
-                yield f"{name} by positions from the CPU"
+    yield from read_by(name, args, kwargs) if here else ()
+    if name in INDEXING and here and any(each is not None and not each.is_cuda for each in args[1]):
+        yield f"{name} by positions from the CPU"
     if name == "_to_copy" and bool(here) != there and not kwargs.get("non_blocking"):
         yield "copy to the GPU" if there else "copy to the CPU"
     queued = kwargs.get("non_blocking") or (len(args) > 2 and args[2])
-    if name == "copy_" and isinstance(args[0], OnGPU) != isinstance(args[1], OnGPU) and not queued:
-        yield "copy to the GPU" if isinstance(args[0], OnGPU) else "copy to the CPU"
+    if name == "copy_" and args[0].is_cuda != args[1].is_cuda and not queued:
+        yield "copy to the GPU" if args[0].is_cuda else "copy to the CPU"
 
 
 class _Event:
@@ -225,3 +224,4 @@ def pretended_gpu() -> Iterator[Waits]:
             yield _waits
         finally:
             torch._C._set_only_lift_cpu_tensors(before)  # type: ignore[attr-defined]
+            _contents.clear()

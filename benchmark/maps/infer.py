@@ -24,7 +24,7 @@ from benchmark.maps.photos import Photos
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import expected_identity
-from benchmark.run.scoring import BatchSize, Halving, drop, images_per_batch, nothing, score
+from benchmark.run.scoring import BatchSize, Halving, drop, nothing, score
 from benchmark.run.workshop import Workshop
 from benchmark.training.loader import ahead
 
@@ -161,9 +161,10 @@ class Maps:
 def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: Maps, force: bool = False) -> None:
     """Score images with methods as ``run`` does, and write the maps.
 
-    Batches, test scales and arithmetic are those of ``run``, so that a labelled dataset gets the scores that its
-    records were measured on. A map that is there and was made of the same pixels is kept. An image that cannot be read
-    is noted, a method that fails is dropped with a sentence; the others go on.
+    Test scales and arithmetic are those of ``run``, and so are the batches where all images are of one size, so that a
+    labelled dataset gets the scores that its records were measured on. A map that is there and was made of the same
+    pixels is kept. An image that cannot be read is noted, a method that fails is dropped with a sentence; the others go
+    on.
 
     Args:
         workshop: with everything loaded.
@@ -214,49 +215,70 @@ def take_turns(
         turn: (method, batch, digest of each image's pixels by its id), else as of
             :class:`~benchmark.run.scoring.Halving`.
     """
-    size = workshop.setup.options.batch_size
-    if not size:
-        first = next(iter(readable(images, range(len(images)), [])), None)
-        size = images_per_batch(first) if first else 1
-    digests: Mapping[str, str] = {}
+    asked, device = workshop.setup.options.batch_size, workshop.setup.machine.device
+    first = next(iter(readable(images, range(len(images)), [])), None)
+    size = BatchSize.chosen(first, asked, device) if first else BatchSize(1)
+    digests: dict[str, str] = {}  # of the images of a batch, by id
 
     def failed(entry: Entry, ids: tuple[str, ...], error: BaseException) -> None:
         drop(workshop, entry, ids, error)
 
     halving: Halving[Entry, Batch] = Halving(
-        BatchSize(size),
+        size,
         workshop.pool,
         workshop.say,
         lambda batch: batch,
         lambda entry, batch: turn(entry, batch, digests),
         failed,
     )
-    done = 0
+    workshop.pool.time(False)  # nobody asks how long it takes
     try:
         with Progress(title, 0, len(images), workshop.setup.machine) as progress:
-            for count, batches in _batches(workshop, images, problems, size):
-                for batch, digests in batches:  # noqa: B007 - what the methods are given beside the batch
-                    halving.whole(entries, batch)
-                done += count
-                progress.update(done)
+            for tried, batch, found in batches_of(workshop, images, problems, size):
+                digests = dict(zip(batch.ids, found, strict=True))
+                halving.whole(entries, batch)
+                size.warmed(workshop.pool, entries)
+                progress.update(tried)
     finally:
         workshop.pool.forget()
 
 
-def _batches(
-    workshop: Workshop, images: Dataset, problems: list[str], size: int
-) -> Iterator[tuple[int, list[tuple[Batch, dict[str, str]]]]]:
-    """How many images were tried, and the batches of those that can be read, on the device, with their digests."""
+def batches_of(
+    workshop: Workshop, images: Dataset, problems: list[str], size: BatchSize
+) -> Iterator[tuple[int, Batch, list[str]]]:
+    """The images that can be read, in batches on the device.
+
+    Images are read one by one, since those of a folder may be of any sizes.
+
+    Args:
+        workshop: with the machine.
+        images: what to read.
+        problems: gets a sentence for every image that cannot be read.
+        size: of the batches, as it is when their turn comes.
+    Returns:
+        How many images were tried so far, a batch, and the digests of its images.
+    """
     machine = workshop.setup.machine
     workers = 0 if isinstance(images, Photos) and images.videos else machine.workers  # frames come one after the other
 
-    def build(start: int) -> tuple[int, list[tuple[Batch, dict[str, str]]]]:
-        indices = range(start, min(start + size, len(images)))
-        batches = collate(list(readable(images, indices, problems)))
-        return len(indices), [(b, dict(zip(b.ids, map(pixel_digest, b.images), strict=True))) for b in batches]
+    def read(index: int) -> list[tuple[Sample, str]]:
+        return [(sample, pixel_digest(sample.image)) for sample in readable(images, [index], problems)]
 
-    for count, batches in ahead(build, range(0, len(images), size), workers):
-        yield count, [(batch.to(machine.device), digests) for batch, digests in batches]
+    def batch(tried: int) -> tuple[int, Batch, list[str]]:
+        samples, digests = zip(*group, strict=True)
+        (made,) = collate(samples)
+        return tried, made.to(machine.device), list(digests)
+
+    group: list[tuple[Sample, str]] = []
+    for tried, found in enumerate(ahead(read, range(len(images)), workers)):
+        for sample, digest in found:
+            alike = group and group[-1][0].image.shape == sample.image.shape
+            if group and not (alike and len(group) < size.fitting(sample.labels.numel())):
+                yield batch(tried)
+                group = []
+            group.append((sample, digest))
+    if group:
+        yield batch(len(images))
 
 
 def pixel_digest(image: Tensor) -> str:

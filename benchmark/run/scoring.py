@@ -41,16 +41,19 @@ class BatchSize:
     Args:
         images: to begin with.
         most: up to how many it may grow, :meth:`warmed`; it does not where that is left out.
+        pixels: of an image of which there may be so many; of a larger one there are fewer. 0 where the number was
+            asked for, whatever the size.
     """
 
-    def __init__(self, images: int, most: int = 0) -> None:
+    def __init__(self, images: int, most: int = 0, pixels: int = 0) -> None:
         self.images = images
         self.most = max(images, most)
+        self.pixels = pixels
         self.cold = True
         """Whether no batch of this size has gone through yet; the first one warms caches, and its time says nothing."""
 
     @classmethod
-    def chosen(cls, first: Sample, asked: int, device: torch.device) -> Self:
+    def chosen(cls, first: Sample, asked: int, device: torch.device, before: int = 0) -> Self:
         """Of a pass over images. On a GPU, where nothing was asked for, the first batch is small, and by what it took
         the next ones are chosen. On a CPU large batches gain nothing.
 
@@ -58,28 +61,37 @@ class BatchSize:
             first: an image.
             asked: --batch-size; 0 leaves it open.
             device: of the networks.
+            before: to how many an earlier pass over the same images has come; 0 where this is the first.
         """
-        grows = device.type == "cuda" and not asked
-        return cls(asked or images_per_batch(first), GPU_PIXELS // first.labels.numel() if grows else 0)
+        if asked:
+            return cls(before or asked)
+        pixels = first.labels.numel()
+        if before:
+            return cls(before, pixels=pixels)
+        return cls(images_per_batch(first), GPU_PIXELS // pixels if device.type == "cuda" else 0, pixels)
 
     def warmed(self, pool: Pool, entries: Sequence[Entry]) -> None:
         """A batch has gone through: half of the free memory of a GPU is for the next ones."""
         self.cold = False
-        if self.most <= self.images:
-            return
         own = max((entry.memory_mib or 0.0 for entry in entries), default=0.0)
         each = (sum(pool.latest_mib.values()) + own) * 2**20 / self.images
+        if self.most <= self.images or not each:
+            return
         cached = torch.cuda.memory_reserved(pool.device) - torch.cuda.memory_allocated(pool.device)
         free = torch.cuda.mem_get_info(pool.device)[0] + cached
         grown = max(self.images, min(self.most, int(free / 2 / max(each, 1.0))))
         self.images, self.cold = grown, grown > self.images
         self.most = self.images
 
+    def fitting(self, pixels: int) -> int:
+        """How many images of so many pixels may go through."""
+        return max(1, self.images * self.pixels // pixels) if pixels > self.pixels > 0 else self.images
+
     def parts(self, batch: Batch) -> Iterator[Batch]:
         """A batch in parts of at most so many images as there may be when it is their turn."""
         done = 0
         while done < len(batch):
-            part = batch.part(done, self.images)
+            part = batch.part(done, self.fitting(batch.labels[0].numel()))
             done += len(part)
             yield part
 
@@ -259,7 +271,8 @@ class Sent:
     def predictions(self) -> Callable[[], Tensor]:
         setup = self.workshop.setup
         outputs = self.workshop.pool.outputs(setup.base, self.batch.blind)
-        return to_cpu(outputs.prediction(len(setup.test.classes)).clone())
+        # A class is a label, which is a byte; eight of them a pixel would have to travel otherwise.
+        return to_cpu(outputs.prediction(len(setup.test.classes)).to(torch.uint8))
 
     @cached_property
     def confidences(self) -> Callable[[], list[Confidences]]:

@@ -3,49 +3,50 @@
 from collections import Counter
 
 import pytest
+import torch
 from harness import measured
 from pretended_gpu import pretended_gpu
 
 from benchmark.run import evaluate
 
 METHODS = ("msp", "energy", "sml")
-PROTOCOLS = ("per-image", "pooled", "calibration")
+PROTOCOLS = ("per-image", "pooled", "calibration", "smiyc-obstacles")
+PASSES = 2
+LINE = ("--methods", ",".join(METHODS), "--protocols", ",".join(PROTOCOLS))
 
 WAITS = {
     # Whether a method has written into what the next one reads must be known before that one's turn: one question for
     # everything that is sealed.
-    ("benchmark/isolation/seals.py", "any_of", "_local_scalar_dense"): len(METHODS),
+    ("benchmark/isolation/seals.py", "any_of", "_local_scalar_dense"): PASSES * len(METHODS),
 }
-"""Everything for which the thread that feeds the device waits per batch: no score and no metric, and no clock."""
+"""Everything for which the thread that feeds the device waits per batch: no score, no metric and no clock."""
+SCORES = 4 * len(METHODS)
+FETCHED = (3 + 1 + 1 + (4 + 1 + 4 + 4) + SCORES) + (1 + SCORES)
+"""Bytes of a pixel that leave the device: of the image, its label, the predicted class, what calibration reads, and the
+scores; in the second pass the label and the scores."""
 
 
-@pytest.fixture
-def fed(bench, monkeypatch):
-    """A function (images) that evaluates so many of them on the pretended GPU and gives what was waited for."""
+def test_records_on_a_gpu_are_those_of_the_cpu_and_its_batches_wait_for_little(bench, monkeypatch):
     monkeypatch.setattr(evaluate, "TIMED", 0)  # reading a clock waits
 
-    def run(images):
+    def on_a_gpu(images):
         with pretended_gpu() as waits:
-            line = ("--methods", ",".join(METHODS), "--protocols", ",".join(PROTOCOLS), "--limit", images)
-            assert bench("run", *line, "--device", "cuda", "--force", "--workers", "2") == 0, bench.err
-        return waits.found
+            line = (*LINE, "--limit", images, "--device", "cuda", "--force", "--workers", "2")
+            assert bench("run", *line) == 0, bench.err
+        return waits
 
-    line = ("--methods", ",".join(METHODS), "--protocols", ",".join(PROTOCOLS))
-    assert bench("run", *line) == 0, bench.err
-    return run
-
-
-def test_records_on_a_gpu_are_those_of_the_cpu_and_a_batch_waits_for_nothing_but(bench, fed):
+    assert bench("run", *LINE) == 0, bench.err
     expected = [(measured(bench.record(name)), bench.rows(name)) for name in METHODS]
-    four = fed(4)
+    four = on_a_gpu(4)
     assert [(measured(bench.record(name)), bench.rows(name)) for name in METHODS] == expected
-    two = fed(2)
-    assert {place: (four[place] - two[place]) / 2 for place in four | two if four[place] != two[place]} == WAITS
+    two = on_a_gpu(2)
+    places = four.found | two.found
+    per_batch = {place: (four.found[place] - two.found[place]) / 2 for place in places}
+    assert {place: count for place, count in per_batch.items() if count} == WAITS
+    assert (four.fetched - two.fetched) / 2 == FETCHED * 48 * 64
 
 
 def test_the_pretended_gpu_tells_waits_from_what_is_only_queued():
-    import torch
-
     with pretended_gpu() as waits, torch.no_grad():
         there = torch.arange(6, device="cuda").reshape(2, 3)
         there = (there + 1).float().sum(0)[:2].flip(0)
