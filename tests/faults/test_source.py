@@ -136,10 +136,11 @@ def test_the_code_of_a_network_is_what_was_imported(tmp_path):
 
 
 @pytest.mark.parametrize("as_plugin", [False, True])
-def test_the_code_of_a_network_is_also_what_it_imports_from_its_folder(tmp_path, monkeypatch, as_plugin):
+@pytest.mark.parametrize("text", ["import json, layers_of_mine\nbuild = print\n", "from layers_of_mine import build\n"])
+def test_the_code_of_a_network_is_also_what_it_imports_from_its_folder(tmp_path, monkeypatch, text, as_plugin):
     monkeypatch.syspath_prepend(tmp_path)
     file, layers = tmp_path / "net.py", tmp_path / "layers_of_mine.py"
-    file.write_text("from layers_of_mine import depth\nimport json\ndef build(classes):\n    return depth()\n")
+    file.write_text(text)
 
     def code(text):
         layers.write_text(text)
@@ -150,7 +151,7 @@ def test_the_code_of_a_network_is_also_what_it_imports_from_its_folder(tmp_path,
                 load_plugin(file)
             return NETWORKS.code("net") if as_plugin else resolve(str(file))[2].code
 
-    one, other = "def depth():\n    return 1\n", "def depth():\n    return 22\n"
+    one, other = (f"def build(classes):\n    return {value}\n" for value in (1, 22))
     assert code(one) != code(other) and code(one) == code("# a comment\n" + one)
     file.write_text("def build(classes):\n    return 3\n")
     assert code(one) == code(other) == hashlib.sha256(file.read_bytes()).hexdigest()

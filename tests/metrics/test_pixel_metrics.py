@@ -191,6 +191,15 @@ def test_protocols_differ_in_void_and_in_ignored_classes():
     assert select_rows(rows, "densehybrid")["ignored"][0] == np.isin(labels, (1, 255)).sum()
 
 
+def test_the_threshold_is_the_lowest_score_of_the_pixels_that_count():
+    """The nearest rule finds 19 of the anomalies at 1, 2, ..., 20; so does every threshold above 1."""
+    evaluator = PixelEvaluator(["streethazards", "per-image"])
+    labels = np.array([[254] * 20 + [255, 0]], np.uint8)
+    evaluator.update(View("a", np.array([[*range(1, 21), 1.5, 1.75]], np.float32), labels))
+    found = [select_rows(evaluator.rows(), name)["threshold"][0] for name in ("streethazards", "per-image")]
+    assert found == [1.5, 1.75]
+
+
 def test_an_ignored_class_that_the_dataset_lacks_changes_nothing():
     s, labels = score_map("logit", np.random.default_rng(0), (20, 20))
     evaluator = PixelEvaluator(["per-image", "densehybrid"], classes=("road", "sky"))

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,10 +77,13 @@ def environment(**more) -> dict[str, str]:
 
 
 def two(bench, *line: str) -> list[subprocess.CompletedProcess]:
-    """A command by two processes, started as `torchrun` does, without the seconds that it takes to start itself."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    """A command by two processes, started as `torchrun` does, without the seconds that it takes to start itself.
+
+    They meet, as with `torchrun`, where the one that started them listens: nobody can take its port in between.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2"}
+    place |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     command = [sys.executable, "-m", "benchmark", *bench.arguments(*line)]
     started = [
         subprocess.Popen(
@@ -90,9 +92,7 @@ def two(bench, *line: str) -> list[subprocess.CompletedProcess]:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(
-                RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port
-            ),
+            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **place),
         )
         for rank in range(2)
     ]
