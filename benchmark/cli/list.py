@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.arguments import data_folder, machine_readable, verb
 from benchmark.cli.describe import NETWORK_GIVEN, Option, options_of, summary
+from benchmark.cli.output import line_width
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -210,9 +211,9 @@ def _protocols(found: Sequence[About]) -> str:
 
 def _page(about: About) -> str:
     """All that there is to say of one plugin."""
-    name, width = about["name"], 120
+    name, width = about["name"], line_width()
     facts = [[key, _words(value)] for key, value in about.items() if key not in ("name", "about", "options") and value]
-    parts = [name, _table(facts, [], [None, 100], "plain")]
+    parts = [name, _table(facts, [], [None, width - 20], "plain")]
     parts += ["\n\n".join(_wrapped(part, width) for part in about["about"].split("\n\n"))] if about.get("about") else []
     if "options" in about:
         rows = [
@@ -220,7 +221,7 @@ def _page(about: About) -> str:
             for o in about["options"]
         ]
         heads = ["option", "takes", "default", "meaning"]
-        parts.append(_table(rows, heads, [None, 24, 20, 60]) if rows else "It has no options.")
+        parts.append(_table(rows, heads, [None, 24, 20, width - 60]) if rows else "It has no options.")
         if rows:
             parts.append(f"As in {name}:{rows[0][0]}=..., several joined by colons.")
     return "\n\n".join(parts)

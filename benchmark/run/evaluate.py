@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmark.data import ANOMALY, IGNORE, Batch, Dataset, image_digest
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError, ProcessChanged, interrupted
+from benchmark.io.words import quantity
 from benchmark.metrics import Confidences, FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
@@ -75,8 +76,7 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     most = size.most
     tally = _new_tally(workshop, [s for s in steps if not s.entry.error], size.images)
     tally = _taken_up(workshop, tally, images)
-    words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
-    progress = Progress(words, tally.done, len(setup.test), setup.machine)
+    progress = Progress(f"evaluating {quantity(len(entries), 'method')}", tally.done, len(setup.test), setup.machine)
     due, whole = time.monotonic() + SAVE_EVERY, True
     beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
 
@@ -238,9 +238,7 @@ class _Pass:
         self.workshop, self.entries, self.size, self.tally, self.beside = workshop, entries, size, tally, beside
         self._seconds: dict[str, float] = {}  # of every method, by its label, on the latest batch
         self._spoilt = ""  # label of who changed the process beside others
-        self._halving = Halving(
-            size, workshop.pool, workshop.say, lambda batch: Sent(workshop, batch), self._turn, self._failed
-        )
+        self._halving = Halving(workshop, size, lambda batch: Sent(workshop, batch), self._turn, self._failed)
 
     def take(self, batch: Batch) -> None:
         """All methods on a batch."""
@@ -326,9 +324,8 @@ class _Pass:
         return keep
 
     def _failed(self, entry: Entry | None, images: tuple[str, ...], error: BaseException) -> None:
-        if entry is None:
-            raise error
         drop(self.workshop, entry, images, error)
+        assert entry is not None
         self.tally.drop(entry.label)
         if isinstance(error, ProcessChanged) and self.beside.threads and not self.size.cold:
             self._spoilt = entry.label

@@ -7,12 +7,14 @@ methods and networks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from torch import Tensor
 
 from benchmark.data import Batch, Dataset
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import quantity
 from benchmark.metrics import Confidences, Measurements, SecondPass, network_evaluators, network_measurements, protocol
 from benchmark.metrics.evaluator import Evaluator
 from benchmark.progress import Progress
@@ -132,7 +134,7 @@ def _pass(
         scores = to_cpu(score(workshop, entry, sent.batch)[0])
         return _keeping([passes[entry.label]], sent, scores, sent.predictions if predicts else None)
 
-    title = f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}"
+    title = f"second pass of {quantity(len(entries), 'method')}"
     _take_turns(workshop, entries, workshop.test_images(), title, batch_size, size, turn)
 
 
@@ -146,16 +148,8 @@ def _take_turns(
     turn: Callable[[Entry | None, Sent], Callable[[], None]],
 ) -> None:
     """All methods on this process's images, as in the first pass; None stands for the images themselves."""
-    pool, machine, done = workshop.pool, workshop.setup.machine, 0
-
-    def failed(entry: Entry | None, ids: tuple[str, ...], error: BaseException) -> None:
-        if entry is None:
-            raise error
-        drop(workshop, entry, ids, error)
-
-    halving: Halving[Entry | None, Sent] = Halving(
-        size, pool, workshop.say, lambda batch: Sent(workshop, batch), turn, failed
-    )
+    machine, done = workshop.setup.machine, 0
+    halving = Halving(workshop, size, lambda batch: Sent(workshop, batch), turn, partial(drop, workshop))
     try:
         with Progress(title, 0, len(images), machine) as progress:
             for batch in native_batches(images, machine, batch_size, share=(rank(), world())):
@@ -163,7 +157,7 @@ def _take_turns(
                 done += len(batch)
                 progress.update(min(done * world(), len(images)))
     finally:
-        pool.forget()
+        workshop.pool.forget()
 
 
 def _keeping(
