@@ -119,9 +119,9 @@ def _train(arguments: argparse.Namespace) -> int:
 def each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
     from benchmark.distributed import everywhere
-    from benchmark.values import split_outside_quotes
+    from benchmark.values import listed
 
-    names = list(filter(None, split_outside_quotes(arguments.dataset, ",")))
+    names = listed(arguments.dataset)
     if len(names) < 2:
         return work(argparse.Namespace(**vars(arguments) | {"dataset": "".join(names)}))
     codes = []

@@ -52,11 +52,6 @@ class Comparison:
         return self.text
 
 
-def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "") -> str:
-    """The :func:`comparisons` as text."""
-    return "\n\n\n".join(map(str, comparisons(results, methods, dataset, network)))
-
-
 def comparisons(
     results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "", width: int = WIDTH
 ) -> list[Comparison]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from pandas import DataFrame, concat
 
 from benchmark.leaderboard.board import Block, block
-from benchmark.leaderboard.formats import GROUPS, TERMINAL, WIDTH, sections, terminal_table, terminal_text, widest
+from benchmark.leaderboard.formats import GROUPS, NAME, TERMINAL, WIDTH, sections, terminal_table, terminal_text, widest
 from benchmark.leaderboard.protocols import headlines
 from benchmark.leaderboard.wording import (
     METRIC_TITLES,
@@ -70,7 +70,7 @@ def terminal(block: Block, width: int = WIDTH) -> str:
     if least in texts and width - widest(terminal_table(texts[numbers])) < LEGIBLE:
         texts = texts.drop(columns=[least])
     room = width - widest(terminal_table(texts.drop(columns=[title]))) - 2
-    text = terminal_table(texts, max(8, min(40, texts[title].map(len).max(), room)))
+    text = terminal_table(texts, max(8, min(NAME, texts[title].map(len).max(), room)))
     text = "\n".join([text, *outlier_legend(auxiliary)])
     return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
 

@@ -32,7 +32,9 @@ WORDS = (
 
 
 WIDTH = 120
-"""Columns of the terminal that tables fit into where they can."""
+"""Characters of a terminal's line, into which tables fit where they can."""
+NAME = 40
+"""Characters from which a method's name is wrapped on a terminal."""
 
 
 LEGEND = (

@@ -21,8 +21,9 @@ from benchmark.leaderboard.board import MILLISECONDS, Block, Board, boards
 from benchmark.leaderboard.cells import BEST, HEADINGS, SAW, Cell, best
 from benchmark.leaderboard.formats import LATEX, MARKDOWN, Format, csv_of, lines, pipe_table
 from benchmark.leaderboard.wording import EXTERNAL, METRIC_TITLES, NOTHING, SAMPLED, names
+from benchmark.metrics import METRICS
 from benchmark.records.published import read_published
-from benchmark.records.record import METRICS, read_all
+from benchmark.records.record import read_all
 
 FORMATS = ("latex", "markdown", "csv")
 WIDE = 4

@@ -11,8 +11,9 @@ from pandas import DataFrame
 
 from benchmark.leaderboard.formats import TERMINAL, terminal_table
 from benchmark.leaderboard.wording import MARK, METRIC_TITLES, NOTHING, busy, distinct, machine_of, marked, primary
+from benchmark.metrics import METRICS
 from benchmark.records.adoption import Candidate
-from benchmark.records.record import METRICS, Record
+from benchmark.records.record import Record
 
 ARROW = "→"
 DIGITS = 2

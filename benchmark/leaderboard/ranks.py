@@ -11,8 +11,9 @@ import numpy as np
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import quantity
 from benchmark.leaderboard.compare import MATRIX_DRAWS
-from benchmark.leaderboard.formats import TERMINAL, terminal_table
+from benchmark.leaderboard.formats import NAME, TERMINAL, terminal_table
 from benchmark.leaderboard.measured import Repetitions, label_of, places_of, rows_of, shared_protocol
 from benchmark.leaderboard.wording import (
     EXTERNAL,
@@ -29,9 +30,6 @@ from benchmark.metrics.bootstrap import HIGHER_IS_BETTER, resampled_means
 from benchmark.metrics.ranks import LEVEL, alike, critical_difference, friedman, rank_of
 from benchmark.metrics.rows import per_image
 from benchmark.records.record import Record
-
-WIDTH = 40
-"""Characters of a label on the terminal."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +244,7 @@ def _text(values: Mapping[str, Any], legend: Sequence[str], left_out: int) -> st
             f"{i + 1:>3}  {p['title']}, {p['network']}, protocol {p['protocol']}, {p['images']} images"
             for i, p in enumerate(places)
         ),
-        "\n".join([terminal_table(DataFrame(lines), WIDTH), *outlier_legend(m["auxiliary_data"] for m in methods)]),
+        "\n".join([terminal_table(DataFrame(lines), NAME), *outlier_legend(m["auxiliary_data"] for m in methods)]),
         f"Friedman: chi2({test['degrees_of_freedom']}) = {test['chi2']:.2f}, {p_value}: "
         + ("the methods differ." if differ else "no difference between the methods is shown.")
         + f"\nNemenyi: average ranks that are {values['critical_difference']:.2f} or more apart differ (5 %, "
@@ -254,10 +252,8 @@ def _text(values: Mapping[str, Any], legend: Sequence[str], left_out: int) -> st
         "The interval is that of other images of the same sets, the tests that of other datasets.",
     ]
     if left_out:
-        word = f"method{'s' * (left_out > 1)}"
-        parts[-1] += (
-            f"\nNot measured at all of these places, and left out: {left_out} {word}; name some to compare them."
-        )
+        some = quantity(left_out, "method")
+        parts[-1] += f"\nNot measured at all of these places, and left out: {some}; name some to compare them."
     if len({place["dataset"] for place in places}) < count:
         parts[-1] += "\nSome places share their images, which makes the tests too sure; --network chooses."
     return "\n\n".join([*map(_clean, parts), *map(TERMINAL.escape, legend)])

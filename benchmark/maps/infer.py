@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import dumps, read_json, to_plain, write_atomic
 from benchmark.io.names import file_name
-from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_scores
+from benchmark.io.words import quantity
+from benchmark.maps.files import FORMATS, read_written, write_scores
 from benchmark.maps.photos import Photos
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
@@ -125,10 +127,10 @@ class Maps:
         Raises:
             BenchmarkError: it cannot be read, or is not of that size.
         """
-        scores = read_scores(path := self.path(entry, image_id))
+        scores = read_written(path := self.path(entry, image_id), self.form)
         if scores.shape != tuple(size):
             raise BenchmarkError(f"{path} is not of the size of its image; delete it and run again.")
-        return from_half_codes(scores) if self.form == "png" else scores.astype(np.float32)
+        return scores
 
     def has(self, entry: Entry, image_id: str, digest: str) -> bool:
         """Whether a method's map of an image with these pixels is there."""
@@ -181,7 +183,7 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     def turn(entry: Entry, batch: Batch, digests: Mapping[str, str]) -> Callable[[], None]:
         return nothing if entry.error else _score(workshop, entry, images, batch, digests, maps, force)
 
-    title = f"scoring with {len(entries)} method{'s' * (len(entries) != 1)}"
+    title = f"scoring with {quantity(len(entries), 'method')}"
     take_turns(workshop, entries, images, maps.problems, title, turn)
 
 
@@ -220,17 +222,10 @@ def take_turns(
     size = BatchSize.chosen(first, asked, device) if first else BatchSize(1)
     digests: dict[str, str] = {}  # of the images of a batch, by id
 
-    def failed(entry: Entry, ids: tuple[str, ...], error: BaseException) -> None:
-        drop(workshop, entry, ids, error)
+    def given(entry: Entry, batch: Batch) -> Callable[[], None]:
+        return turn(entry, batch, digests)
 
-    halving: Halving[Entry, Batch] = Halving(
-        size,
-        workshop.pool,
-        workshop.say,
-        lambda batch: batch,
-        lambda entry, batch: turn(entry, batch, digests),
-        failed,
-    )
+    halving = Halving(workshop, size, lambda batch: batch, given, partial(drop, workshop))
     workshop.pool.time(False)  # nobody asks how long it takes
     try:
         with Progress(title, 0, len(images), workshop.setup.machine) as progress:

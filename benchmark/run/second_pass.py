@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from benchmark.data import Batch, Dataset
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import quantity
 from benchmark.metrics import Measurements, SecondPass, network_evaluators, network_measurements, protocol
 from benchmark.metrics.evaluator import Evaluator
 from benchmark.progress import Progress
@@ -148,7 +149,7 @@ def _pass(
         scores = score(workshop, entry, sent.batch)[0]
         return counting.scored(entry, sent, scores, passes[entry.label].update, predicted)
 
-    title = f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}"
+    title = f"second pass of {quantity(len(entries), 'method')}"
     _over(workshop, workshop.test_images(), title, entries, batch_size, size, turn)
 
 
@@ -181,7 +182,7 @@ def _over(
         counting.before()
         return turn(item, sent, counting)
 
-    halving = Halving(size, pool, workshop.say, lambda batch: Sent(workshop, batch), take, counting.failed)
+    halving = Halving(workshop, size, lambda batch: Sent(workshop, batch), take, counting.failed)
     pool.time(False)
     try:
         with Progress(title, 0, len(images), setup.machine) as progress:
