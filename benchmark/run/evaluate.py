@@ -14,11 +14,11 @@ from benchmark.io.words import quantity
 from benchmark.metrics import Confidences, FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
-from benchmark.run.beside import Beside, Counting, Spoiled
+from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
-from benchmark.run.scoring import BatchSize, Halving, Sent, network_cost, nothing, score, views
+from benchmark.run.scoring import BatchSize, Counting, Halving, Sent, Spoiled, network_cost, nothing, score, views
 from benchmark.run.shares import Turns, shared_pass
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop

@@ -1,4 +1,4 @@
-"""Methods take turns on batches: how many images go through at a time, the scores of one method, or why it failed."""
+"""Methods take turns on batches: how many images go through at a time, who gets the scores, or why there are none."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from benchmark.cost_meter import MemoryMeter, clear, out_of_memory
 from benchmark.data import IGNORE, Batch, Sample
-from benchmark.errors import BenchmarkError, in_words
+from benchmark.errors import BenchmarkError, ProcessChanged, in_words
 from benchmark.machine import arithmetic
 from benchmark.metrics import Confidences, View
 from benchmark.network import NetworkSpec
 from benchmark.pool import Pool
+from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ BATCH_PIXELS = 1 << 19
 """Pixels of a batch where --batch-size is not given: 8 images of 320x180, 1 of 1280x720."""
 GPU_PIXELS = 1 << 23
 """The same at most on a GPU whose memory suffices: 9 images of 1280x720."""
+SHARED = ""
+"""Name of the work beside a pass that belongs to no method."""
 
 Item, Given = TypeVar("Item"), TypeVar("Given")
 
@@ -286,3 +289,104 @@ class Sent:
         images = zip(outputs.log_probabilities(), self.batch.labels, strict=True)
         sent = [Confidences.of(*each).map(to_cpu) for each in images]
         return lambda: [each.map(lambda arrived: arrived()) for each in sent]
+
+
+class Spoiled(BenchmarkError):
+    """What was counted last cannot be trusted: a plugin changed the process while others were measured beside it."""
+
+
+class Counting:
+    """What methods return on its way to the evaluators, beside the forwards; who fails there is left out.
+
+    Args:
+        workshop: says who fails.
+        entries: the methods.
+        size: of the batches.
+        beside: does the work.
+        dropped: is told the label of a method that has failed.
+    """
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        entries: Sequence[Entry],
+        size: BatchSize,
+        beside: Beside[tuple[str, ...]],
+        dropped: Callable[[str], None],
+    ) -> None:
+        self.workshop, self.entries, self.size, self.beside, self._dropped = workshop, entries, size, beside, dropped
+        self._spoilt = ""  # label of who changed the process beside others
+
+    def before(self) -> None:
+        """To be called before every turn of a method.
+
+        Whoever changes a function of everybody's does it on the first batch, and nobody's metrics use it beside.
+        """
+        if self.size.cold:
+            self.settle()
+
+    def scored(
+        self, entry: Entry, sent: Sent, scores: Tensor, update: Callable[[View], None], predicted: bool
+    ) -> Callable[[], None]:
+        """What gives an evaluator the scores of a batch once they are on the CPU.
+
+        Args:
+            entry: whose they are.
+            sent: the batch.
+            scores: (B, H, W), on the device.
+            update: of the evaluator.
+            predicted: whether it is to see the network's prediction, too.
+        """
+        if self.beside.threads and scores.device.type == "cpu":
+            scores = scores.clone()  # the method may write into its own the next time
+        batch, arriving, labels = sent.batch, to_cpu(scores), sent.labels
+        predictions = sent.predictions if predicted else None
+
+        def work() -> None:
+            given = Batch(batch.ids, batch.images, labels())
+            for view in views(given, arriving(), predictions and predictions()):
+                update(view)
+
+        def keep() -> None:
+            if former := self.beside.submit(entry.label, work, batch.ids):
+                error, images = former
+                self.failed(entry, images, error)
+
+        return keep
+
+    def shared(self, sent: Sent, work: Callable[[], None]) -> Callable[[], None]:
+        """What has something done with a batch that belongs to no method, and raises what the former one raised."""
+
+        def keep() -> None:
+            if former := self.beside.submit(SHARED, work, sent.batch.ids):
+                raise former[0]
+
+        return keep
+
+    def settle(self) -> None:
+        """Wait until everything is counted; whose scores could not be, is dropped."""
+        for name, error, images in self.beside.settle():
+            if name == SHARED:
+                raise error
+            self.failed(next(e for e in self.entries if e.label == name), images, error)
+
+    def failed(self, entry: Entry | None, images: tuple[str, ...], error: BaseException) -> None:
+        """Leave a method out; None stands for what belongs to nobody, and so to all."""
+        if entry is None:
+            raise error
+        drop(self.workshop, entry, images, error)
+        self._dropped(entry.label)
+        if isinstance(error, ProcessChanged) and self.beside.threads and not self.size.cold:
+            self._spoilt = entry.label
+
+    def check(self) -> None:
+        """Whether all that was counted can be trusted.
+
+        Raises:
+            Spoiled: it cannot.
+        """
+        if self._spoilt:
+            raise Spoiled(
+                f"{self._spoilt} did that while others were measured beside it, so that what was measured last "
+                f"cannot be trusted; the same command with --workers 0 measures it again."
+            )

@@ -15,10 +15,10 @@ from benchmark.io.words import quantity
 from benchmark.metrics import Measurements, SecondPass, network_evaluators, network_measurements, protocol
 from benchmark.metrics.evaluator import Evaluator
 from benchmark.progress import Progress
-from benchmark.run.beside import Beside, Counting, Spoiled
+from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
-from benchmark.run.scoring import BatchSize, Halving, Sent, nothing, score, views
+from benchmark.run.scoring import BatchSize, Counting, Halving, Sent, Spoiled, nothing, score, views
 from benchmark.run.setup import Setup
 from benchmark.run.shares import add_up, agree_on_failures, received, sent
 from benchmark.run.tally import Tally
@@ -63,7 +63,9 @@ def _second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dic
     entries = [s.entry for s in steps if not s.entry.error]
     batch_size, setup = shared(lambda: tally.batch_size), workshop.setup
     asked, device = setup.options.batch_size, setup.machine.device
-    size = everywhere(lambda: BatchSize.chosen(workshop.test_images()[0], asked, device, batch_size))
+    size = BatchSize(batch_size)
+    if any(protocol(name).passes == 2 or protocol(name).validates for name in setup.protocols):
+        size = everywhere(lambda: BatchSize.chosen(workshop.test_images()[0], asked, device, batch_size))
     network = everywhere(lambda: _validate(workshop, entries, tally, batch_size, size))
     agree_on_failures(workshop, entries, {})
     entries = [entry for entry in entries if not entry.error]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pretended_gpu import pretended_gpu
 from sklearn.metrics import accuracy_score, jaccard_score
 from training_toys import Blobs, Tiny
 
@@ -40,6 +41,28 @@ def test_validation_is_sklearns_over_the_classes_that_occur(recipe, scales):
     assert values["mIoU"] == pytest.approx(each.mean())
     assert values["accuracy"] == pytest.approx(accuracy_score(truth, guess))
     assert [values[f"IoU {Blobs.card.classes[c]}"] for c in occurring] == pytest.approx(each.tolist())
+
+
+def test_a_step_waits_for_no_gpu_and_a_validated_batch_thrice(recipe):
+    """A pretended one: for the number of known pixels, twice, and for that of the cells of the confusion matrix."""
+    data = Blobs("val", 4)
+    with pretended_gpu() as waits, torch.no_grad():
+        gpu = Machine(torch.device("cuda"), progress=False)
+        task = task_for(recipe).to("cuda")
+        task.machine = gpu
+        batches = list(native_batches(data, gpu, 2))
+        waits.found.clear()
+        for label_size in ("feature", "half", "full"):
+            task.recipe = recipe.changed({"label_size": label_size})
+            assert task.loss(batches[0])["loss"].is_cuda
+        assert not waits.found
+        found = []
+        for few in (batches[:1], batches):
+            waits.found.clear()
+            values = task.eval().validate(few)
+            found.append(waits.found.total())
+    assert found[1] - found[0] == 3
+    assert values == task_for(recipe).eval().validate(native_batches(data, CPU, 2))
 
 
 def test_a_recipe_with_one_scale_is_validated_at_it(recipe):
