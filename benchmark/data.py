@@ -235,6 +235,13 @@ class DatasetCard:
     class_labels: bool = True
     trained_on: str = ""
 
+    def __post_init__(self) -> None:
+        if len(self.classes) > ANOMALY:
+            raise BenchmarkError(
+                f"{self.title or 'A dataset'} has {len(self.classes)} classes; labels 0 to {ANOMALY - 1} are there for "
+                f"them, {ANOMALY} is an anomaly and {IGNORE} is ignored."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:

@@ -73,12 +73,12 @@ WORKERS = number(Annotated[int, Range(0, 256)])
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """``"1280x720"`` to width and height in pixels."""
+    """``"1280x720"`` to height and width in pixels."""
     try:
         width, height = (typed(side, Pixels) for side in text.lower().split("x"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"write WIDTHxHEIGHT as in 1280x720, not '{text}'") from None
-    return width, height
+    return height, width
 
 
 NEGATIVE = re.compile(r"-(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")

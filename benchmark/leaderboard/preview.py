@@ -11,8 +11,9 @@ from pandas import DataFrame
 
 from benchmark.leaderboard.formats import TERMINAL, terminal_table
 from benchmark.leaderboard.wording import MARK, METRIC_TITLES, NOTHING, busy, distinct, machine_of, marked, primary
+from benchmark.metrics import METRICS
 from benchmark.records.adoption import Candidate
-from benchmark.records.record import METRICS, Record
+from benchmark.records.record import Record
 
 ARROW = "→"
 DIGITS = 2
@@ -49,7 +50,7 @@ def change(candidate: Candidate) -> str:
 
 
 def text(chosen: Sequence[Candidate]) -> str:
-    """Tables for a terminal: of every data set and network the metrics, then the times, then what else differs."""
+    """Tables for a terminal: of every dataset and network the metrics, then the times, then what else differs."""
 
     def place(candidate: Candidate) -> tuple[str, str]:
         return candidate.record.dataset.name, candidate.record.network.label

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from string import ascii_lowercase
 
+from benchmark.io.words import quantity
 from benchmark.records.provenance import BUSY
 from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
 from benchmark.values import SYNTHETIC, OutlierData, format_value
@@ -142,7 +143,7 @@ def machine_of(record: Record) -> str | None:
         return None
     made = record.timing
     name = made.cpu or "CPU" if made.device in ("cpu", "") else made.device
-    threads = f", {made.threads} thread{'s' * (made.threads > 1)}" if made.device in ("cpu", "") else ""
+    threads = f", {quantity(made.threads, 'thread')}" if made.device in ("cpu", "") else ""
     return f"{name} ({made.precision}{threads}, batch {record.cost.batch_size})"
 
 

@@ -17,11 +17,13 @@ from benchmark.machine import Machine, arithmetic, check_precision, products
 from benchmark.method import Method
 from benchmark.network import Network, NetworkSpec
 from benchmark.networks import REHEARSAL, REHEARSAL_MASKS, build_network, network_of
+from benchmark.progress import counted
 from benchmark.recipe import LIGHT_SEGMENTATION, Recipe
 from benchmark.registry import DATASETS, METHODS
 from benchmark.run.entry import Entry
 from benchmark.run.options import Options
 from benchmark.run.setup import Setup, resolve_recipe
+from benchmark.run.waits import Waits
 from benchmark.run.workshop import Workshop
 from benchmark.values import format_value, parse_call
 
@@ -32,10 +34,15 @@ SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2, "crop": (), "scale_
 
 @dataclass(frozen=True)
 class Finding:
-    """One clause of a contract: what was tried, and what was wrong (empty if nothing)."""
+    """One clause of a contract: what was tried, and what was wrong (empty if nothing).
+
+    Attributes:
+        remark: it breaks nothing, whatever it says.
+    """
 
     clause: str
     wrong: str = ""
+    remark: bool = False
 
 
 class Toy(Dataset):
@@ -118,18 +125,21 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
             return
         yield Finding("leaves the batch as it is", _unless(torch.equal(before, batch.images), "the images changed"))
         # As a new batch, for which nothing is cached.
-        yield _same("scores are the same when asked again", scores, score(replace(batch)))
+        with Waits() as waits:
+            again = score(replace(batch))
+        yield _same("scores are the same when asked again", scores, again)
+        yield from _remark(waits)
         alone = torch.cat([score(batch.part(index, 1)) for index in range(len(batch))])
         yield _same("the score of an image does not depend on its batch", scores, alone)
         blind = replace(batch, labels=torch.full_like(batch.labels, IGNORE))
         yield _same("does not look at the labels", scores, score(blind))
         if method.fitted:
-            again = prepared(workshop, METHODS.create(call))
+            loaded = prepared(workshop, METHODS.create(call))
             clause = "what was fitted comes back from its file"
-            if again.error:
-                yield Finding(clause, again.error)
+            if loaded.error:
+                yield Finding(clause, loaded.error)
             else:
-                entry = again
+                entry = loaded
                 yield _same(clause, scores, score(replace(batch)))
         if workshop.setup.machine.device.type != "cpu":
             beside = toy_workshop(Path(folder), tuple(method.recipes), arch=arch)
@@ -140,8 +150,18 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
                 yield _as_on_the_cpu(scores_of(beside, entry, toy_batch(beside)), scores)
 
 
+def _remark(waits: Waits) -> Iterator[Finding]:
+    """Where a GPU would have nothing to do."""
+    if count := sum(waits.lines.values()):
+        places = "; ".join(f"{line}{f' ({times} times)' if times > 1 else ''}" for line, times in waits.lines.items())
+        often = "once" if count == 1 else f"{count} times"
+        yield Finding(
+            f"score() reads {often} per batch what a GPU has computed, and waits for it: {places}", remark=True
+        )
+
+
 def check_dataset(call: str, root: Path) -> Iterator[Finding]:
-    """Open every split that it says it has, and look at a few samples."""
+    """Open every split that it says it has, and read every image of it."""
     opened, errors = {}, {}
     for split_name in SPLITS:
         try:
@@ -156,14 +176,24 @@ def check_dataset(call: str, root: Path) -> Iterator[Finding]:
             continue
         dataset = opened[split_name]
         yield Finding(f"{split_name} opens, {len(dataset)} images", _unless(len(dataset) > 0, "it is empty"))
-        few = sorted({0, len(dataset) // 2, len(dataset) - 1})
-        samples = [dataset[i].checked(len(dataset.classes)) for i in few]
-        again = dataset[few[0]]
-        same = torch.equal(samples[0].image, again.image) and torch.equal(samples[0].labels, again.labels)
-        yield Finding(f"{split_name} gives the same sample twice", _unless(same, f"{again.id} differs"))
-        found = any((s.labels == ANOMALY).any() for s in samples)
+        unread, odd = {}, ""
+        for index in counted(range(len(dataset)), len(dataset), f"reading {split_name}"):
+            try:
+                sample = dataset[index].checked(len(dataset.classes))
+            except Exception as error:  # a plugin's; the other images are looked at, too
+                unread[index] = in_words(error)
+                continue
+            if not odd and (sample.labels == ANOMALY).any():
+                odd = sample.id
+        first, *others = unread.values() or [""]
+        more = f" (and {len(others)} more)" if others else ""
+        yield Finding(f"every image of {split_name} is read", first + more)
+        if 0 not in unread and len(dataset):
+            one, again = dataset[0], dataset[0]
+            same = torch.equal(one.image, again.image) and torch.equal(one.labels, again.labels)
+            yield Finding(f"{split_name} gives the same sample twice", _unless(same, f"{again.id} differs"))
         if split_name != "test":
-            yield Finding(f"{split_name} holds no anomaly", _unless(not found, "it does"))
+            yield Finding(f"{split_name} holds no anomaly", _unless(not odd, f"{odd} does"))
         seen[split_name] = dataset.fingerprint()
     yield Finding("fingerprints tell the splits apart", _unless(len(set(seen.values())) == len(seen), str(seen)))
     missing = [k for k in ("title", "classes", "palette", "licence", "citation") if not getattr(some.card, k)]

@@ -10,6 +10,7 @@ from benchmark.training import (
     Segmentation,
     cached,
     clear_states,
+    loader,
     native_batches,
     seeded,
 )
@@ -41,6 +42,21 @@ def test_a_split_over_the_budget_is_left_on_disk():
     plain = Blobs(images=5)
     assert cached(plain, CPU, budget=5 * 4 * 30 * 42 - 1) is plain
     assert cached(plain, CPU, budget=5 * 4 * 30 * 42) is not plain
+
+
+def test_a_large_split_is_kept_as_far_as_it_was_read(monkeypatch):
+    plain = Blobs(images=5)
+    monkeypatch.setattr(loader, "CACHE_BYTES", 0)
+    monkeypatch.setattr(loader, "free_memory", lambda: 4 * 5 * 4 * 30 * 42)
+    kept = cached(plain, CPU)
+    assert plain.read == 1, "to see how large it is"
+    for _ in range(3):
+        assert [kept[index].id for index in (3, 1, -1)] == ["train/3", "train/1", "train/4"]
+    assert plain.read == 1 + 3
+    with pytest.raises(IndexError):
+        kept[5]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert cached(plain, CPU) is plain, "two processes would have it twice"
 
 
 def test_threads_give_the_same_batches_in_the_same_order():
