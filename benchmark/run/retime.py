@@ -94,14 +94,20 @@ def retime(
     say(f"  {len(ready)} of {len(why)} records timed anew{_forecast(ready, images)}; nothing is trained or fitted.")
     if not why:
         raise BenchmarkError(f"{options.out} has no record of repetition {options.repetition}; leave out --repetition.")
-    if dry_run or not ready:
-        return Outcome(failed=[] if dry_run else [f"failed: {label}: {each}" for label, each in left.items()])
+    if dry_run:
+        return Outcome()
+    if not ready:
+        return Outcome((), _failed(left))
     if not busy:
         _check_quiet([machine_load()])
     workshop.prepare([step.entry for step in ready])
     written = _timed(workshop, [step for step in ready if not step.entry.error], images, busy)
     left |= {step.entry.label: step.entry.error for step in ready if step.entry.error}
-    return Outcome(written, [f"failed: {label}: {reason}" for label, reason in left.items()])
+    return Outcome(written, _failed(left))
+
+
+def _failed(left: Mapping[str, str]) -> list[str]:
+    return [f"failed: {label}: {reason.removesuffix('.')}." for label, reason in left.items()]
 
 
 def _records(setup: Setup) -> list[Record]:

@@ -119,10 +119,7 @@ def test_what_is_not_in_the_store_is_named_and_nothing_is_trained(measured, forw
     for path in (measured.runs / "weights").rglob("dicnet*"):
         path.unlink()
     assert measured("retime", "--repetition", "0") == 1
-    assert (
-        "failed: dicnet: its fit town/dicnet-" in measured.err
-        and "`python -m benchmark train` fits it again" in measured.err
-    )
+    assert "failed: dicnet: its fit town/dicnet-" in measured.err and "`python -m benchmark train`" in measured.err
     after = files(measured)
     assert {name for name in before if after[name] != before[name]} == {"msp.json", "mahalanobis.json"}
     assert not list((measured.runs / "weights").rglob("dicnet*"))
