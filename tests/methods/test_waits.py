@@ -1,4 +1,4 @@
-"""What methods wait for while a GPU scores, counted on a pretended one; what they do there is allowed there."""
+"""What methods wait for while a GPU scores, counted on a pretended one; scores and fits there are those of the CPU."""
 
 from collections import Counter
 from dataclasses import replace
@@ -69,3 +69,22 @@ def test_scores_of_a_gpu_are_those_of_the_cpu_and_wait_for_what_is_known(name, t
         assert scores.is_cuda
         assert torch.allclose(scores.cpu(), expected, rtol=1e-5, atol=1e-5)
     assert found == KNOWN.get(name, {})
+
+
+def gathers(name):
+    """Whether a method is fitted to statistics and trains nothing; torch goes backward on no pretended GPU."""
+    method = METHODS.create(trial_call(name))
+    return method.observes and not method.recipes
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names() if gathers(name)])
+def test_statistics_of_a_gpu_are_those_of_the_cpu(name, tmp_path):
+    call = trial_call(name)
+    arch, scores = rehearsal(METHODS.create(call)), {}
+    for device in ("cpu", "cuda"):
+        with pretended_gpu():
+            workshop = toy_workshop(tmp_path / device, (), device, arch=arch)
+            entry = prepared(workshop, METHODS.create(call), untrained=True)
+            assert not entry.error
+            scores[device] = scores_of(workshop, entry, toy_batch(workshop)).cpu()
+    assert torch.allclose(scores["cuda"], scores["cpu"], rtol=1e-4, atol=1e-5)
