@@ -11,8 +11,16 @@ from pandas import DataFrame, concat
 from benchmark.leaderboard.board import Block, block
 from benchmark.leaderboard.formats import TERMINAL, WIDTH, sections, terminal_table, widest
 from benchmark.leaderboard.protocols import headlines
-from benchmark.leaderboard.wording import STARS, UNITS, marked, mean_percent, method_title, outlier_legend
-from benchmark.metrics import hints_of
+from benchmark.leaderboard.wording import (
+    STARS,
+    UNITS,
+    machine_of,
+    marked,
+    mean_percent,
+    method_title,
+    outlier_legend,
+)
+from benchmark.metrics import PROTOCOLS, hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
 
@@ -44,6 +52,8 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
         lines += [first.note] if first.note else []
         shared = "; ".join(made.setting)
         below = [f"{shared[:1].upper()}{shared[1:]}. {UNITS}", *made.remarks]
+        if not any(machine_of(r) or r.external for r in group):
+            below.append("Nothing was timed: the first batch does not count, and there was no other.")
         parts = [*_paragraphs(lines, width), "", terminal(made, width), "", *_paragraphs(below, width)]
         texts.append("\n".join(parts))
     return "\n\n".join(texts)
@@ -80,10 +90,10 @@ def _terminal(block: Block, pooled: Sequence[str], width: int) -> str:
 
 
 def summary(records: Sequence[Record], width: int = WIDTH) -> str:
-    """What further protocols say, in percent; empty where the records have none.
+    """What further protocols say of methods, in percent; empty where the records have none.
 
-    Several seeds of a method are one row, with their mean and sample standard deviation. More columns than fit are
-    continued in further tables.
+    What they say of the network stands above its rows (:func:`print_table`). Several seeds of a method are
+    one row, with their mean and sample standard deviation. More columns than fit are continued in further tables.
     """
     rows = DataFrame([_second_pass(record) for record in records])
     measured = list(rows)[2:]
@@ -108,6 +118,7 @@ def _second_pass(record: Record) -> dict[str, str | float | None]:
     values = {
         f"{title}\n{name} v{record.metrics[name].version}": record.metrics[name].value(key)
         for name, key, title in headlines(record)
+        if not PROTOCOLS[name].of_network
     }
     name = marked(method_title(record.method), record.external) + STARS[record.method.auxiliary_data]
     return {"label": record.method.label, "Method": name, **values}
