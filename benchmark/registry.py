@@ -184,7 +184,7 @@ class Registry(Generic[T]):
             raise PluginError(BROKEN[key.replace("-", "_")])
         sources = self._find()
         if key not in sources:
-            near = difflib.get_close_matches(key, sources, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(key.lower(), sources, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(sources))}."
             raise BenchmarkError(f"There is no {self.kind} '{name}'; {hint}")
         where, target = sources[key]
@@ -351,7 +351,7 @@ def import_file(file: Path, option: str) -> ModuleType:
     try:
         data = IMPORTED[spec.name] = file.read_bytes()
         with _alone():
-            exec(compile(data, str(file), "exec", dont_inherit=True), vars(module))
+            exec(compile(data, str(file.absolute()), "exec", dont_inherit=True), vars(module))
     except BaseException as error:  # whatever a plugin raises
         del sys.modules[spec.name]
         raise PluginError(f"{option} {file} cannot be imported: {in_words(error)}") from error

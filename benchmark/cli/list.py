@@ -13,6 +13,7 @@ from benchmark.cli.arguments import data_folder, machine_readable, verb
 from benchmark.cli.describe import NETWORK_GIVEN, options_of, summary
 from benchmark.cli.output import line_width
 from benchmark.errors import BenchmarkError
+from benchmark.io.columns import fitted
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
@@ -186,7 +187,9 @@ def _methods(found: Sequence[About]) -> str:
     for each in found:
         kinds[each["kind"]].append([each["name"], each["paper"], each["needs"]])
     heads = ["method", "paper", "needs"]
-    parts = [f"{kind}: they {KINDS[kind]}\n\n{_table(rows, heads)}" for kind, rows in kinds.items() if rows]
+    parts = [
+        f"{kind}: they {KINDS[kind]}\n\n{fitted(rows, heads, line_width())}" for kind, rows in kinds.items() if rows
+    ]
     return "\n\n".join(parts) + _sources(found)
 
 
@@ -202,17 +205,18 @@ def _datasets(found: Sequence[About], root: Path) -> str:
     for each in found:
         sizes = "/".join(str(each["sizes"].get(split, "-")) for split in SPLITS) if each["sizes"] else ""
         rows.append([each["name"], each["found"], sizes, each["title"]])
-    return f"Under {root}:\n\n{_table(rows, ['dataset', 'found', 'train/val/test', 'title'])}{_sources(found)}"
+    table = fitted(rows, ["dataset", "found", "train/val/test", "title"], line_width())
+    return f"Under {root}:\n\n{table}{_sources(found)}"
 
 
 def _networks(found: Sequence[About]) -> str:
     rows = [row for each in found for row in each["variants"].items()]
-    return _table(rows, ["network", "description"]) + _sources(found)
+    return fitted(rows, ["network", "description"], line_width()) + _sources(found)
 
 
 def _protocols(found: Sequence[About]) -> str:
     rows = [[f"{p['name']} v{p['version']}", ", ".join(p["gives"].values()), ", ".join(p["needs"])] for p in found]
-    return _table(rows, ["protocol", "gives", "needs"])
+    return fitted(rows, ["protocol", "gives", "needs"], line_width())
 
 
 SHOWN = {"found": "data", "trained_on": "networks of", "sizes": "images"}
@@ -224,7 +228,7 @@ def _page(about: About) -> str:
     name = about["name"]
     told = {key: _words(value) for key, value in about.items() if key not in ("name", "about", "options") and value}
     facts = [[SHOWN.get(key, key), text] for key, text in told.items() if text not in (name, "none")]
-    parts = [name, _table(facts, [], "plain")]
+    parts = [name, fitted(facts, (), line_width())]
     if about.get("about"):
         parts += ["\n\n".join(_wrapped(part, line_width()) for part in about["about"].split("\n\n"))]
     if "options" in about:
@@ -232,7 +236,8 @@ def _page(about: About) -> str:
             [o.name, o.values, "must be given" if o.default is None else o.default or '""', o.meaning]
             for o in about["options"]
         ]
-        parts.append(_table(rows, ["option", "takes", "default", "meaning"]) if rows else "It has no options.")
+        heads = ["option", "takes", "default", "meaning"]
+        parts.append(fitted(rows, heads, line_width()) if rows else "It has no options.")
         if rows:
             parts.append(f"As in {name}:{rows[0][0]}=..., several joined by colons.")
     return "\n\n".join(parts)
@@ -250,17 +255,3 @@ def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{key}: {each}" for key, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _table(rows: Sequence[Sequence[str]], heads: Sequence[str], form: str = "simple") -> str:
-    """A table as wide as a line may be: beside the first column, the widest ones are wrapped, to one width."""
-    from tabulate import tabulate
-
-    cells = [[f"{head}  " for head in heads], *rows] if heads else rows  # tabulate keeps two characters beside a head
-    widths = [max(len(line) for cell in column for line in (cell.splitlines() or [""])) for column in zip(*cells)]
-    room = line_width() - 2 * (len(widths) - 1) - widths[0]
-    bound = max(10, *widths[1:])
-    while bound > 10 and sum(min(width, bound) for width in widths[1:]) > room:
-        bound -= 1
-    bounds = [None, *(bound if width > bound else None for width in widths[1:])]
-    return tabulate(rows, headers=heads, tablefmt=form, maxcolwidths=bounds, disable_numparse=True)

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
 from benchmark.data import Dataset, Download
 from benchmark.errors import BenchmarkError
 from benchmark.fetch.download import discard, download, require_space
 from benchmark.fetch.extract import BadArchive, check, extract, whole
+from benchmark.io.columns import fitted
 from benchmark.io.jsonfile import dumps
 from benchmark.io.words import bytes_in_words, quantity
 from benchmark.registry import DATASETS
@@ -182,8 +181,8 @@ def _report(cls: type[Dataset], root: Path) -> int:
     return 0
 
 
-def listing(root: Path) -> str:
-    """A table of every dataset that is published somewhere."""
+def listing(root: Path, width: int = 120) -> str:
+    """A table of every dataset that is published somewhere, in lines of so many characters."""
     rows = []
     for name in DATASETS.available():
         cls = DATASETS.get(name)
@@ -192,7 +191,7 @@ def listing(root: Path) -> str:
         sizes = [one.size for one in cls.card.downloads]
         size = bytes_in_words(sum(sizes)) if sizes and all(sizes) else "unknown"
         public = all(one.url for one in cls.card.downloads) and not cls.card.obtain
-        how = f"fetch {name}" if public else f"by hand in part; fetch {name} says how"
-        rows.append([name, "found" if cls.available(root) else "", size, how, cls.card.licence])
-    headers = ["dataset", f"under {root}", "archives", "python -m benchmark ...", "licence"]
-    return tabulate(rows, headers=headers, maxcolwidths=[None, None, None, None, 40])
+        how = "automatic" if public else "partly by hand"
+        rows.append([name, "yes" if cls.available(root) else "no", size, how, cls.card.licence])
+    table = fitted(rows, ["dataset", "found", "archives", "download", "licence"], width)
+    return f"Under {root}:\n\n{table}\n\n`python -m benchmark fetch DATASET` gets one, or says what to do by hand."

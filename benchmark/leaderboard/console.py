@@ -14,6 +14,7 @@ from benchmark.leaderboard.wording import (
     METRIC_TITLES,
     STARS,
     UNITS,
+    machine_of,
     marked,
     mean_percent,
     method_title,
@@ -51,6 +52,8 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
         lines += [first.note] if first.note else []
         shared = "; ".join(made.setting)
         below = [f"{shared[:1].upper()}{shared[1:]}. {UNITS}", *made.remarks]
+        if not any(machine_of(r) or r.external for r in group):
+            below.append("Nothing was timed: the first batch does not count, and there was no other.")
         above, below = ([terminal_text(text, width) for text in part] for part in (lines, below))
         texts.append("\n".join([*above, "", terminal(made, width), "", *below]))
     return "\n\n".join(texts)
@@ -76,10 +79,10 @@ def terminal(block: Block, width: int = WIDTH) -> str:
 
 
 def summary(records: Sequence[Record], width: int = WIDTH) -> str:
-    """What further protocols say, in percent; empty where the records have none.
+    """What further protocols say of methods, in percent; empty where the records have none.
 
-    Several seeds of a method are one row, with their mean and sample standard deviation. More columns than fit are
-    continued in further tables.
+    What they say of the network stands above its rows (:func:`print_table`). Several seeds of a method are
+    one row, with their mean and sample standard deviation. More columns than fit are continued in further tables.
     """
     rows = DataFrame([_second_pass(record) for record in records])
     measured = list(rows)[2:]
@@ -104,6 +107,7 @@ def _second_pass(record: Record) -> dict[str, str | float | None]:
     values = {
         f"{title}\n{name} v{record.metrics[name].version}": record.metrics[name].value(key)
         for name, key, title in headlines(record)
+        if not PROTOCOLS[name].of_network
     }
     name = marked(method_title(record.method), record.external) + STARS[record.method.auxiliary_data]
     return {"label": record.method.label, "Method": name, **values}

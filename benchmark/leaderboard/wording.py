@@ -159,8 +159,7 @@ def remarks(records: Sequence[Record]) -> list[str]:
     found = []
     for record in sorted(records, key=lambda r: (r.method.label, r.network.seed)):
         for protocol, measured in record.metrics.items():
-            for metric, reason in sorted(measured.missing.items()):
-                found.append(f"{record.method.label}: {metric} under {protocol} has no value ({reason}).")
+            found += [f"{record.method.label} under {protocol}: {gap}." for gap in measured.gaps()]
             if measured.uncertain:
                 bounds = ", ".join(f"{METRIC_TITLES[m]} ±{100 * b:.1g}" for m, b in measured.uncertain.items())
                 found.append(

@@ -74,8 +74,7 @@ class ScoreReport:
             colalign=("left", "left", "right", "left"),
             disable_numparse=True,
         )
-        missing = {p.label: m for p in self.protocols if (m := self.metrics[p.name].missing)}
-        why = [f"{label}: {metric} has no value ({m[metric]})." for label, m in missing.items() for metric in m]
+        why = [f"{each.label}: {gap}." for each in self.protocols for gap in self.metrics[each.name].gaps()]
         advice = [f"Hint: {hint}" for hint in self.hints]
         return "\n".join([f"{self.name} on {self.dataset}\n\n{table}", *why, *advice])
 

@@ -236,6 +236,14 @@ def test_long_titles_are_wrapped_on_a_terminal(results):
     assert " ".join(line[:40].strip() for line in body) == title
 
 
+def test_the_terminal_says_why_there_is_no_time():
+    made = record("msp")
+    cost = dataclasses.replace(made.cost, network_ms=None, method_ms=None)
+    words = "Nothing was timed: the first batch does not count, and there was no other."
+    for records, said in (([dataclasses.replace(made, cost=cost)], True), ([made], False)):
+        assert (words in console.print_table(records, {})) == said
+
+
 def test_a_narrow_terminal_shows_less_rather_than_broken_lines():
     title = "A method with a very long name that goes on and on until nobody can remember how it began"
     made = [record("msp", method_title=title), record("dicnet", aupr=0.3)]
