@@ -13,7 +13,7 @@ from benchmark.method import Batch, Method, Need, Networks
 from benchmark.network import NetworkSpec
 
 NAMES = ("void", "other", "unlabeled", "unlabelled", "unknown", "misc")
-"""What datasets call the class of what is none of the others."""
+"""What data sets call the class of what is none of the others."""
 
 
 class Void(Method):
