@@ -20,7 +20,7 @@ from benchmark.leaderboard.wording import (
     method_title,
     outlier_legend,
 )
-from benchmark.metrics import hints_of
+from benchmark.metrics import PROTOCOLS, hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
 
