@@ -144,6 +144,7 @@ def test_kinds_of_objects_are_datasets_of_their_own(root):
         f"pasted:base=camvid-ood:objects={kind}" for kind in ("known", "unmoved")
     ]
     assert open_split("test", root, "camvid-ood:objects=invented").label == kinds[0].label
+    assert [data.card.control for data in kinds] == [False, True, True]
     with pytest.raises(BenchmarkError, match="pasted has no objects=clay; there are invented, known, unmoved"):
         open_split("test", root, "camvid-ood:objects=clay")
 

@@ -14,6 +14,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.leaderboard import generate as leaderboard
 from benchmark.leaderboard.board import COLUMNS, block, boards
 from benchmark.leaderboard.console import print_table
+from benchmark.leaderboard.measured import places_of
 from benchmark.leaderboard.wording import method_title
 from benchmark.records.published import read_published
 from benchmark.values import SYNTHETIC
@@ -338,3 +339,17 @@ def test_datasets_with_options_are_left_to_the_page_and_have_portable_file_names
     names = [path.name for path in results.rglob("*")]
     assert "pasted+base=toyset.csv" in names and not [name for name in names if ":" in name]
     assert leaderboard.check(results, readme) == []
+
+
+def test_a_control_stands_on_no_board_and_is_compared_where_it_is_asked_for(results, readme):
+    """Nothing on its images is unknown."""
+    for method, aupr in (("msp", 0.2), ("dicnet", 0.3)):
+        made = record(method, dataset="toyset:objects=known", title="A control", aupr=aupr)
+        dataclasses.replace(made, dataset=dataclasses.replace(made.dataset, control=True)).write(results)
+        record(method).write(results)
+    leaderboard.write(results, readme)
+    assert not [path.name for path in (results / "tables").iterdir() if "known" in path.name]
+    assert "A control" not in (results / "LEADERBOARD.md").read_text() + readme.read_text()
+    assert [place["msp"][0].dataset.name for place in places_of(results, "", "")] == ["toyset"]
+    (place,) = places_of(results, "toyset:objects=known", "")
+    assert set(place) == {"msp", "dicnet"}
