@@ -361,10 +361,9 @@ class Dataset(Plugin, ABC):
         Args:
             what: what was looked for there; ends a sentence that begins with "... has no".
         """
-        return BenchmarkError(
-            f"{self.root.absolute()} has no {what}; `python -m benchmark fetch {self.name}` gets it or says how, or "
-            f"name its place with --data."
-        )
+        known = self.card.downloads or self.card.obtain
+        mend = f"`python -m benchmark fetch {self.name}` gets it or says how" if known else "put it there"
+        return BenchmarkError(f"{self.root.absolute()} has no {what}; {mend}, or name its place with --data.")
 
     @abstractmethod
     def __len__(self) -> int:

@@ -10,9 +10,9 @@ from typing import Literal
 import pytest
 from harness import METHOD, fresh_registries
 
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, in_words
 from benchmark.registry import DATASETS, METHODS, NETWORKS, load_plugin
-from benchmark.values import checked, format_call, parse_call, split_outside_quotes
+from benchmark.values import checked, format_call, listed, parse_call
 
 BASE = """
 from benchmark.registry import Plugin, Registry
@@ -64,6 +64,8 @@ def test_hyphen_and_underscore_are_interchangeable(zoo):
 def test_an_unknown_name_suggests_the_nearest(zoo):
     with pytest.raises(BenchmarkError, match=r"no animal 'red_fix'; did you mean red-fox\?"):
         zoo.get("red_fix")
+    with pytest.raises(BenchmarkError, match=r"no animal 'Red Fox'; did you mean red-fox\?"):
+        zoo.get("Red Fox")
     with pytest.raises(BenchmarkError, match=r"known are broken, empty, red-fox, twins\."):
         zoo.get("xyz")
 
@@ -153,9 +155,9 @@ def test_an_option_ends_where_the_next_begins(text, options):
 
 
 def test_quotation_marks_keep_commas_and_colons_together():
-    assert split_outside_quotes('a, b:path="x,y",c', ",") == ["a", 'b:path="x,y"', "c"]
+    assert listed('a, b:path="x,y",,c') == ["a", 'b:path="x,y"', "c"]
     with pytest.raises(BenchmarkError, match="a quotation mark is not closed"):
-        split_outside_quotes('a:path="x,y', ",")
+        listed('a:path="x,y')
 
 
 @pytest.mark.parametrize("value", ["x", "C:/x", "2024", "true", "none", "", "a,b", "a:b=c", "k=v", "ä ö"])
@@ -258,3 +260,17 @@ def test_every_built_in_plugin_can_be_imported():
         "dataset": {},
         "network": {},
     }
+
+
+def test_a_plugin_named_from_the_working_directory_shows_its_line_when_it_fails(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frail.py").write_text(METHOD.replace(".amax(dim=1)", ".no_such_thing"))
+    with fresh_registries():
+        load_plugin("frail.py")
+        method = METHODS.get("frail")()
+        assert METHODS.source("frail") == "file frail.py"
+    line = METHOD.splitlines().index(next(text for text in METHOD.splitlines() if ".amax" in text)) + 1
+    with pytest.raises(AttributeError) as stop:
+        method.score(None, {"base": lambda batch: SimpleNamespace(logits=lambda: 0)})
+    inside = stop.value.with_traceback(stop.tb.tb_next)  # without this file's own frame
+    assert in_words(inside).endswith(f"(frail.py, line {line}, in score)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from benchmark.cli.arguments import data_folder, verb
@@ -52,7 +53,10 @@ def check(arguments: argparse.Namespace) -> int:
     elif split_arch(name)[0] in NETWORKS.names():
         findings = check_network(name, device)
     else:
-        raise BenchmarkError(f"There is no plugin '{name}'; `python -m benchmark list` shows what exists.")
+        known = [*METHODS.names(), *DATASETS.names(), *NETWORKS.names()]
+        near = get_close_matches(name.lower(), known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`python -m benchmark list` shows what exists."
+        raise BenchmarkError(f"There is no plugin '{name}'; {hint}")
     failed = 0
     try:
         for finding in findings:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmark.cli.arguments import data_folder, verb
+from benchmark.cli.output import line_width
 
 
 def add(verbs) -> None:
@@ -42,7 +43,7 @@ def fetch(arguments: argparse.Namespace) -> int:
 
     root = data_root(arguments.data)
     if not arguments.name:
-        print(listing(root))
+        print(listing(root, line_width()))
         return 0
     wanted = Wanted(tuple(arguments.archive), arguments.force, arguments.keep, shown=not arguments.quiet)
     return obtain(arguments.name, root, wanted)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.arguments import data_folder, machine_readable, verb
-from benchmark.cli.describe import NETWORK_GIVEN, Option, options_of, summary
+from benchmark.cli.describe import NETWORK_GIVEN, options_of, summary
+from benchmark.cli.output import line_width
 from benchmark.errors import BenchmarkError
+from benchmark.io.columns import fitted
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
@@ -35,10 +37,20 @@ list networks pspnet
 list protocols --json
 list --plugin my_method.py""",
     )
-    parser.add_argument("kind", nargs="?", choices=KINDS, help="what to list (default: all of them)")
+    parser.add_argument("kind", nargs="?", type=_kind, choices=KINDS, help="what to list (default: all of them)")
     parser.add_argument("name", nargs="?", metavar="PLUGIN", help="one of that kind, with its options")
     data_folder(parser)
     machine_readable(parser)
+
+
+def _kind(text: str) -> str:
+    """A kind, in the plural or not."""
+    kind = f"{text.removesuffix('s')}s"
+    if kind not in KINDS:
+        raise argparse.ArgumentTypeError(
+            f"write {', '.join(KINDS[:-1])} or {KINDS[-1]} before '{text}', as in list methods {text}"
+        )
+    return kind
 
 
 def list_plugins(arguments: argparse.Namespace) -> int:
@@ -139,10 +151,9 @@ def _network(family: str) -> About:
     build = NETWORKS.get(family)
     about = summary(inspect.getdoc(build) or "")
     variants = getattr(inspect.getmodule(build), "VARIANTS", {}) or {None: about.partition("\n")[0]}
-    names = {None: family}
     return {
         "name": family,
-        "variants": {names.get(variant, f"{family}-{variant}"): text for variant, text in variants.items()},
+        "variants": {f"{family}-{variant}" if variant else family: text for variant, text in variants.items()},
         "source": NETWORKS.source(family),
         "about": about,
         "options": options_of(build, NETWORK_GIVEN),
@@ -169,21 +180,22 @@ def _protocol(name: str) -> About:
 
 
 def _methods(found: Sequence[About]) -> str:
-    """A table for each kind of method, with the options that its methods have by default."""
+    """A table for each kind of method."""
     from benchmark.run.kinds import KINDS
 
-    widths = [None, None, 34, 34, 40]
-    heads = ["method", "paper", "needs", "cost beside the shared forward", "options"]
     kinds: dict[str, list[list[str]]] = {kind: [] for kind in KINDS}
     for each in found:
-        paper = each["paper"] + ("" if each["source"] == "built in" else f" ({each['source']})")
-        kinds[each["kind"]].append([each["name"], paper, each["needs"], each["cost"], _defaults(each["options"])])
-    parts = [f"{kind}: they {KINDS[kind]}\n\n{_table(rows, heads, widths)}" for kind, rows in kinds.items() if rows]
-    return "\n\n".join(parts)
+        kinds[each["kind"]].append([each["name"], each["paper"], each["needs"]])
+    heads = ["method", "paper", "needs"]
+    parts = [
+        f"{kind}: they {KINDS[kind]}\n\n{fitted(rows, heads, line_width())}" for kind, rows in kinds.items() if rows
+    ]
+    return "\n\n".join(parts) + _sources(found)
 
 
-def _defaults(options: Sequence[Option]) -> str:
-    return " ".join(f"{option.name}={option.default}" for option in options if option.default is not None)
+def _sources(found: Sequence[About]) -> str:
+    """A line for every plugin that did not come along."""
+    return "".join(f"\n\n{each['name']} is of {each['source']}." for each in found if each["source"] != "built in")
 
 
 def _datasets(found: Sequence[About], root: Path) -> str:
@@ -193,34 +205,39 @@ def _datasets(found: Sequence[About], root: Path) -> str:
     for each in found:
         sizes = "/".join(str(each["sizes"].get(split, "-")) for split in SPLITS) if each["sizes"] else ""
         rows.append([each["name"], each["found"], sizes, each["title"]])
-    return _table(rows, ["dataset", f"under {root}", "images train/val/test", "title"])
+    table = fitted(rows, ["dataset", "found", "train/val/test", "title"], line_width())
+    return f"Under {root}:\n\n{table}{_sources(found)}"
 
 
 def _networks(found: Sequence[About]) -> str:
-    return _table([row for each in found for row in each["variants"].items()], ["network", "description"])
+    rows = [row for each in found for row in each["variants"].items()]
+    return fitted(rows, ["network", "description"], line_width()) + _sources(found)
 
 
 def _protocols(found: Sequence[About]) -> str:
-    rows = [
-        [p["name"], f"v{p['version']}", ", ".join(p["gives"].values()), ", ".join(p["needs"]), p["source"]]
-        for p in found
-    ]
-    return _table(rows, ["protocol", "version", "gives", "needs", "source"])
+    rows = [[f"{p['name']} v{p['version']}", ", ".join(p["gives"].values()), ", ".join(p["needs"])] for p in found]
+    return fitted(rows, ["protocol", "gives", "needs"], line_width())
+
+
+SHOWN = {"found": "data", "trained_on": "networks of", "sizes": "images"}
+"""What facts are called on a plugin's page where it is not their name."""
 
 
 def _page(about: About) -> str:
     """All that there is to say of one plugin."""
-    name, width = about["name"], 120
-    facts = [[key, _words(value)] for key, value in about.items() if key not in ("name", "about", "options") and value]
-    parts = [name, _table(facts, [], [None, 100], "plain")]
-    parts += ["\n\n".join(_wrapped(part, width) for part in about["about"].split("\n\n"))] if about.get("about") else []
+    name = about["name"]
+    told = {key: _words(value) for key, value in about.items() if key not in ("name", "about", "options") and value}
+    facts = [[SHOWN.get(key, key), text] for key, text in told.items() if text not in (name, "none")]
+    parts = [name, fitted(facts, (), line_width())]
+    if about.get("about"):
+        parts += ["\n\n".join(_wrapped(part, line_width()) for part in about["about"].split("\n\n"))]
     if "options" in about:
         rows = [
             [o.name, o.values, "must be given" if o.default is None else o.default or '""', o.meaning]
             for o in about["options"]
         ]
         heads = ["option", "takes", "default", "meaning"]
-        parts.append(_table(rows, heads, [None, 24, 20, 60]) if rows else "It has no options.")
+        parts.append(fitted(rows, heads, line_width()) if rows else "It has no options.")
         if rows:
             parts.append(f"As in {name}:{rows[0][0]}=..., several joined by colons.")
     return "\n\n".join(parts)
@@ -238,14 +255,3 @@ def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{key}: {each}" for key, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _table(
-    rows: Sequence[Sequence[str]],
-    heads: Sequence[str],
-    widths: Sequence[int | None] | None = None,
-    form: str = "simple",
-) -> str:
-    from tabulate import tabulate
-
-    return tabulate(rows, headers=heads, tablefmt=form, maxcolwidths=widths, disable_numparse=True)

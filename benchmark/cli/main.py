@@ -18,6 +18,7 @@ from benchmark.cli import (
     infer,
     report,
     reproduce,
+    retime,
     run,
     runs,
     score,
@@ -37,6 +38,7 @@ from benchmark.io.memory import keep_memory
 VERBS = (
     run.add,
     run.add_train,
+    retime.add,
     infer.add,
     reproduce.add,
     table.add,
@@ -76,6 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = make_parser()
     complete(parser)
+    typed = sys.argv[1:] if arguments is None else arguments
+    if not typed:
+        parser.print_help()
+        return 2
     prepare()  # numpy and torch are first imported below
     keep_memory()
     with lasting_output() as out, ExitStack() as silenced:
@@ -83,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             null = silenced.enter_context(open(os.devnull, "w", encoding="utf-8"))
             silenced.enter_context(redirect_stdout(null))
             silenced.enter_context(redirect_stderr(null))
-        code = _run(parser, sys.argv[1:] if arguments is None else arguments)
+        code = _run(parser, typed)
     if reason := complaint(out):
         print(f"error: {reason}", file=sys.stderr)
         return 2

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
 from benchmark.data import Dataset, Download
 from benchmark.errors import BenchmarkError
 from benchmark.fetch.download import discard, download, require_space
 from benchmark.fetch.extract import BadArchive, check, extract, whole
+from benchmark.io.columns import fitted
 from benchmark.io.jsonfile import dumps
-from benchmark.io.words import bytes_in_words
+from benchmark.io.words import bytes_in_words, quantity
 from benchmark.registry import DATASETS
 
 RECEIPT = ".fetched.json"
@@ -153,7 +152,7 @@ def _unpack(cls: type[Dataset], one: Download, path: Path, root: Path, own: bool
             mend = f"nothing was unpacked: {again} without --archive fetches or names the right one."
         raise BenchmarkError(f"{error}; {mend}") from None
     held = f"as published ({one.checksum})" if one.checksum else "no checksum is published"
-    files = f"{count} file{'s' * (count != 1)}"
+    files = quantity(count, "file")
     print(f"{root / one.folder}: {files} of {path.name}, SHA-256 {sha256}, {held}.", flush=True)
     if own and wanted.keep:
         path.with_name(f"{path.name}.sha256").write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
@@ -177,13 +176,13 @@ def _report(cls: type[Dataset], root: Path) -> int:
     for split, published in cls.card.sizes.items():
         count = len(DATASETS.create(name, split=split, root=root))
         of = f" (published are {published})" if count != published else ""
-        print(f"{split}: {count} image{'s' * (count != 1)}{of}")
+        print(f"{split}: {quantity(count, 'image')}{of}")
     print(f"{name} is ready: python -m benchmark run --dataset {name} --data {root}")
     return 0
 
 
-def listing(root: Path) -> str:
-    """A table of every dataset that is published somewhere."""
+def listing(root: Path, width: int = 120) -> str:
+    """A table of every dataset that is published somewhere, in lines of so many characters."""
     rows = []
     for name in DATASETS.available():
         cls = DATASETS.get(name)
@@ -192,7 +191,7 @@ def listing(root: Path) -> str:
         sizes = [one.size for one in cls.card.downloads]
         size = bytes_in_words(sum(sizes)) if sizes and all(sizes) else "unknown"
         public = all(one.url for one in cls.card.downloads) and not cls.card.obtain
-        how = f"fetch {name}" if public else f"by hand in part; fetch {name} says how"
-        rows.append([name, "found" if cls.available(root) else "", size, how, cls.card.licence])
-    headers = ["dataset", f"under {root}", "archives", "python -m benchmark ...", "licence"]
-    return tabulate(rows, headers=headers, maxcolwidths=[None, None, None, None, 40])
+        how = "automatic" if public else "partly by hand"
+        rows.append([name, "yes" if cls.available(root) else "no", size, how, cls.card.licence])
+    table = fitted(rows, ["dataset", "found", "archives", "download", "licence"], width)
+    return f"Under {root}:\n\n{table}\n\n`python -m benchmark fetch DATASET` gets one, or says what to do by hand."

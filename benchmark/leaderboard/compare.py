@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from shlex import quote
-from textwrap import wrap
 from typing import Any
 
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
-from benchmark.leaderboard.formats import TERMINAL, WIDTH, terminal_table, widest
+from benchmark.leaderboard.formats import WIDTH, terminal_table, terminal_text, widest
 from benchmark.leaderboard.measured import Repetitions, label_of, places_of, rows_of, shared_protocol
 from benchmark.leaderboard.wording import (
     METRIC_TITLES,
@@ -51,11 +50,6 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.text
-
-
-def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "") -> str:
-    """The :func:`comparisons` as text."""
-    return "\n\n\n".join(map(str, comparisons(results, methods, dataset, network)))
 
 
 def comparisons(
@@ -119,13 +113,13 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
     networks = list(dict.fromkeys(record.network.label for record in records))
     images = f"{where.dataset.images} images"
     heading = f"{where.dataset.title}, {' and '.join(networks)}, protocol {protocol.label}, {images}, percent"
-    parts = [_wrapped(heading, width)]
+    parts = [terminal_text(heading, width)]
     external = {label: any(r.external for r in each.values()) for label, each in chosen.items()}
     saw = {label: next(iter(each.values())).method.auxiliary_data for label, each in chosen.items()}
     names = {label: marked(label, external[label]) + STARS[saw[label]] for label in chosen}
     table, found = (_pair if pair else _matrix)(rows, protocol, names, width)
     parts.append("\n".join([table, *outlier_legend(saw.values())]))
-    parts += [_wrapped(text, width) for text in external_legend(records)]
+    parts += [terminal_text(text, width) for text in external_legend(records)]
     if len(networks) == 1 and len({(r.network.seed, r.network.weights_sha256) for r in records}) > len(
         {r.network.seed for r in records}
     ):
@@ -150,10 +144,6 @@ def _list(seeds) -> str:
     return ", ".join(map(str, sorted(seeds)))
 
 
-def _wrapped(text: str, width: int) -> str:
-    return "\n".join(wrap(TERMINAL.escape(text), width, break_on_hyphens=False))
-
-
 def _pair(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str], width: int) -> tuple[str, dict[str, Any]]:
     """Means, paired difference and the share of resamples, per metric; as a table and as plain values.
 
@@ -166,12 +156,11 @@ def _pair(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str], width: 
         values = [[_value(table, metric, protocol) for table in tables] for tables in (mine, others)]
         compared = paired_bootstrap(mine, others, metric, protocol)
         low, middle, high = (100 * getattr(compared.difference, end) for end in ("low", "value", "high"))
-        better, share = _better(one, other, 100 * compared.better)
         line = {"Metric": title} | {names[label]: mean_percent(found, 2) for label, found in zip(rows, values)}
         line["difference [95 % interval]"] = f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
         if len(mine) > 1:
             line[_EACH] = ", ".join(f"{100 * (a - b):+.2f}" for a, b in zip(*values))
-        line["verdict"] = f"{names[better]} is better on {share:.0f} % of resamples"
+        line["verdict"] = _verdict(names[one], names[other], 100 * compared.better)
         lines.append(line)
         plain[metric] = {
             "values": {label: [100 * value for value in found] for label, found in zip(rows, values)},
@@ -190,23 +179,24 @@ def _fitted(table: DataFrame, names: Mapping[str, str], first_better: Sequence[f
         return text
     if widest(text) > width and _EACH in table:
         said = zip(table["Metric"], table[_EACH], strict=True)
-        below = ["", *(_wrapped(f"Of each repetition, {metric}: {found}", width) for metric, found in said)]
+        below = ["", *(terminal_text(f"Of each repetition, {metric}: {found}", width) for metric, found in said)]
         table = table.drop(columns=_EACH)
         text = terminal_table(table)
     if widest(text) > width:
         numbers = {name: str(number) for number, name in enumerate(names.values(), 1)}
-        above = [*(_wrapped(f"{number}  {name}", width) for name, number in numbers.items()), ""]
+        above = [*(terminal_text(f"{number}  {name}", width) for name, number in numbers.items()), ""]
         table = table.rename(columns=numbers)
-        verdicts = (_better(*numbers.values(), share) for share in first_better)
-        table["verdict"] = [f"{number} is better on {share:.0f} % of resamples" for number, share in verdicts]
+        table["verdict"] = [_verdict(*numbers.values(), share) for share in first_better]
         over = widest(terminal_table(table)) - width
         text = terminal_table(table, verdict=max(12, table["verdict"].map(len).max() - max(0, over)))
     return "\n".join([*above, text, *below])
 
 
-def _better(one: str, other: str, first: float) -> tuple[str, float]:
+def _verdict(one: str, other: str, first: float) -> str:
     """Which of two is better on most resamples, and on how many percent; `first` is that of the first."""
-    return (one, first) if first >= 50 else (other, 100 - first)
+    if first == 50:
+        return "neither is better"
+    return f"{one if first > 50 else other} is better on {max(first, 100 - first):.0f} % of resamples"
 
 
 def _value(table: DataFrame, metric: str, protocol: PixelProtocol) -> float:
@@ -263,7 +253,7 @@ def _matrix(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str], width
         f"from those where neither is. The matrix of all shares would be {needed} characters wide: name some methods "
         f"for one of these, or take --json; --dataset and --network choose a board."
     )
-    return f"{_wrapped(legend, width)}\n\n{_lists(table, labels, shares, width)}", {"methods": plain}
+    return f"{terminal_text(legend, width)}\n\n{_lists(table, labels, shares, width)}", {"methods": plain}
 
 
 def _lists(table: DataFrame, labels: Sequence[str], shares: Mapping[str, Mapping[str, float]], width: int) -> str:

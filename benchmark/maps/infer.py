@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import dumps, read_json, to_plain, write_atomic
 from benchmark.io.names import file_name
-from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_scores
+from benchmark.io.words import quantity
+from benchmark.maps.files import FORMATS, read_written, write_scores
 from benchmark.maps.photos import Photos
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
@@ -125,10 +127,10 @@ class Maps:
         Raises:
             BenchmarkError: it cannot be read, or is not of that size.
         """
-        scores = read_scores(path := self.path(entry, image_id))
+        scores = read_written(path := self.path(entry, image_id), self.form)
         if scores.shape != tuple(size):
             raise BenchmarkError(f"{path} is not of the size of its image; delete it and run again.")
-        return from_half_codes(scores) if self.form == "png" else scores.astype(np.float32)
+        return scores
 
     def has(self, entry: Entry, image_id: str, digest: str) -> bool:
         """Whether a method's map of an image with these pixels is there."""
@@ -177,23 +179,12 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     """
     for entry in entries:
         _claim(workshop, entry, maps)
-    known: dict[str, str] = {}  # of the images of a batch, by id
 
-    def turn(entry: Entry, batch: Batch) -> Callable[[], None]:
-        return nothing if entry.error else _score(workshop, entry, images, batch, known, maps, force)
+    def turn(entry: Entry, batch: Batch, digests: Mapping[str, str]) -> Callable[[], None]:
+        return nothing if entry.error else _score(workshop, entry, images, batch, digests, maps, force)
 
-    halving = halving_of(workshop, images, turn)
-    machine = workshop.setup.machine
-    progress = Progress(f"scoring with {len(entries)} method{'s' * (len(entries) != 1)}", 0, len(images), machine)
-    try:
-        for tried, batch, digests in batches_of(workshop, images, maps.problems, halving.size):
-            known = dict(zip(batch.ids, digests, strict=True))
-            halving.whole(entries, batch)
-            halving.size.warmed(workshop.pool, entries)
-            progress.update(tried, "")
-    finally:
-        progress.close()
-        workshop.pool.forget()
+    title = f"scoring with {quantity(len(entries), 'method')}"
+    take_turns(workshop, entries, images, maps.problems, title, turn)
 
 
 def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
@@ -207,26 +198,44 @@ def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
     maps.open(entry)
 
 
-def halving_of(
-    workshop: Workshop, images: Dataset, turn: Callable[[Entry, Batch], Callable[[], None]]
-) -> Halving[Entry, Batch]:
-    """Methods that take turns on images that may be photos; who fails is dropped with a sentence.
+def take_turns(
+    workshop: Workshop,
+    entries: Sequence[Entry],
+    images: Dataset,
+    problems: list[str],
+    title: str,
+    turn: Callable[[Entry, Batch, Mapping[str, str]], Callable[[], None]],
+) -> None:
+    """All methods on all images, which may be photos, batch by batch; who fails is dropped with a sentence.
 
     Args:
         workshop: with everything loaded.
-        images: of :func:`batches_of`.
-        turn: as of :class:`~benchmark.run.scoring.Halving`.
+        entries: the methods.
+        images: those that can be read have their turn.
+        problems: gets a sentence for every other one.
+        title: of the bar.
+        turn: (method, batch, digest of each image's pixels by its id), else as of
+            :class:`~benchmark.run.scoring.Halving`.
     """
     asked, device = workshop.setup.options.batch_size, workshop.setup.machine.device
     first = next(iter(readable(images, range(len(images)), [])), None)
     size = BatchSize.chosen(first, asked, device) if first else BatchSize(1)
+    digests: dict[str, str] = {}  # of the images of a batch, by id
 
+    def given(entry: Entry, batch: Batch) -> Callable[[], None]:
+        return turn(entry, batch, digests)
+
+    halving = Halving(workshop, size, lambda batch: batch, given, partial(drop, workshop))
     workshop.pool.time(False)  # nobody asks how long it takes
-
-    def failed(entry: Entry, ids: tuple[str, ...], error: BaseException) -> None:
-        drop(workshop, entry, ids, error)
-
-    return Halving(size, workshop.pool, workshop.say, lambda batch: batch, turn, failed)
+    try:
+        with Progress(title, 0, len(images), workshop.setup.machine) as progress:
+            for tried, batch, found in batches_of(workshop, images, problems, size):
+                digests = dict(zip(batch.ids, found, strict=True))
+                halving.whole(entries, batch)
+                size.warmed(workshop.pool, entries)
+                progress.update(tried)
+    finally:
+        workshop.pool.forget()
 
 
 def batches_of(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.walk import walk
+from benchmark.io.words import quantity
 from benchmark.maps.files import SUFFIXES, read_scores
 from benchmark.metrics import Curves, Evaluator, FirstPass, Measurements, Protocol, View, hints_of, protocol
 from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
@@ -73,8 +74,7 @@ class ScoreReport:
             colalign=("left", "left", "right", "left"),
             disable_numparse=True,
         )
-        missing = {p.label: m for p in self.protocols if (m := self.metrics[p.name].missing)}
-        why = [f"{label}: {metric} has no value ({m[metric]})." for label, m in missing.items() for metric in m]
+        why = [f"{each.label}: {gap}." for each in self.protocols for gap in self.metrics[each.name].gaps()]
         advice = [f"Hint: {hint}" for hint in self.hints]
         return "\n".join([f"{self.name} on {self.dataset}\n\n{table}", *why, *advice])
 
@@ -124,7 +124,7 @@ def score_directory(
     measured = first.measurement() | second.measurement()
     metrics = {p.name: measured[p.name] for p in chosen}
     rows, curves, pixels = first.rows(), first.curves(), first.pixels.pixels()
-    return ScoreReport(name, f"{dataset.name} ({dataset.split})", chosen, metrics, rows, curves, pixels, taken_from)
+    return ScoreReport(name, f"{dataset.label} ({dataset.split})", chosen, metrics, rows, curves, pixels, taken_from)
 
 
 def _read_all(directory: Path, dataset: Dataset, evaluator: Evaluator[Measurements]) -> None:
@@ -167,7 +167,7 @@ def _file_of(image_id: str, found: Mapping[str, list[Path]], directory: Path) ->
         raise BenchmarkError(f"{files[0]} and {files[1].name} are both maps of image '{image_id}'; keep one.")
     raise BenchmarkError(
         f"There is no score map of image '{image_id}'; it must be {directory / image_id} with one of the suffixes "
-        f"{', '.join(SUFFIXES)} (the folder holds {len(found)} map{'s' * (len(found) != 1)})."
+        f"{', '.join(SUFFIXES)} (the folder holds {quantity(len(found), 'map')})."
     )
 
 

@@ -35,6 +35,7 @@ class Measurement:
         extra = dict(self.extra)
         for name in METRICS:
             object.__setattr__(self, name, _finite(getattr(self, name), name, missing))
+        object.__setattr__(self, "constant_aupr", _finite(self.constant_aupr, "constant_aupr", {}))
         for name in extra:
             extra[name] = _finite(extra[name], name, missing)
         good = {k: [float(x) for x in v] for k, v in self.intervals.items() if all(map(math.isfinite, v))}
@@ -55,6 +56,16 @@ class Measurement:
     def value(self, metric: str) -> float | None:
         """A metric by its name, wherever it is kept; None where it has no value."""
         return getattr(self, metric) if metric in METRICS else self.extra.get(metric)
+
+    def gaps(self) -> list[str]:
+        """What has no value, and why: "aupr, auroc have no value (not a number)", one text a reason."""
+        reasons: dict[str, list[str]] = {}
+        for metric in sorted(self.missing):
+            reasons.setdefault(self.missing[metric], []).append(metric)
+        return [
+            f"{', '.join(metrics)} {'have' if len(metrics) > 1 else 'has'} no value ({reason})"
+            for reason, metrics in reasons.items()
+        ]
 
 
 @dataclass(frozen=True)

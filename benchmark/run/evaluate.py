@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmark.data import ANOMALY, IGNORE, Batch, Dataset, image_digest
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError, interrupted
+from benchmark.io.words import quantity
 from benchmark.metrics import Confidences, FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
@@ -73,19 +74,18 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     most = size.most
     tally = _new_tally(workshop, [s for s in steps if not s.entry.error], size.images)
     tally = _taken_up(workshop, tally, images)
-    words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
-    progress = Progress(words, tally.done, len(setup.test), setup.machine)
+    progress = Progress(f"evaluating {quantity(len(entries), 'method')}", tally.done, len(setup.test), setup.machine)
     due, whole = time.monotonic() + SAVE_EVERY, True
     beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
 
     def evaluated(part: Tally, stop: int, turns: Turns) -> None:
-        own = _Pass(workshop, entries, size, part, beside)
+        own = Pass(workshop, entries, size, part, beside)
         for batch in native_batches(images, setup.machine, most, stop, tally.done, turns):
             own.take(batch)
-            progress.update(min(stop, tally.done + (part.done - tally.done) * world()), "")
+            progress.update(min(stop, tally.done + (part.done - tally.done) * world()))
         own.settle()
 
-    own = _Pass(workshop, entries, size, tally, beside)
+    own = Pass(workshop, entries, size, tally, beside)
     try:
         if world() > 1:
             whole = False  # rank 0 keeps what all have together, when they meet
@@ -95,7 +95,7 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             whole = False
             own.take(batch)
             whole = True
-            progress.update(tally.done, "")
+            progress.update(tally.done)
             if not tally.methods:
                 break
             if time.monotonic() > due:
@@ -210,7 +210,7 @@ def _keep_again(workshop: Workshop, tally: Tally, steps: Sequence[Step]) -> None
         keep(workshop, left)
 
 
-class _Pass:
+class Pass:
     """The batches of a pass, one after the other: all methods on each, and at last the images themselves.
 
     Args:
@@ -232,9 +232,7 @@ class _Pass:
         self.workshop, self.entries, self.size, self.tally = workshop, entries, size, tally
         self._seconds: dict[str, float] = {}  # of every method, by its label, on the latest batch
         self._counting = Counting(workshop, entries, size, beside, tally.drop)
-        self._halving = Halving(
-            size, workshop.pool, workshop.say, lambda batch: Sent(workshop, batch), self._turn, self._counting.failed
-        )
+        self._halving = Halving(workshop, size, lambda batch: Sent(workshop, batch), self._turn, self._counting.failed)
 
     def take(self, batch: Batch) -> None:
         """All methods on a batch."""

@@ -66,7 +66,7 @@ def profile(method: Method) -> Profile:
     elif method.fitted:
         kind = "Fitted"
     costs = [
-        f"{method.forwards:g} forward{'s' * (method.forwards != 1)}" if method.forwards else "",
+        _forwards(method.forwards),
         f"a forward of {_count(trained, 'further network')}" if trained and not method.forwards else "",
         f"a forward of {_count(frozen, 'frozen encoder')}" if frozen else "",
         "a pass over the training images" if method.observes else "",
@@ -85,6 +85,11 @@ def _need(need: Need) -> str:
         same = spec.arch == _BASE.arch and not spec.options
         name = f"member {spec.recipe.member}" if same and spec.recipe.member else "a network of its own"
     return f"{name} ({', '.join(need.taps)})" if need.taps else name
+
+
+def _forwards(count: float) -> str:
+    whole = round(count)
+    return f"{'about ' * (count != whole)}{whole} forward{'s' * (whole != 1)}" if count else ""
 
 
 def _count(items: Iterable[object], name: str) -> str:

@@ -107,7 +107,8 @@ def _others(setup: Setup, label: str) -> list[NetworkPart]:
 def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], dict[str, str]]:
     """Resolve the methods and compare each with its record.
 
-    Those of "all" that ask for features which the shared network does not have are left out, and named.
+    Those of "all" that ask for features which the shared network does not have are left out, and named; others that do
+    are named, too.
 
     Returns:
         The steps, and why a plugin that is broken has none: what was asked for -> a sentence.
@@ -119,6 +120,7 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
     broken: dict[str, str] = {}
     network = network_name(setup)
     without: list[str] = []
+    failing: list[str] = []
     for call in calls:
         try:
             entry = _entry(workshop, call)
@@ -129,9 +131,11 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
             steps[entry.label].entry.unasked &= call in setup.options.unasked
             continue  # the same method, spelt in another way
         entry.unasked = call in setup.options.unasked
-        if call in setup.options.unasked and not workshop.outline.offers(entry.needs):
-            without.append(call)
-            continue
+        if not workshop.outline.offers(entry.needs):
+            if call in setup.options.unasked:
+                without.append(call)
+                continue
+            failing.append(entry.label)
         path = record_path(
             setup.options.out,
             setup.dataset,
@@ -156,11 +160,11 @@ def make_steps(workshop: Workshop, calls: Sequence[str]) -> tuple[list[Step], di
                 step.reasons = [str(error)]
         if step.current and (setup.options.force or setup.options.retrain):
             step.reasons = ["--force" if setup.options.force else "--retrain"]
-    if without:
-        workshop.say(
-            f"{setup.base.arch} lacks features or options that these methods ask for, left out of all: "
-            f"{', '.join(without)}."
-        )
+    for labels, what in ((without, "left out of all"), (failing, "which fail")):
+        if labels:
+            workshop.say(
+                f"{setup.base.arch} lacks features or options that these methods ask for, {what}: {', '.join(labels)}."
+            )
     return list(steps.values()), broken
 
 

@@ -118,18 +118,16 @@ class Halving(Generic[Item, Given]):
     Nobody sees an image twice: what is computed is kept only when all of it is there, and what came before stays.
 
     Args:
+        workshop: with the networks; says when batches shrink.
         size: shrinks, and with it all batches that follow.
-        pool: of the networks.
-        say: prints a line, when it shrinks.
         begin: makes of a batch, or of a part of one, what everyone is given of it.
         turn: (item, what it is given) computes and returns a function that keeps it. Where the memory does not
             suffice, it is called once more with each half; the function it has returned is called once and never again.
         failed: (item, images, error), for whatever else is raised, and for a single image that does not fit.
     """
 
+    workshop: Workshop
     size: BatchSize
-    pool: Pool
-    say: Callable[[str], None]
     begin: Callable[[Batch], Given]
     turn: Callable[[Item, Given], Callable[[], None]]
     failed: Callable[[Item, tuple[str, ...], BaseException], None]
@@ -144,7 +142,7 @@ class Halving(Generic[Item, Given]):
         given = self.begin(batch)
         for position, item in enumerate(items):
             if not self._fits(item, given, batch):
-                self.size.halve(len(batch), self.pool, self.say)
+                self.size.halve(len(batch), self.workshop.pool, self.workshop.say)
                 self.whole(items[position:], batch)
                 return False
         return True
@@ -173,8 +171,16 @@ def network_cost(spec: NetworkSpec) -> str:
     return f"network {spec.key} {spec.scales} {spec.max_size}"
 
 
-def drop(workshop: Workshop, entry: Entry, images: Sequence[str], error: BaseException) -> None:
-    """A method has failed: keep and print the sentence, which names it and the images of the batch."""
+def drop(workshop: Workshop, entry: Entry | None, images: Sequence[str], error: BaseException) -> None:
+    """A method has failed: keep and print the sentence, which names it and the images of the batch.
+
+    None stands for the images themselves, or the shared network, without which there is nothing to measure.
+
+    Raises:
+        BaseException: the error, where it is no method's.
+    """
+    if entry is None:
+        raise error
     entry.error = in_words(error).removeprefix(f"{entry.label}: ")
     if not any(image_id in entry.error for image_id in images):
         entry.error += f" (image{'s' * (len(images) > 1)} {', '.join(images)})"

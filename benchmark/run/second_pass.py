@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from benchmark.data import Batch, Dataset
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import quantity
 from benchmark.metrics import Measurements, SecondPass, network_evaluators, network_measurements, protocol
 from benchmark.metrics.evaluator import Evaluator
 from benchmark.progress import Progress
@@ -150,14 +151,14 @@ def _pass(
         scores = score(workshop, entry, sent.batch)[0]
         return counting.scored(entry, sent, scores, passes[entry.label].update, predicted)
 
-    words = f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}"
-    _over(workshop, workshop.test_images(), words, entries, batch_size, size, turn)
+    title = f"second pass of {quantity(len(entries), 'method')}"
+    _over(workshop, workshop.test_images(), title, entries, batch_size, size, turn)
 
 
 def _over(
     workshop: Workshop,
     images: Dataset,
-    words: str,
+    title: str,
     items: Sequence[Entry | None],
     batch_size: int,
     size: BatchSize,
@@ -168,7 +169,7 @@ def _over(
     Args:
         workshop: with the networks.
         images: a split.
-        words: for the progress bar.
+        title: of the progress bar.
         items: the methods; None stands for the shared network.
         batch_size: as many images are one process's turn.
         size: of the parts.
@@ -183,20 +184,19 @@ def _over(
         counting.before()
         return turn(item, sent, counting)
 
-    halving = Halving(size, pool, workshop.say, lambda batch: Sent(workshop, batch), take, counting.failed)
-    progress = Progress(words, 0, len(images), setup.machine)
+    halving = Halving(workshop, size, lambda batch: Sent(workshop, batch), take, counting.failed)
     pool.time(False)
     try:
-        for batch in native_batches(images, setup.machine, batch_size, share=(rank(), world())):
-            halving.whole(items, batch)
-            size.warmed(pool, entries)
-            counting.check()
-            done += len(batch)
-            progress.update(min(done * world(), len(images)), "")
-        counting.settle()
+        with Progress(title, 0, len(images), setup.machine) as progress:
+            for batch in native_batches(images, setup.machine, batch_size, share=(rank(), world())):
+                halving.whole(items, batch)
+                size.warmed(pool, entries)
+                counting.check()
+                done += len(batch)
+                progress.update(min(done * world(), len(images)))
+            counting.settle()
     finally:
         beside.close()
-        progress.close()
         pool.forget()
         pool.time(True)
 

@@ -133,6 +133,11 @@ def make_setup(options: Options) -> Setup:
         try:
             train, val = (DATASETS.create(source, split=split, root=options.root) for split in ("train", "val"))
         except BenchmarkError as error:
+            if not options.normal and source != call:
+                raise BenchmarkError(
+                    f"{test.card.title} is evaluated with networks of {source}: {str(error).rstrip('.')}, or take one "
+                    "that is trained, with --network and --weights."
+                ) from None
             if not options.normal:
                 raise
             card = DATASETS.get(source.partition(":")[0]).card  # methods may need no network that is trained on it

@@ -150,12 +150,12 @@ class _Run:
             train_set = everywhere(lambda: cached(self.train_set, self.machine))
             if (val_set := self.val_set) is not None:
                 self.val_set = everywhere(lambda: cached(val_set, self.machine))
-            progress = Progress(self.title, journal.step, self.steps, self.machine)
             folder = self.machine.events if rank() == 0 else None
             self.events = everywhere(lambda: Events(folder, self.path, journal.step // self.per_epoch))
             exact = products(self.machine.device, self.machine.precision, repeatable=True)
+            progress = Progress(self.title, journal.step, self.steps, self.machine)
             try:
-                with exact, seeded(self.recipe):
+                with exact, seeded(self.recipe), progress:
                     self._steps(train_set, progress)
             except KeyboardInterrupt:
                 raise interrupted(self.kept, self.steps, f"steps of {self.title}") from None
@@ -165,7 +165,6 @@ class _Run:
                 raise BenchmarkError(self._too_large()) from error
             finally:
                 self.events.close()
-                progress.close()
             self._check_together()
         self.task.eval()
         return Report(

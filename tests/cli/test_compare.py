@@ -34,6 +34,8 @@ def test_the_better_method_wins_in_either_order(tmp_path, capsys):
     code, out, _ = run(capsys, tmp_path, "good", "poor")
     assert code == 0 and out.count("good is better on 100 % of resamples") == 3
     assert "+" in line_of(out, "AUPR").split()[3] and line_of(out, "FPR95").split()[3].startswith("-")
+    write(tmp_path, "same", 2.0)
+    assert run(capsys, tmp_path, "good", "same")[1].count("neither is better") == 3
     mirrored = run(capsys, tmp_path, "poor", "good")[1]
     assert mirrored.count("good is better on 100 % of resamples") == 3
     aupr, back = (float(line_of(text, "AUPR").split()[3]) for text in (out, mirrored))

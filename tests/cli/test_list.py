@@ -1,5 +1,6 @@
 """What ``list`` says of one plugin is what its signature and its docstring say."""
 
+import re
 from typing import Annotated, Literal
 
 import pytest
@@ -67,6 +68,31 @@ def test_the_page_of_a_plugin(bench):
     assert bench("list", "methods", "msp") == 0 and "double_softmax" in bench.out
     for kind, name in (("methods", "mps"), ("datasets", "minihazard"), ("networks", "pspnat"), ("protocols", "pooles")):
         assert bench("list", kind, name) == 2 and "did you mean" in bench.err, kind
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_tables_fit_the_terminal(bench, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for line in (["list"], ["list", "methods", "knn"], ["list", "datasets", "camvid-ood"], ["list", "networks", "fpn"]):
+        assert bench(*line) == 0
+        wide = [text for text in bench.out.splitlines() if len(text) > columns]
+        assert all(re.match(r"Under |\w[\w -]+: they |\w+ is of |    ", text) for text in wide), (
+            line,
+            wide,
+        )  # prose and code
+
+
+def test_a_kind_may_be_typed_as_one_word_or_another(bench):
+    assert bench("list", "methods", "msp") == 0
+    whole = bench.out
+    assert bench("list", "method", "msp") == 0 and bench.out == whole
+    assert bench("list", "knn") == 2 and "before 'knn', as in list methods knn;" in bench.err
+
+
+def test_a_network_of_any_size_is_listed_as_it_is_typed(bench):
+    assert bench("list", "networks") == 0
+    names = re.findall(r"^(\w[\w.-]+) {2,}\S", bench.out, re.MULTILINE)
+    assert {"mask2former", "eomt", "pspnet-small"} <= set(names) and not [name for name in names if name[-1] == "-"]
 
 
 METHOD = '''

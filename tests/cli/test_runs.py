@@ -63,6 +63,19 @@ def test_every_file_is_in_one_thing(kept):
     }
 
 
+def test_what_table_and_report_wrote_is_known_and_may_go(kept):
+    names = {"LEADERBOARD.md", "tables/town.csv", "report.html"}
+    for name in names:
+        (kept.runs / name).parent.mkdir(exist_ok=True)
+        (kept.runs / name).write_text("made")
+    assert kept("table", "--results", str(kept.runs), "--no-readme") == 0
+    found = things(kept)
+    assert {found[name]["kind"] for name in ("LEADERBOARD.md", "tables", "report.html")} == {"other"}
+    assert found["notes.txt"]["kind"] == "foreign"
+    assert kept("runs", "--out", str(kept.runs), "--delete", "LEADERBOARD.md", "tables") == 0
+    assert not {"LEADERBOARD.md", "tables/town.csv"} & files(kept)
+
+
 def test_the_tables_name_everything_and_the_size_of_all(kept):
     found = things(kept)
     assert kept("runs", "--out", str(kept.runs)) == 0

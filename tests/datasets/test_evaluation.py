@@ -1,9 +1,11 @@
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from benchmark.cli.main import main
-from benchmark.data import ANOMALY, IGNORE
+from benchmark.data import ANOMALY, IGNORE, Dataset, DatasetCard
 from benchmark.derived import Resized
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine
@@ -98,6 +100,26 @@ def test_check_asks_for_no_split_that_the_set_says_it_lacks(tmp_path, name):
     found = {f.clause: f.wrong for f in check_dataset(name, tmp_path)}
     assert not any(found.values()) and "test opens, 3 images" in found
     assert not any(clause.startswith(("train", "val")) for clause in found)
+
+
+def test_without_the_training_images_a_trained_network_is_what_mends_it(tmp_path, capsys):
+    bundle(tmp_path / "anomaly_val/RoadAnomaly", "road-anomaly")
+    assert main(["run", "--dataset", "road-anomaly", "--methods", "msp", "--data", str(tmp_path), "--dry-run"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"^error: RoadAnomaly is evaluated with networks of cityscapes: .*fetch cityscapes", said)
+    assert said.endswith("or take one that is trained, with --network and --weights.\n") and said.count("\n") == 1
+
+
+class Harbour(Dataset):
+    """A set of a user's own, which nobody publishes."""
+
+    card = DatasetCard(title="Harbour", classes=("road",))
+    __len__ = __getitem__ = fingerprint = None
+
+
+def test_only_what_is_published_can_be_fetched(tmp_path):
+    said = str(Harbour("test", tmp_path).absent("folder harbour"))
+    assert said == f"{tmp_path} has no folder harbour; put it there, or name its place with --data."
 
 
 def test_list_says_which_set_is_found_and_which_splits_it_has(tmp_path, capsys):

@@ -70,6 +70,19 @@ def test_check_asks_for_the_splits_that_the_toml_names(tmp_path):
     assert "training/images is missing" in found["train opens"] and "val opens" not in found
 
 
+def test_check_reads_every_image(tmp_path):
+    """Also those in the middle, and says of how many more than the first it is true."""
+    make(tmp_path, BINARY)
+    for index in range(1, 9):
+        write(tmp_path / f"images/a/{index}.jpg", noise(index))
+        labels = ids(0, 1)
+        write(tmp_path / f"labels/a/{index}.png", labels[:, ::2] if index in (1, 3, 7) else labels)
+    found = {f.clause: f.wrong for f in check_dataset(f"folder:path={tmp_path}", tmp_path)}
+    wrong = found["every image of test is read"]
+    assert "1.png" in wrong and wrong.endswith("(and 2 more)")
+    assert {clause for clause, each in found.items() if each} == {"every image of test is read", "metadata is complete"}
+
+
 def test_an_anomaly_in_training_is_an_error(tmp_path):
     make(tmp_path, OWN, ("training",), 3)
     with pytest.raises(BenchmarkError, match="value 3"):

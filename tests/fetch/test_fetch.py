@@ -234,10 +234,13 @@ def test_steps_behind_a_login_are_printed(shore):
     assert not shore.site.asked
 
 
-def test_the_list_says_what_there_is(shore):
+def test_the_list_says_what_there_is(shore, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert shore() == 0
-    for name in ("pond", "streethazards", "camvid-ood", "road-anomaly-21"):
-        assert re.search(rf"^{name} .*fetch {name}", shore.out, re.MULTILINE)
+    how = {name: "automatic" for name in ("pond", "streethazards", "camvid-ood", "road-anomaly-21")}
+    for name, words in {**how, "cityscapes": "partly by"}.items():
+        assert re.search(rf"^{name} +no .* {words} ", shore.out, re.MULTILINE)
+    assert max(map(len, shore.out.splitlines()[2:])) <= 80
     assert "minihazards" not in shore.out and "CC0" in shore.out and not shore.site.asked
     assert shore("minihazards") == 0 and "nothing to download" in shore.out
     assert shore("streethazard") == 2 and "did you mean streethazards" in shore.err

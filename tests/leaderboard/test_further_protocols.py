@@ -134,7 +134,7 @@ def test_nothing_is_added_where_no_further_protocol_was_measured():
 def test_the_networks_calibration_is_what_the_rows_share():
     found = {"calibration": {"ece": 0.0123, "adaptive_ece": 0.02, "nll": 0.5, "brier": 0.25, "pixels": 9.0}}
     made = [record(m, metrics=metrics(**found)) for m in ("msp", "energy")]
-    assert tables(made) == []
+    assert tables(made) == [] and console.summary(made) == "", "it is said once, and in one unit"
     assert calibration(made) == ["calibration of the network: ECE 1.23, adaptive ECE 2.00, NLL 0.50, Brier 0.25"]
 
 

@@ -218,11 +218,11 @@ def test_a_name_from_elsewhere_is_printed_as_it_was_given():
 
 
 def test_values_that_are_missing_crash_nothing_and_are_explained(results):
-    nan = measurement(auroc=float("nan"), aupr=float("nan"), fpr95=float("nan"), constant_aupr=None)
+    nan = measurement(auroc=float("nan"), aupr=float("nan"), fpr95=float("nan"), constant_aupr=float("nan"))
     record("msp", metrics={"streethazards": nan}).write(results)
     record("energy", metrics={"open-set": measurement("open-set", auroc=None, aupr=None, fpr95=None)}).write(results)
     text = page(results)
-    assert "msp: aupr under streethazards has no value (not a number)." in text
+    assert "msp under streethazards: aupr, auroc, fpr95 have no value (not a number)." in text and "nan" not in text
     assert set(rows(text)["ENERGY"][1:7]) == {"–"}
 
 

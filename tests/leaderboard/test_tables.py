@@ -70,7 +70,7 @@ def test_the_web_page_is_well_formed_and_self_contained(results):
     parser.feed(text)
     parser.close()
     assert parser.open == []
-    assert all(len(set(table)) == 1 for table in parser.widths)
+    assert parser.widths and all(len(set(table)) == 1 for table in parser.widths)
     assert not parser.tags & {"script", "link", "img", "iframe"}
     assert "url(" not in text and "http" not in text
     assert "prefers-color-scheme: dark" in text
@@ -234,6 +234,24 @@ def test_long_titles_are_wrapped_on_a_terminal(results):
     body = lines[next(i for i, line in enumerate(lines) if line.startswith("---")) + 1 :]
     body = body[: body.index("")]
     assert " ".join(line[:40].strip() for line in body) == title
+
+
+def test_the_terminal_says_why_there_is_no_time():
+    made = record("msp")
+    cost = dataclasses.replace(made.cost, network_ms=None, method_ms=None)
+    words = "Nothing was timed: the first batch does not count, and there was no other."
+    for records, said in (([dataclasses.replace(made, cost=cost)], True), ([made], False)):
+        assert (words in console.print_table(records, {})) == said
+
+
+def test_a_narrow_terminal_shows_less_rather_than_broken_lines():
+    title = "A method with a very long name that goes on and on until nobody can remember how it began"
+    made = [record("msp", method_title=title), record("dicnet", aupr=0.3)]
+    text = console.print_table(made, {}, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    head = next(line for line in text.splitlines() if line.startswith("Method")).split()
+    assert head == ["Method", "AUPR", "FPR95", "AUROC", "AUPR", "net", "+", "method"]
+    assert re.search("^A method with a ", text, re.MULTILINE)
 
 
 def test_the_terminal_shows_pooled_fpr95_where_there_is_room():

@@ -92,7 +92,7 @@ def test_a_set_without_anomalies_says_why_there_is_no_value(tmp_path, dataset):
     report = score_directory(write(tmp_path, dataset), dataset, ["per-image", "pooled", "smiyc-obstacles"])
     assert report.metrics["pooled"].auroc is None and report.curves is None
     assert "smiyc-obstacles v2: siou has no value (There is no anomalous or no normal pixel" in str(report)
-    assert "per-image v1: aupr has no value (not a number)" in str(report)
+    assert "per-image v1: aupr, auroc, fpr95 have no value (not a number)" in str(report) and "nan" not in str(report)
 
 
 def test_a_missing_map_is_named_with_the_file_that_was_expected(tmp_path, dataset):

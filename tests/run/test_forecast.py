@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import time
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from benchmark.records.provenance import Provenance
 from benchmark.run.contract import Toy, toy_workshop
 from benchmark.run.forecast import Forecast, Hours
 from benchmark.run.plan import make_steps
-from benchmark.run.timing import PIXEL_SECONDS, beside
+from benchmark.run.timing import PIXEL_SECONDS, Timing, beside
 
 SPEED = 1e9
 IMAGES, PIXELS = 4, 48 * 64
@@ -162,6 +163,26 @@ def test_a_plan_says_where_the_machine_is_busy(monkeypatch, load, busy):
         "This machine is busy (2.4 processes a core); the times below are those of a quiet one." if busy else ""
     )
     assert not beside(torch.device("cuda")), "whose work does not wait for the cores"
+
+
+class Waiting:
+    """Images that a slow disk gives, or that wait for a core: 30 ms each, in which nothing is computed."""
+
+    label, split = "waiting", "test"
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        time.sleep(0.03)
+
+
+@pytest.mark.parametrize(("load", "counts"), [(0.9, True), (2.4, False)])
+def test_on_a_busy_cpu_the_wait_for_an_image_is_no_time_of_a_quiet_one(tmp_path, monkeypatch, forgetful, load, counts):
+    monkeypatch.setattr("benchmark.run.timing.machine_load", lambda: load)
+    setup = toy_workshop(tmp_path, ()).setup
+    seconds = Timing(setup).reading(Waiting()) * max(1, setup.machine.workers)
+    assert (seconds >= 0.03) == counts
 
 
 def test_a_training_that_cannot_be_tried_is_a_guess(workshop, forgetful, forward, monkeypatch):

@@ -44,6 +44,10 @@ class Ensemble(Plain):
         return {"base": Need(base), "second": Need(base.member(1)), "third": Need(base.member(2))}
 
 
+class Denoiser(Plain):
+    forwards = 25 / 3
+
+
 class Encoder(Plain):
     def needs(self, base):
         return {"encoder": Need(dataclasses.replace(base, arch="frozen-small", classes=0), ("16",))}
@@ -63,6 +67,7 @@ class Broken(Plain):
         (Exposed, "Outlier exposure", "base", "a pass over the training images; trains student"),
         (Masks, "Mask classification", "base (masks, queries)", "a pass over the training images; trains student"),
         (Ensemble, "Trained", "base; member 1; member 2", "2 forwards; trains 2 further networks"),
+        (Denoiser, "Post-hoc", "base", "about 8 forwards"),
         (Encoder, "Post-hoc", "frozen encoder small (16)", "a forward of a frozen encoder"),
     ],
 )

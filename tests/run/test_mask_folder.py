@@ -107,6 +107,8 @@ def test_all_leaves_out_what_reads_masks_that_are_not_there(bench):
 
 
 def test_who_names_such_a_method_is_told_why_it_cannot_be(bench):
+    assert bench("run", "--methods", "msp,rba", "--dry-run") == 0
+    assert "pspnet-small lacks features or options that these methods ask for, which fail: rba." in bench.out
     assert bench("run", "--methods", "msp,rba") == 2
     assert re.search(r"rba: needs the features masks, queries .*--network mask2former --weights FOLDER", bench.out)
     assert bench.records() == {"msp"}

@@ -2,6 +2,8 @@ import pytest
 import torch
 from training_toys import Blobs, Tiny
 
+from benchmark.data import IGNORE
+from benchmark.derived import Subset, VoidAsClass
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine
 from benchmark.recipe import Recipe
@@ -36,6 +38,15 @@ def test_a_split_that_fits_is_read_once_and_stays_the_same():
         plain.fingerprint(),
     )
     assert cached(kept, CPU) is kept
+
+
+def test_what_is_made_of_a_split_has_a_fingerprint_of_its_own():
+    """It is part of what names weights and records."""
+    base = Blobs(images=5)
+    made = [base, Subset(base, 2), Subset(base, 3), VoidAsClass(base)]
+    assert len({each.fingerprint() for each in made}) == len(made)
+    assert len(made[1]) == 2 and made[3].classes == (*base.classes, "void")
+    assert torch.equal(made[3][0].labels, base[0].labels.masked_fill(base[0].labels == IGNORE, 3))
 
 
 def test_a_split_over_the_budget_is_left_on_disk():

@@ -184,7 +184,7 @@ def test_members_are_other_networks(recipe, machine, tmp_path):
     assert not same(tasks[0], tasks[2])
 
 
-@pytest.mark.parametrize("what", ["recipe", "data", "truncated", "rubbish"])
+@pytest.mark.parametrize("what", ["recipe", "data", "precision", "truncated", "rubbish"])
 def test_a_state_that_does_not_fit_is_refused_in_a_sentence(recipe, tmp_path, what, capsys):
     talkative = Machine(torch.device("cpu"), progress=True, save_every=-1)
     with pytest.raises(Killed):
@@ -195,6 +195,8 @@ def test_a_state_that_does_not_fit_is_refused_in_a_sentence(recipe, tmp_path, wh
         recipe = recipe.changed({"lr": 0.02})
     elif what == "data":
         images = 11
+    elif what == "precision":
+        talkative = dataclasses.replace(talkative, precision="bf16")
     elif what == "truncated":
         state.write_bytes(state.read_bytes()[:-500])
     else:
