@@ -86,6 +86,7 @@ class Pasted(Dataset):
             self.card,
             title=f"{base_card.title}: {_TITLES[objects]}",
             note=" ".join(filter(None, (_NOTES[objects], base_card.note))),
+            control=objects != "invented",
             classes=base_card.classes,
             palette=base_card.palette,
             citation=base_card.citation,

@@ -117,7 +117,7 @@ def _marked(text: str, name: str) -> re.Match[str]:
 
 
 def _boards(results: Path) -> list[Board]:
-    records = read_all(results)[0]
+    records = [record for record in read_all(results)[0] if not record.dataset.control]
     return boards(records, read_published(results, {record.dataset.name for record in records}))
 
 

@@ -23,7 +23,7 @@ def places_of(folder: Path, dataset: str, network: str, across: bool = False) ->
 
     Args:
         folder: with records/.
-        dataset: labels separated by commas; empty for all.
+        dataset: labels separated by commas; empty for all but controls.
         network: a label; empty for all.
         across: whether those of a dataset are one group, in which the labels are "method@network".
     Raises:
@@ -33,6 +33,7 @@ def places_of(folder: Path, dataset: str, network: str, across: bool = False) ->
     if problems:
         raise BenchmarkError(problems[0])
     datasets, known = listed(dataset), sorted({r.dataset.name for r in records})
+    records = [r for r in records if not r.dataset.control or r.dataset.name in datasets]
     if unknown := [name for name in datasets if name not in known]:
         raise BenchmarkError(
             f"{folder} has no record on '{unknown[0]}' (it has: {', '.join(known) or 'none'}); measure with "

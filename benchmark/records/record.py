@@ -42,6 +42,8 @@ class DatasetPart:
     label_size: str = "image"  # where scores and labels meet: "image" upsamples the scores to the labels, "network"
     # resizes the labels to the network's input by nearest neighbour
     pixels: dict[str, Number] = field(default_factory=dict)  # at that size: anomalous, normal, ignored
+    control: bool = field(default=False, metadata=OMITTED)  # whether nothing on them is unknown, so that they stand on
+    # no board; left out where they do
 
     @classmethod
     def of(cls, images: Any, pixels: Mapping[str, int], limit: int | None = None, label_size: str = "image") -> Self:
@@ -58,6 +60,7 @@ class DatasetPart:
             anomaly_fraction=pixels["anomalous"] / valid if valid else None,
             published_images=images.card.sizes.get(images.split),
             label_size=label_size,
+            control=images.card.control,
             pixels=dict(pixels),
         )
 
