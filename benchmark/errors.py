@@ -89,9 +89,12 @@ def plugin_line(within: FrameType) -> str:
         within: a frame of ours, inside which the plugin was called.
     """
     frame: FrameType | None = sys._getframe(1)
-    while frame not in (None, within) and (_is_ours(name := frame.f_code.co_filename) or _is_runtime(name)):
+    while frame is not None and frame is not within:
+        file = frame.f_code.co_filename
+        if not (_is_ours(file) or _is_runtime(file)):
+            break
         frame = frame.f_back
-    if frame in (None, within):
+    if frame is None or frame is within:
         return ""
     return f"{_shown(frame.f_code.co_filename)}, line {frame.f_lineno}, in {frame.f_code.co_name}"
 

@@ -50,17 +50,16 @@ def test_a_step_waits_for_no_gpu_and_a_validated_batch_thrice(recipe):
         gpu = Machine(torch.device("cuda"), progress=False)
         task = task_for(recipe).to("cuda")
         task.machine = gpu
-        batches = list(native_batches(data, gpu, 2))
-        waits.found.clear()
-        for label_size in ("feature", "half", "full"):
-            task.recipe = recipe.changed({"label_size": label_size})
-            assert task.loss(batches[0])["loss"].is_cuda
-        assert not waits.found
-        found = []
+        batches, found = list(native_batches(data, gpu, 2)), []
         for few in (batches[:1], batches):
             waits.found.clear()
             values = task.eval().validate(few)
             found.append(waits.found.total())
+        waits.found.clear()
+        for label_size in ("feature", "half", "full"):
+            task.recipe = recipe.changed({"label_size": label_size})
+            assert task.train().loss(batches[0])["loss"].is_cuda
+        assert not waits.found
     assert found[1] - found[0] == 3
     assert values == task_for(recipe).eval().validate(native_batches(data, CPU, 2))
 
