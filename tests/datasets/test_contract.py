@@ -1,5 +1,6 @@
 """What every registered dataset must keep, on whatever of it is found under ANOMALY_DATA."""
 
+import dataclasses
 import os
 import tomllib
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset
+from benchmark.data import ANOMALY, IGNORE, SPLITS, Dataset, Sample
 from benchmark.errors import BenchmarkError
 from benchmark.networks import split_arch
 from benchmark.registry import DATASETS, NETWORKS
@@ -94,6 +95,27 @@ def test_labels_say_classes_where_the_dataset_says_so(splits):
     for data, samples in splits.values():
         values = set(torch.cat([s.labels.unique() for s in samples.values()]).tolist())
         assert len(values - {ANOMALY, IGNORE}) > 3 if data.card.class_labels else values <= {0, ANOMALY, IGNORE}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image": torch.zeros(3, 4, 6)}, r"image must be uint8 RGB \(3, H, W\), not float32 \(3, 4, 6\)"),
+        ({"image": torch.zeros(3, 4, dtype=torch.uint8)}, r"image must be uint8 RGB .*not uint8 \(3, 4\)"),
+        ({"image": torch.zeros(4, 4, 6, dtype=torch.uint8)}, r"image must be uint8 RGB .*not uint8 \(4, 4, 6\)"),
+        ({"labels": torch.zeros(4, 6)}, r"labels must be uint8 \(H, W\), not float32"),
+        ({"labels": torch.zeros(1, 4, 6, dtype=torch.uint8)}, r"labels must be uint8 \(H, W\), not uint8 \(1, 4, 6\)"),
+        ({"labels": torch.zeros(6, 4, dtype=torch.uint8)}, "the image is 6x4 pixels, its labels are 4x6"),
+        ({"labels": torch.full((4, 6), 2, dtype=torch.uint8)}, r"label id 2 does not exist; known are 0\.\.1"),
+        ({"labels": torch.full((4, 6), 253, dtype=torch.uint8)}, "label id 253 does not exist"),
+    ],
+)
+def test_a_sample_that_breaks_one_rule_is_refused(changes, words):
+    labels = torch.tensor([0, 1, ANOMALY, IGNORE, 0, 1], dtype=torch.uint8).expand(4, 6)
+    whole = Sample("x", torch.zeros(3, 4, 6, dtype=torch.uint8), labels)
+    assert whole.checked(2) is whole
+    with pytest.raises(BenchmarkError, match=f"^there: .*{words}"):
+        dataclasses.replace(whole, **changes).checked(2, "there")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sizes", "card = DatasetCard"), ("scales", "policy = Policy")])
