@@ -1,4 +1,4 @@
-"""``python -m benchmark``."""
+"""``python -m benchmark``, and the command ``anomaly-benchmark`` of an installed copy."""
 
 import os
 import sys
@@ -6,10 +6,16 @@ import sys
 from benchmark.cli.environment import launched
 from benchmark.cli.main import main
 
-if __name__ == "__main__":
+
+def run() -> int:
+    """Run the command line; one of several processes ends here and does not return."""
     code = main()
     if launched()[1] > 1:  # a thread of gloo's that is left aborts an interpreter that ends, though all is written
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    sys.exit(code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(run())

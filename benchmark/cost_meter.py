@@ -131,7 +131,9 @@ def now(device: torch.device) -> float:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, of the device or of the machine, does not suffice."""
+    """Whether an exception, or its cause, says that memory, of the device or of the machine, does not suffice."""
+    if error.__cause__ is not None and out_of_memory(error.__cause__):
+        return True
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     # The CPU's allocator, that of pinned memory and CUDA's libraries have no exception of their own for it.

@@ -218,6 +218,8 @@ class DatasetCard:
         class_labels: whether known pixels carry their class. Where they do not (label 0 means "known"), there is no
             mIoU.
         trained_on: dataset whose networks are evaluated here; empty where the dataset has a training split of its own.
+        control: whether what it calls anomalous is not unknown, so that no method is better there than another. Its
+            records stand on no board and count for no rank.
     """
 
     title: str = ""
@@ -234,6 +236,14 @@ class DatasetCard:
     sizes: Mapping[str, int] = field(default_factory=dict)
     class_labels: bool = True
     trained_on: str = ""
+    control: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.classes) > ANOMALY:
+            raise BenchmarkError(
+                f"{self.title or 'A dataset'} has {len(self.classes)} classes; labels 0 to {ANOMALY - 1} are there for "
+                f"them, {ANOMALY} is an anomaly and {IGNORE} is ignored."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,7 +96,6 @@ def joined() -> Iterator[None]:
                 yield
             except BenchmarkError as error:
                 agreed(error)
-                dist.destroy_process_group()  # its threads must not outlive the interpreter, which would abort
                 raise
             gathered(None)
             dist.destroy_process_group()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import traceback
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 LONGEST = 300
 """Characters of an exception's text that a sentence quotes."""
@@ -78,6 +80,20 @@ def _frames(error: BaseException) -> str:
         words.append(place if frame.filename == before else f"{_shown(frame.filename)}, {place}")
         before = frame.filename
     return "; ".join(words)
+
+
+def plugin_line(within: FrameType) -> str:
+    """The line of a plugin that is being executed, ``margin.py, line 12, in score``; empty where none is.
+
+    Args:
+        within: a frame of ours, inside which the plugin was called.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame not in (None, within) and (_is_ours(name := frame.f_code.co_filename) or _is_runtime(name)):
+        frame = frame.f_back
+    if frame in (None, within):
+        return ""
+    return f"{_shown(frame.f_code.co_filename)}, line {frame.f_lineno}, in {frame.f_code.co_name}"
 
 
 def _is_ours(file: str) -> bool:

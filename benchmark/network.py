@@ -19,6 +19,7 @@ from benchmark.cost_meter import Clock
 from benchmark.io.names import file_name
 from benchmark.isolation.seals import TensorSeals, Verdict
 from benchmark.recipe import Recipe, digest
+from benchmark.values import format_call
 
 PENULTIMATE = "penultimate"
 """The tap of the penultimate layer, whatever a network calls it; only a network that names that layer offers it."""
@@ -58,6 +59,11 @@ class NetworkSpec:
     max_size: int = 0
     weights: str = ""
     pretrained: str = ""
+
+    @property
+    def label(self) -> str:
+        """The arch with its options, as they are typed: "arch:key=value"."""
+        return format_call(self.arch, dict(self.options))
 
     @property
     def frozen(self) -> bool:

@@ -30,17 +30,17 @@ def counted(items: Iterable[Item], total: int, text: str, machine: Machine | Non
 
 class Progress:
     """How far a training or an evaluation is, and how long it will still take by the mean of the steps since it began
-    or went on.
+    or went on; used in a ``with`` statement, at whose end the bar stays as it is.
 
     Args:
-        title: what is done.
+        title: what is done; empty shows nothing.
         start: steps (or images) done in earlier sessions.
         total: steps in all.
         machine: whether to show anything.
     """
 
     def __init__(self, title: str, start: int, total: int, machine: Machine) -> None:
-        self._shown = machine.progress and rank() == 0
+        self._shown = bool(title) and machine.progress and rank() == 0
         self._terminal = self._shown and sys.stderr.isatty()
         self._title, self._start, self._total = title, start, total
         self._step, self._began = start, time.perf_counter()
@@ -54,7 +54,13 @@ class Progress:
             smoothing=0,  # by the mean of all steps so far, as below: some of them are followed by a validation
         )
 
-    def update(self, step: int, text: str) -> None:
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def update(self, step: int, text: str = "") -> None:
         """Show that `step` steps are done, and `text` beside it."""
         tenth = step * 10 // self._total > self._step * 10 // self._total
         self._bar.set_postfix_str(text, refresh=False)

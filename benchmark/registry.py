@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from benchmark.errors import BenchmarkError, PluginError, in_words
-from benchmark.source import IMPORTED
+from benchmark.source import IMPORTED, source_of
 from benchmark.values import checked, format_call, parse_call
 
 if TYPE_CHECKING:
@@ -230,10 +230,18 @@ class Registry(Generic[T]):
         self._add(self._find(), self.canonical(name), where, plugin)
 
     def code(self, name: str) -> str:
-        """SHA-256 of the file that a plugin was imported from by its path, of the bytes that were run; else empty."""
-        target = self._find()[self.canonical(name)][1]
-        module = target.__name__ if isinstance(target, ModuleType) else getattr(target, "__module__", "")
-        return hashlib.sha256(IMPORTED[module]).hexdigest() if module in IMPORTED else ""
+        """Digest of the file that a plugin was imported from by its path; else empty.
+
+        SHA-256 of the bytes that were run or, where the file imports others of its folder, of that digest and theirs.
+        """
+        where, _ = self._find()[self.canonical(name)]
+        file = where.removeprefix("file ")
+        module = _module_name(Path(file))
+        if file == where or module not in IMPORTED:
+            return ""
+        own = hashlib.sha256(IMPORTED[module]).hexdigest()
+        source = source_of(sys.modules[module])
+        return own if len(source) < 2 else hashlib.sha256(repr((own, source)).encode()).hexdigest()
 
     def claims(self, module: ModuleType) -> bool:
         """Whether a module defines a plugin of this kind."""
@@ -335,7 +343,7 @@ def import_file(file: Path, option: str) -> ModuleType:
     """
     if not file.is_file():
         raise BenchmarkError(f"{option} {file}: there is no such file.")
-    spec = importlib.util.spec_from_file_location(f"plugin_{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(_module_name(file), file)
     if spec is None or spec.loader is None:
         raise BenchmarkError(f"{option} {file}: not a Python file.")
     module = importlib.util.module_from_spec(spec)
@@ -348,6 +356,11 @@ def import_file(file: Path, option: str) -> ModuleType:
         del sys.modules[spec.name]
         raise PluginError(f"{option} {file} cannot be imported: {in_words(error)}") from error
     return module
+
+
+def _module_name(file: Path) -> str:
+    """What the module of a file that is imported by its path is called."""
+    return f"plugin_{file.stem}"
 
 
 def _imported(target: Any) -> Any:

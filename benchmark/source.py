@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 IMPORTED: dict[str, bytes] = {}
 """Module -> the bytes that were run, of modules that were imported by the path of their file."""
 
 
 @cache
-def source_of(plugin: type) -> dict[str, str]:
-    """Digests of the files behind a class, by path; empty where it was made in no file, as in a notebook.
+def source_of(plugin: Any) -> dict[str, str]:
+    """Digests of the files behind a class, a function or a module, by path; empty where it was made in no file, as in a
+    notebook.
 
     Comments, docstrings and blank lines do not count, since nothing is computed by them. A path is relative to the
     folder of the plugin, of an installed or built-in one to that of its package.
@@ -27,7 +30,7 @@ def source_of(plugin: type) -> dict[str, str]:
     if own is None:
         return {}
     found: dict[Path, str] = {}
-    todo = [(own.file, IMPORTED.get(plugin.__module__)), *((file, None) for file in own.packages())]
+    todo = [(own.file, IMPORTED.get(_module_of(plugin))), *((file, None) for file in own.packages())]
     while todo:
         file, data = todo.pop()
         if file in found:
@@ -36,6 +39,10 @@ def source_of(plugin: type) -> dict[str, str]:
         found[file] = hashlib.sha256(essence(data).encode()).hexdigest()
         todo += [(each, None) for each in own.imports(file, data)]
     return {file.relative_to(own.shown).as_posix(): found[file] for file in sorted(found)}
+
+
+def _module_of(plugin: Any) -> str:
+    return plugin.__name__ if isinstance(plugin, ModuleType) else plugin.__module__
 
 
 def essence(data: bytes) -> str:
@@ -76,8 +83,8 @@ class _Folder:
     shown: Path
 
     @classmethod
-    def of(cls, plugin: type) -> _Folder | None:
-        name = plugin.__module__
+    def of(cls, plugin: Any) -> _Folder | None:
+        name = _module_of(plugin)
         file = getattr(sys.modules.get(name), "__file__", None)
         if not file or not Path(file).is_file():
             return None

@@ -271,18 +271,22 @@ _OPTION = re.compile(r":(?=[A-Za-z_][\w.-]*=)")
 """Begins an option; any other colon belongs to a value, as in ``folder:path=C:/x``."""
 
 
-def split_outside_quotes(text: str, separator: str) -> list[str]:
-    """The parts between separators, blanks around them removed; quotation marks keep what is in them together."""
+def listed(text: str) -> list[str]:
+    """What commas separate, without blanks around it and what is empty; quotation marks keep a comma in a part.
+
+    Raises:
+        BenchmarkError: a quotation mark is not closed.
+    """
     parts, quoted = [""], False
     for character in text:
         quoted ^= character == '"'
-        if character == separator and not quoted:
+        if character == "," and not quoted:
             parts.append("")
         else:
             parts[-1] += character
     if quoted:
         raise BenchmarkError(f"'{text}': a quotation mark is not closed.")
-    return [part.strip() for part in parts]
+    return [part.strip() for part in parts if part.strip()]
 
 
 def parse_call(text: str) -> tuple[str, dict[str, str]]:

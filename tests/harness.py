@@ -179,9 +179,9 @@ class Bench:
         """A command line with all plugins, on the town for verbs that take a dataset."""
         plugins = [part for path in self.plugins for part in ("--plugin", str(path))]
         where = []
-        if verb in ("run", "train", "infer", "show"):
+        if verb in ("run", "train", "retime", "infer", "show"):
             where = ["--dataset", "town", "--data", str(self.data), "--out", str(self.runs), "--quiet"]
-            where += ["--device", self.device, *(["--batch-size", "1"] if verb in ("run", "infer") else [])]
+            where += ["--device", self.device, *(["--batch-size", "1"] if verb in ("run", "retime", "infer") else [])]
         if verb == "run" and not self.report:
             where.append("--no-report")
         kind, rest = (rest[:1], rest[1:]) if verb in ("bench", "weights") else ((), rest)

@@ -1,4 +1,5 @@
-"""What tensors have freed is kept, unless the user says otherwise, and given back where memory is measured."""
+"""What tensors have freed is kept, unless the user says otherwise, and given back where memory is measured; how much of
+the machine's is free."""
 
 import os
 import platform
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from benchmark import HOME
-from benchmark.io.memory import KEPT, keep_memory
+from benchmark.io.memory import KEPT, free_memory, keep_memory
 
 PAGES = 2 * (48 << 20) // os.sysconf("SC_PAGE_SIZE")
 SCRIPT = """
@@ -67,3 +68,30 @@ def test_what_tensors_have_freed_is_kept_for_the_next_ones(how):
 def test_how_the_user_has_memory_kept_stays(name):
     mine = {name: "glibc.malloc.trim_threshold=5"}
     assert not keep_memory(mine) and list(mine) == [name]
+
+
+MACHINE = {"proc/meminfo": "MemTotal:       900 kB\nMemAvailable:   600 kB\n"}
+JOB = {"proc/self/cgroup": "0::/batch/job\n", "sys/fs/cgroup/batch/memory.max": "max\n"}
+JOB |= {"sys/fs/cgroup/batch/job/memory.max": "300000\n", "sys/fs/cgroup/batch/job/memory.current": "200000\n"}
+OLD = {"proc/self/cgroup": "9:name=systemd:/\n4:cpu,memory:/docker/1f\n0::/\n"}
+OLD |= {f"sys/fs/cgroup/memory/memory.{name}_in_bytes": size for name, size in (("limit", "500"), ("usage", "100"))}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        (MACHINE, 600 * 1024),
+        (MACHINE | JOB, 100_000),
+        (MACHINE | JOB | {"sys/fs/cgroup/batch/job/memory.stat": "anon 1\ninactive_file 5000\n"}, 105_000),
+        (MACHINE | JOB | {"proc/self/cgroup": "0::/elsewhere\n"}, 600 * 1024),
+        (MACHINE | OLD, 400),
+        (MACHINE | OLD | {"sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63 - 4096}"}, 600 * 1024),
+        (MACHINE | OLD | {"sys/fs/cgroup/memory/memory.usage_in_bytes": "600"}, 0),
+    ],
+)
+def test_free_is_what_the_machine_has_and_its_groups_allow(tmp_path, files, expected):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert free_memory(tmp_path) == expected

@@ -1,4 +1,4 @@
-"""Numbers in the running text are those of the records, each for the method and the data set that it is told of."""
+"""Numbers in the running text are those of the records, each for the method and the dataset that it is told of."""
 
 import csv
 import re

@@ -16,7 +16,7 @@ from test_architecture import RANKS, graph
 
 from benchmark.cli.main import make_parser
 from benchmark.data import Batch, Sample
-from benchmark.leaderboard.compare import compare
+from benchmark.leaderboard.compare import comparisons
 from benchmark.metrics import PROTOCOLS, View
 from benchmark.metrics.sorted_image import SortedImage
 from benchmark.network import NetworkSpec, Outputs
@@ -225,7 +225,7 @@ def test_the_differences_are_those_of_compare(tmp_path):
     results = HOME / "results"
     part = "records/camvid-ood"  # the others need not be read again and again
     shutil.copytree(results / part, tmp_path / part)
-    said = cache(lambda *methods, network: compare(tmp_path, methods, "camvid-ood", network))
+    said = cache(lambda *methods, network: comparisons(tmp_path, methods, "camvid-ood", network)[0].text)
     column = "`python -m benchmark compare --dataset camvid-ood` ..."
     rows = table(results / "README.md", "## Which differences are real")
     networks = {"`S`": "pspnet-small", "`F`": "fpn-tf_efficientnet_lite0:encoder_weights=imagenet"}

@@ -16,7 +16,7 @@ from benchmark.data import Batch
 from benchmark.errors import BenchmarkError, PluginError
 from benchmark.isolation import seals
 from benchmark.isolation.settings import settings_kept
-from benchmark.network import Network, NetworkSpec
+from benchmark.network import Network, NetworkSpec, scaled_size
 from benchmark.pool import Need, Pool
 from benchmark.recipe import Recipe
 from benchmark.registry import METHODS
@@ -150,6 +150,13 @@ def test_scales_are_averaged_as_the_reference_does(pool, nets):
     torch.testing.assert_close(outputs.log_probabilities().exp(), probabilities)
     assert torch.equal(outputs.prediction(), probabilities.argmax(1))
     assert torch.equal(outputs.max_logits()[1], logits.argmax(1))
+
+
+@pytest.mark.parametrize("scale", [300, 375, 450, 525, 600])
+def test_a_short_side_is_the_scale_itself_however_the_ratio_is_rounded(scale):
+    """720 * (300 / 720) is 299.99999999999994."""
+    sizes = {scaled_size((side, 2 * side), scale, stride=1) for side in range(100, 1500, 7)}
+    assert sizes == {(scale, 2 * scale)}
 
 
 def test_networks_are_frozen_and_evaluating(pool):

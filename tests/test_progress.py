@@ -44,9 +44,17 @@ def test_what_is_left_is_by_the_mean_of_this_sessions_steps(clock, monkeypatch, 
     """Steps of 0.5 s, every fifth with a validation of 2.5 s more: a second on average."""
     written = stream()
     monkeypatch.setattr(sys, "stderr", written)
-    progress = Progress("training", start, 100, CPU)
-    for step in range(start + 1, 91):
-        clock.seconds += 3.0 if step % 5 == 0 else 0.5
-        progress.update(step, "")
-    assert left(written.getvalue())[-1] == pytest.approx(10, abs=0.5)
-    progress.close()
+    with Progress("training", start, 100, CPU) as progress:
+        for step in range(start + 1, 91):
+            clock.seconds += 3.0 if step % 5 == 0 else 0.5
+            progress.update(step)
+        assert left(written.getvalue())[-1] == pytest.approx(10, abs=0.5)
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal], ids=["log", "terminal"])
+def test_what_has_no_title_is_not_shown(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", written := stream())
+    with Progress("", 0, 2, CPU) as progress:
+        progress.update(1)
+        progress.update(2)
+    assert written.getvalue() == ""

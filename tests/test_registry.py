@@ -12,7 +12,7 @@ from harness import METHOD, fresh_registries
 
 from benchmark.errors import BenchmarkError, in_words
 from benchmark.registry import DATASETS, METHODS, NETWORKS, load_plugin
-from benchmark.values import checked, format_call, parse_call, split_outside_quotes
+from benchmark.values import checked, format_call, listed, parse_call
 
 BASE = """
 from benchmark.registry import Plugin, Registry
@@ -155,9 +155,9 @@ def test_an_option_ends_where_the_next_begins(text, options):
 
 
 def test_quotation_marks_keep_commas_and_colons_together():
-    assert split_outside_quotes('a, b:path="x,y",c', ",") == ["a", 'b:path="x,y"', "c"]
+    assert listed('a, b:path="x,y",,c') == ["a", 'b:path="x,y"', "c"]
     with pytest.raises(BenchmarkError, match="a quotation mark is not closed"):
-        split_outside_quotes('a:path="x,y', ",")
+        listed('a:path="x,y')
 
 
 @pytest.mark.parametrize("value", ["x", "C:/x", "2024", "true", "none", "", "a,b", "a:b=c", "k=v", "ä ö"])

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from benchmark.metrics import PixelEvaluator, View, write_rows
+from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
 from benchmark.records.record import (
     Cost,
@@ -132,3 +133,16 @@ def write_with_rows(results, name, gain, seed=0, repetition=0, title=None, **cha
     made.write(results)
     write_rows(made.path(results).parent / made.rows, evaluator.rows())
     return made
+
+
+WHOLE = Identity(
+    "f00d", None, "net", "c0de", "image", {"head": "linear"}, (300, 600), 0, "ab", {"member1": ("a", "1")},
+    {"t": 1}, 1, ("fits/a", "cd"), {"pooled": 1}, {"msp.py": "12"}, "beef",
+)  # fmt: skip
+OTHER_PARTS = {
+    "fingerprint": "f11d", "limit": 3, "network": "net2", "code": "c0da", "label_size": "network",
+    "options": {"head": "cosine"}, "scales": (300,), "max_size": 1000, "weights": "ac",
+    "others": {"member1": ("a", "2")}, "config": {"t": 2}, "version": 2, "fit": ("fits/a", "ce"),
+    "protocols": {"pooled": 2}, "source": {"msp.py": "13"}, "validation": "bead",
+}  # fmt: skip
+"""Another value of every part."""

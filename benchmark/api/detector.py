@@ -89,7 +89,7 @@ class Detector:
             BenchmarkError: the image is none, or the method does not use that network.
         """
         with torch.no_grad():
-            return self.networks["base"](self._batch(image)).prediction()[0].cpu().numpy().astype(np.uint8)
+            return self.networks["base"](self._batch(image)).prediction()[0].to(torch.uint8).cpu().numpy()
 
     def _batch(self, image: AnyImage) -> Batch:
         return Batch.unlabelled(as_image(image)[None]).to(self._device)

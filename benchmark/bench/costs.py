@@ -113,7 +113,7 @@ class _Bench:
         for entry in entries:
             self.found[entry.method.label] = {"title": _title(entry), "trainings": _trainings(entry)}
         for spec in dict.fromkeys(spec.checkpoint.member(0) for entry in entries for spec in entry.specs):
-            self._attempt([], f"{_network(spec)} training", lambda s=spec: self._train_network(s))
+            self._attempt([], f"{spec.label} training", lambda s=spec: self._train_network(s))
         for entry in list(entries):
             # All taps are known before the first forward, which then serves everyone.
             if not self._attempt([entry], "networks", lambda e=entry: self.pool.view(e.needs)):
@@ -147,7 +147,7 @@ class _Bench:
         with seeded(spec.recipe):
             network = build_network(spec.arch, spec.classes, dict(spec.options), initial=False)
             task = Segmentation(network, self.setup.train.classes)
-        self.timer.measure(task, spec.recipe, _network(spec))
+        self.timer.measure(task, spec.recipe, spec.label)
 
     # Statistics and fits
 
@@ -256,10 +256,6 @@ class _Bench:
         return False
 
 
-def _network(spec: NetworkSpec) -> str:
-    return ":".join([spec.arch, *(f"{key}={value}" for key, value in spec.options)])
-
-
 def _title(entry: Entry) -> str:
     options = entry.method.label.partition(":")[2]
     return (entry.method.title or entry.method.name) + (f" ({options})" if options else "")
@@ -267,7 +263,7 @@ def _title(entry: Entry) -> str:
 
 def _trainings(entry: Entry) -> list[str]:
     """Titles of all trainings that a row needs."""
-    networks = [_network(spec) for spec in dict.fromkeys(spec.checkpoint for spec in entry.specs)]
+    networks = [spec.label for spec in dict.fromkeys(spec.checkpoint for spec in entry.specs)]
     own = [f"{entry.method.label} {task}" for task in entry.recipes] if entry.method.fitted else []
     return networks + own
 

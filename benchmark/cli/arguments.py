@@ -73,12 +73,12 @@ WORKERS = number(Annotated[int, Range(0, 256)])
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """``"1280x720"`` to width and height in pixels."""
+    """``"1280x720"`` to height and width in pixels."""
     try:
         width, height = (typed(side, Pixels) for side in text.lower().split("x"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"write WIDTHxHEIGHT as in 1280x720, not '{text}'") from None
-    return width, height
+    return height, width
 
 
 NEGATIVE = re.compile(r"-(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
@@ -305,6 +305,17 @@ def batch_size(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def label_size(parser: argparse._ActionsContainer) -> None:
+    """Where scores and labels meet."""
+    parser.add_argument(
+        "--label-size",
+        default="image",
+        choices=("image", "network"),
+        help="where scores and labels meet: scores upsampled to the labels (image, the default), or labels resized by "
+        "nearest neighbour to the input size of your own network",
+    )
+
+
 def evaluation(parser: argparse.ArgumentParser) -> None:
     """What is evaluated, and how."""
     group = parser.add_argument_group("evaluation")
@@ -314,13 +325,7 @@ def evaluation(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="evaluation protocols beside the dataset's own, e.g. sizes,open-set-fpr; `list protocols` shows all",
     )
-    group.add_argument(
-        "--label-size",
-        default="image",
-        choices=("image", "network"),
-        help="where scores and labels meet: scores upsampled to the labels (image, the default), or labels resized by "
-        "nearest neighbour to the input size of your own network",
-    )
+    label_size(group)
     batch_size(group)
     group.add_argument(
         "--limit",

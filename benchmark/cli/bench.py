@@ -214,8 +214,7 @@ def _pipeline(arguments: argparse.Namespace) -> int:
     from benchmark.run.options import asked_methods
 
     options = _options(arguments, **asked_methods(arguments.methods, "paper"), precision=arguments.precision)
-    width, height = arguments.size
-    print(terminal(bench_pipeline(options, (height, width), arguments.images, say=say)))
+    print(terminal(bench_pipeline(options, arguments.size, arguments.images, say=say)))
     return 0
 
 
@@ -224,8 +223,7 @@ def _switches(arguments: argparse.Namespace) -> int:
     from benchmark.bench.switches import bench_switches, terminal
 
     options = _options(arguments, train_precision=arguments.precision)
-    width, height = arguments.size
-    print(f"\n{terminal(bench_switches(options, (height, width), arguments.rounds, say))}")
+    print(f"\n{terminal(bench_switches(options, arguments.size, arguments.rounds, say))}")
     return 0
 
 
@@ -242,12 +240,10 @@ def _costs(arguments: argparse.Namespace) -> int:
         recipe=parse_recipe(arguments.recipe),
         train_precision=arguments.precision,
     )
-    width, height = arguments.size
-    size = height, width
     if arguments.write:
-        refuse_reduced(reduced(options, size, arguments.images))
+        refuse_reduced(reduced(options, arguments.size, arguments.images))
     with tempfile.TemporaryDirectory() as folder:
-        costs = bench_costs(options, Path(folder), size, arguments.steps, arguments.images, say)
+        costs = bench_costs(options, Path(folder), arguments.size, arguments.steps, arguments.images, say)
     print(f"\n{terminal(costs)}")
     if arguments.write:
         print(f"\nWrote {costs.write(arguments.write)}; `python -m benchmark table` puts it into the tables.")

@@ -72,6 +72,5 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def _line(finding: Finding) -> str:
-    return f"  {'FAIL' if finding.wrong else 'ok  '}  {finding.clause}" + (
-        f": {finding.wrong}" if finding.wrong else ""
-    )
+    mark = "FAIL" if finding.wrong else "note" if finding.remark else "ok  "
+    return f"  {mark}  {finding.clause}" + (f": {finding.wrong}" if finding.wrong else "")

@@ -42,7 +42,7 @@ def export(arguments: argparse.Namespace) -> int:
     from benchmark.run.options import data_root
     from benchmark.values import parse_call
 
-    size = arguments.size and "{}x{}".format(*arguments.size)
+    size = arguments.size and "{1}x{0}".format(*arguments.size)
     call = f"{arguments.dataset}:size={size}" if size else arguments.dataset
     root = data_root(arguments.data)
     like = arguments.like or DATASETS.get(parse_call(call)[0]).policy.exported_as

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.arguments import COUNT, PIXELS, batch_size, networks, preset, verb
 from benchmark.cli.config import config
+from benchmark.io.words import quantity
 
 if TYPE_CHECKING:
     from benchmark.data import Dataset
@@ -127,7 +128,7 @@ def infer(arguments: argparse.Namespace) -> int:
     for entry in entries:
         written, kept = maps.written.get(entry.label, 0), maps.kept.get(entry.label, 0)
         if written or kept:
-            print(f"{entry.label}: {written} score map{'s' * (written != 1)} written, {kept} kept, in {maps.of(entry)}")
+            print(f"{entry.label}: {quantity(written, 'score map')} written, {kept} kept, in {maps.of(entry)}")
     if given is not None and given.reduced:
         print(f"{given.reduced} of {len(given)} images were reduced to a long side of {given.longest} (--longest).")
     found = thresholds(workshop, images, maps)

@@ -18,6 +18,7 @@ from benchmark.cli import (
     infer,
     report,
     reproduce,
+    retime,
     run,
     runs,
     score,
@@ -37,6 +38,7 @@ from benchmark.io.memory import keep_memory
 VERBS = (
     run.add,
     run.add_train,
+    retime.add,
     infer.add,
     reproduce.add,
     table.add,

@@ -72,7 +72,7 @@ train --config run.toml""",
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan, train, fit, evaluate, record and print the table of every dataset; then write the report of all."""
-    code = _each_dataset(_run, arguments)
+    code = each_dataset(_run, arguments)
     if not (arguments.dry_run or arguments.no_report or launched()[0]):
         after_run(arguments.out, arguments.data)
     return code
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train the networks and fit the methods for every dataset."""
-    return _each_dataset(_train, arguments)
+    return each_dataset(_train, arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -116,12 +116,12 @@ def _train(arguments: argparse.Namespace) -> int:
     return _report([train_once(options, say, dry, begun) for options in _repetitions(arguments, False)])
 
 
-def _each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+def each_dataset(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """One dataset after the other; one that fails does not keep the others from their turn. The worst code counts."""
     from benchmark.distributed import everywhere
-    from benchmark.values import split_outside_quotes
+    from benchmark.values import listed
 
-    names = list(filter(None, split_outside_quotes(arguments.dataset, ",")))
+    names = listed(arguments.dataset)
     if len(names) < 2:
         return work(argparse.Namespace(**vars(arguments) | {"dataset": "".join(names)}))
     codes = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.cli.arguments import machine_readable, out, verb
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import bytes_in_words
 
 if TYPE_CHECKING:
     from benchmark.run.holdings import Thing
@@ -72,8 +73,6 @@ def _tables(found: Sequence[Thing]) -> str:
     """A table for every kind of thing, and the size of all."""
     from tabulate import tabulate
 
-    from benchmark.io.words import bytes_in_words
-
     parts = []
     for kind, heading in HEADINGS.items():
         rows = [[t.name, _size(t), t.date, t.about] for t in found if t.kind == kind]
@@ -89,8 +88,6 @@ def _tables(found: Sequence[Thing]) -> str:
 
 
 def _size(thing: Thing) -> str:
-    from benchmark.io.words import bytes_in_words
-
     return bytes_in_words(thing.bytes)
 
 

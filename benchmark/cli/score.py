@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.cli.arguments import data, exact_pooled, machine_readable, verb
 from benchmark.errors import BenchmarkError
+from benchmark.values import listed
 
 
 def add(verbs) -> None:
@@ -85,8 +86,7 @@ def score(arguments: argparse.Namespace) -> int:
     call, why = choose_dataset(arguments.dataset, root)
     print(why)
     dataset = DATASETS.create(call, split="test", root=root)
-    names = [n.strip() for n in arguments.protocols.split(",") if n.strip()]
-    names = names or [name for name in dataset.policy.protocols if not protocol(name).predictions]
+    names = listed(arguments.protocols) or [name for name in dataset.policy.protocols if not protocol(name).predictions]
     validation = None
     if arguments.validation is not None:
         source = dataset.card.trained_on or call

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from benchmark.cli.arguments import existing, machine_readable, number, verb
 from benchmark.errors import BenchmarkError
-from benchmark.values import Range
+from benchmark.io.words import quantity
+from benchmark.values import Range, listed
 
 DIGITS = number(Annotated[int, Range(0, 4)])
 """Digits behind the point."""
@@ -133,7 +134,6 @@ def _readme_of(results: Path) -> Path | None:
 def _print(arguments: argparse.Namespace) -> int:
     """One table of a selection, to standard output."""
     from benchmark.leaderboard.paper import Selection, paper_table
-    from benchmark.values import split_outside_quotes
 
     if arguments.adopt or arguments.check or arguments.dry_run:
         raise BenchmarkError(
@@ -141,11 +141,7 @@ def _print(arguments: argparse.Namespace) -> int:
         )
     if arguments.form == "csv" and arguments.digits is not None:
         raise BenchmarkError("--digits is of --latex and --markdown; --csv has four digits, leave it out.")
-    given = {
-        name: list(filter(None, split_outside_quotes(text, ",")))
-        for name in ("dataset", "methods", "columns")
-        if (text := getattr(arguments, name))
-    }
+    given = {name: listed(text) for name in ("dataset", "methods", "columns") if (text := getattr(arguments, name))}
     given = {{"dataset": "datasets"}.get(name, name): values for name, values in given.items()}
     digits = 1 if arguments.digits is None else arguments.digits
     chosen = Selection(network=arguments.network or "", digits=digits, intervals=arguments.intervals, **given)
@@ -183,10 +179,8 @@ def _adopt(arguments: argparse.Namespace, readme: Path | None) -> bool:
     """Say what is new and what is replaced, and copy it unless only the plan is wanted; whether it was copied."""
     from benchmark.leaderboard import generate, preview
     from benchmark.records.adoption import adopt, candidates
-    from benchmark.values import split_outside_quotes
 
-    labels = list(filter(None, split_outside_quotes(arguments.methods or "", ",")))
-    chosen = candidates(arguments.adopt, arguments.results, labels)
+    chosen = candidates(arguments.adopt, arguments.results, listed(arguments.methods or ""))
     if readme is not None:
         generate.readable(readme)
     print(preview.text(chosen))
@@ -194,5 +188,5 @@ def _adopt(arguments: argparse.Namespace, readme: Path | None) -> bool:
     if arguments.dry_run:
         return False
     adopt(chosen, arguments.results)
-    print(f"\nAdopted {len(chosen)} record{'s' * (len(chosen) > 1)}.")
+    print(f"\nAdopted {quantity(len(chosen), 'record')}.")
     return True

@@ -65,14 +65,9 @@ def _list(arguments: argparse.Namespace) -> int:
     store = WeightsStore(arguments.out / "weights")
     rows, found = [], []
     for entry in store.entries():
-        reports = entry.sidecar.get("reports") or [{}]
-        validation = next(iter(reports[-1].get("validation", {}).items()), None)
-        made = "imported" if "imported" in entry.sidecar else f"{sum(r.get('seconds', 0) for r in reports):.0f} s"
-        checked = f"{validation[0]} {validation[1]:.3f}" if validation else ""
-        digest = str(entry.sidecar.get("sha256", "no sidecar"))[:12]
-        rows.append([entry.key, f"{entry.size / 2**20:.1f}", made, checked, digest])
+        rows.append([entry.key, f"{entry.size / 2**20:.1f}", entry.made, str(entry.sidecar.get("sha256", ""))[:12]])
         found.append({"key": entry.key, "file": str(entry.path), "bytes": entry.size, "sidecar": dict(entry.sidecar)})
-    print(tabulate(rows, headers=["weights", "MiB", "trained", "validation", "sha256"]) if rows else "No weights yet.")
+    print(tabulate(rows, headers=["weights", "MiB", "made", "sha256"]) if rows else "No weights yet.")
     arguments.answer.update(weights=found, encoders=_list_encoders())
     return 0
 

@@ -13,7 +13,7 @@ from benchmark.fetch.download import discard, download, require_space
 from benchmark.fetch.extract import BadArchive, check, extract, whole
 from benchmark.io.columns import fitted
 from benchmark.io.jsonfile import dumps
-from benchmark.io.words import bytes_in_words
+from benchmark.io.words import bytes_in_words, quantity
 from benchmark.registry import DATASETS
 
 RECEIPT = ".fetched.json"
@@ -152,7 +152,7 @@ def _unpack(cls: type[Dataset], one: Download, path: Path, root: Path, own: bool
             mend = f"nothing was unpacked: {again} without --archive fetches or names the right one."
         raise BenchmarkError(f"{error}; {mend}") from None
     held = f"as published ({one.checksum})" if one.checksum else "no checksum is published"
-    files = f"{count} file{'s' * (count != 1)}"
+    files = quantity(count, "file")
     print(f"{root / one.folder}: {files} of {path.name}, SHA-256 {sha256}, {held}.", flush=True)
     if own and wanted.keep:
         path.with_name(f"{path.name}.sha256").write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
@@ -176,7 +176,7 @@ def _report(cls: type[Dataset], root: Path) -> int:
     for split, published in cls.card.sizes.items():
         count = len(DATASETS.create(name, split=split, root=root))
         of = f" (published are {published})" if count != published else ""
-        print(f"{split}: {count} image{'s' * (count != 1)}{of}")
+        print(f"{split}: {quantity(count, 'image')}{of}")
     print(f"{name} is ready: python -m benchmark run --dataset {name} --data {root}")
     return 0
 

@@ -1,16 +1,54 @@
-"""What the C library does with memory that tensors have freed: kept for the next ones, as PyTorch does on a GPU."""
+"""Memory of the machine: how much is free, and that what tensors have freed is kept for the next ones.
+
+The latter is what PyTorch does on a GPU, and what the C library can be told to do.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from pathlib import Path
 
 KEPT = {"MALLOC_MMAP_THRESHOLD_": (-3, 1 << 30), "MALLOC_TRIM_THRESHOLD_": (-1, -1)}
 """Variable of glibc's malloc -> number of the parameter for ``mallopt``, and bytes; -1 is no bound."""
 _USUAL = {-3: 32 << 20, -1: 64 << 20}
 """To what glibc raises them by itself as large blocks are freed."""
+
+
+GROUPS = {
+    "": ("memory.max", "memory.current"),
+    "memory": ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+}
+"""Controller of a line of ``/proc/self/cgroup``, none in version 2 -> files of a group's limit and of what it uses."""
+
+
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may still take, by the machine and by the groups that a container or a batch job is in.
+
+    What a group has read of files counts as free, since the kernel drops it first.
+
+    Args:
+        root: of the file system.
+    Returns:
+        None where nothing says it, on other systems than Linux.
+    """
+    found = [1024 * int(size) for size in re.findall(r"^MemAvailable: +(\d+) kB$", _text(root / "proc/meminfo"), re.M)]
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in GROUPS.keys() & {*controllers.split(",")}:
+            limit, used = (root / "sys/fs/cgroup" / name for name in GROUPS[controller])
+            place = Path(path.strip("/"))
+            # In a container, the path may be one of the host, and its own group lies at the top.
+            for group in (place, *place.parents):
+                most, now = _text(limit.parent / group / limit.name), _text(used.parent / group / used.name)
+                if most.strip().isdecimal() and now.strip().isdecimal():
+                    stat = _text(limit.parent / group / "memory.stat")
+                    files = re.search(r"^(?:total_)?inactive_file (\d+)$", stat, re.M)
+                    found.append(int(most) - int(now) + (int(files[1]) if files else 0))
+    return max(0, min(found)) if found else None
 
 
 def keep_memory(environment: MutableMapping[str, str] = os.environ) -> bool:
@@ -70,3 +108,10 @@ def _glibc() -> ctypes.CDLL | None:
     except (AttributeError, OSError, TypeError):
         return None
     return libc
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""

@@ -1,6 +1,19 @@
-"""Durations and sizes in words."""
+"""Numbers, durations and sizes in words."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def quantity(count: int, noun: str) -> str:
+    """ "1 image", "3 images"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """ "a, b, c and 4 more": the first so many names."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from pandas import DataFrame, concat
 
+from benchmark.io.words import quantity
 from benchmark.leaderboard.alike import unlike
 from benchmark.leaderboard.cells import SAW
 from benchmark.leaderboard.failures import failures
@@ -23,8 +24,9 @@ from benchmark.leaderboard.wording import (
     setting,
     timing_marks,
 )
+from benchmark.metrics import METRICS
 from benchmark.records.published import Published, PublishedRow
-from benchmark.records.record import METRICS, Record
+from benchmark.records.record import Record
 
 ABSENT_DATASET = "not measured here: needs the dataset"
 ABSENT = "not measured here"
@@ -117,7 +119,7 @@ def _board(name: str, records: Sequence[Record], published: Published) -> Board:
         blocks=blocks,
         further=[p for p in rows if not p.comparable],
         sources=_sources(beside),
-        remarks=[f"{partial} partial measurement{'s' * (partial > 1)} not shown."] if partial else [],
+        remarks=[f"{quantity(partial, 'partial measurement')} not shown."] if partial else [],
     )
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from shlex import quote
-from textwrap import wrap
 from typing import Any
 
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
-from benchmark.leaderboard.formats import TERMINAL, WIDTH, terminal_table, widest
+from benchmark.leaderboard.formats import WIDTH, terminal_table, terminal_text, widest
 from benchmark.leaderboard.measured import Repetitions, label_of, places_of, rows_of, shared_protocol
 from benchmark.leaderboard.wording import (
     METRIC_TITLES,
@@ -51,11 +50,6 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.text
-
-
-def compare(results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "") -> str:
-    """The :func:`comparisons` as text."""
-    return "\n\n\n".join(map(str, comparisons(results, methods, dataset, network)))
 
 
 def comparisons(
@@ -119,13 +113,13 @@ def _section(results: Path, group: Mapping[str, Repetitions], labels: Sequence[s
     networks = list(dict.fromkeys(record.network.label for record in records))
     images = f"{where.dataset.images} images"
     heading = f"{where.dataset.title}, {' and '.join(networks)}, protocol {protocol.label}, {images}, percent"
-    parts = [_wrapped(heading, width)]
+    parts = [terminal_text(heading, width)]
     external = {label: any(r.external for r in each.values()) for label, each in chosen.items()}
     saw = {label: next(iter(each.values())).method.auxiliary_data for label, each in chosen.items()}
     names = {label: marked(label, external[label]) + STARS[saw[label]] for label in chosen}
     table, found = (_pair if pair else _matrix)(rows, protocol, names, width)
     parts.append("\n".join([table, *outlier_legend(saw.values())]))
-    parts += [_wrapped(text, width) for text in external_legend(records)]
+    parts += [terminal_text(text, width) for text in external_legend(records)]
     if len(networks) == 1 and len({(r.network.seed, r.network.weights_sha256) for r in records}) > len(
         {r.network.seed for r in records}
     ):
@@ -148,10 +142,6 @@ def _in_common(seeds: Mapping[str, set[int]], records: Mapping[str, Record]) -> 
 
 def _list(seeds) -> str:
     return ", ".join(map(str, sorted(seeds)))
-
-
-def _wrapped(text: str, width: int) -> str:
-    return "\n".join(wrap(TERMINAL.escape(text), width, break_on_hyphens=False))
 
 
 def _pair(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str], width: int) -> tuple[str, dict[str, Any]]:
@@ -189,12 +179,12 @@ def _fitted(table: DataFrame, names: Mapping[str, str], first_better: Sequence[f
         return text
     if widest(text) > width and _EACH in table:
         said = zip(table["Metric"], table[_EACH], strict=True)
-        below = ["", *(_wrapped(f"Of each repetition, {metric}: {found}", width) for metric, found in said)]
+        below = ["", *(terminal_text(f"Of each repetition, {metric}: {found}", width) for metric, found in said)]
         table = table.drop(columns=_EACH)
         text = terminal_table(table)
     if widest(text) > width:
         numbers = {name: str(number) for number, name in enumerate(names.values(), 1)}
-        above = [*(_wrapped(f"{number}  {name}", width) for name, number in numbers.items()), ""]
+        above = [*(terminal_text(f"{number}  {name}", width) for name, number in numbers.items()), ""]
         table = table.rename(columns=numbers)
         table["verdict"] = [_verdict(*numbers.values(), share) for share in first_better]
         over = widest(terminal_table(table)) - width
@@ -263,7 +253,7 @@ def _matrix(rows: Rows, protocol: PixelProtocol, names: Mapping[str, str], width
         f"from those where neither is. The matrix of all shares would be {needed} characters wide: name some methods "
         f"for one of these, or take --json; --dataset and --network choose a board."
     )
-    return f"{_wrapped(legend, width)}\n\n{_lists(table, labels, shares, width)}", {"methods": plain}
+    return f"{terminal_text(legend, width)}\n\n{_lists(table, labels, shares, width)}", {"methods": plain}
 
 
 def _lists(table: DataFrame, labels: Sequence[str], shares: Mapping[str, Mapping[str, float]], width: int) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from textwrap import wrap
 
 from pandas import DataFrame, concat
 
 from benchmark.leaderboard.board import Block, block
-from benchmark.leaderboard.formats import TERMINAL, WIDTH, sections, terminal_table, widest
+from benchmark.leaderboard.formats import GROUPS, NAME, TERMINAL, WIDTH, sections, terminal_table, terminal_text, widest
 from benchmark.leaderboard.protocols import headlines
 from benchmark.leaderboard.wording import (
+    METRIC_TITLES,
     STARS,
     UNITS,
     machine_of,
@@ -24,8 +24,8 @@ from benchmark.metrics import PROTOCOLS, hints_of
 from benchmark.records.published import PublishedRow
 from benchmark.records.record import Record
 
-TITLE = 10
-"""Characters that a method's title is not wrapped below."""
+LEGIBLE = 22
+"""Characters of a title, and between it and the next column, for which the least telling column makes way."""
 
 
 def print_table(records: Sequence[Record], published: Mapping[str, Sequence[PublishedRow]], width: int = WIDTH) -> str:
@@ -34,7 +34,7 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
     Args:
         records: whole and partial ones; partial ones are marked, and stand beside no published value.
         published: dataset -> rows (``read_published(results).rows``).
-        width: characters that a line may have.
+        width: characters that a line may have, where numbers leave it the choice.
     """
 
     def place(record: Record) -> tuple[str, str, int]:
@@ -54,28 +54,14 @@ def print_table(records: Sequence[Record], published: Mapping[str, Sequence[Publ
         below = [f"{shared[:1].upper()}{shared[1:]}. {UNITS}", *made.remarks]
         if not any(machine_of(r) or r.external for r in group):
             below.append("Nothing was timed: the first batch does not count, and there was no other.")
-        parts = [*_paragraphs(lines, width), "", terminal(made, width), "", *_paragraphs(below, width)]
-        texts.append("\n".join(parts))
+        above, below = ([terminal_text(text, width) for text in part] for part in (lines, below))
+        texts.append("\n".join([*above, "", terminal(made, width), "", *below]))
     return "\n\n".join(texts)
 
 
-def _paragraphs(texts: Sequence[str], width: int) -> list[str]:
-    """Lines that fit, every text on lines of its own."""
-    return [line for text in texts for line in wrap(TERMINAL.escape(text), width, break_on_hyphens=False)]
-
-
 def terminal(block: Block, width: int = WIDTH) -> str:
-    """The most telling columns as plain text, at most `width` characters wide; long titles are wrapped."""
-    seeds, auxiliary = block.table["seeds"], block.table["auxiliary_data"]
+    """The most telling columns as plain text, `width` characters wide where numbers let them; titles are wrapped."""
     pooled = ("aupr",) if block.published else ("aupr", "fpr95")  # published values leave room for one
-    text = _terminal(block, pooled, width)
-    if widest(text) > width:
-        text = _terminal(block, pooled[:1], width)
-    text = "\n".join([text, *outlier_legend(auxiliary)])
-    return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
-
-
-def _terminal(block: Block, pooled: Sequence[str], width: int) -> str:
     shown = concat([cells for _, cells in sections(block, compact=True, pooled=pooled)], ignore_index=True)
     shown = shown.drop(columns=[("", "Seeds")], errors="ignore")  # they stand behind the title
     texts = shown.map(TERMINAL.cell)
@@ -83,10 +69,13 @@ def _terminal(block: Block, pooled: Sequence[str], width: int) -> str:
     texts[numbers] = texts[numbers].replace(" ± ", "±", regex=True)
     seeds, auxiliary = block.table["seeds"], block.table["auxiliary_data"]
     texts[title] += auxiliary.map(STARS) + seeds.map(lambda n: f" ×{n}" if n > 1 else "")
-    longest = min(40, texts[title].map(len).max())
-    text = terminal_table(texts, longest)
-    too_wide = widest(text) - width
-    return text if too_wide <= 0 else terminal_table(texts, min(longest, max(TITLE, longest - too_wide)))
+    least = (GROUPS["pooled"], METRIC_TITLES["fpr95"])  # telling
+    if least in texts and width - widest(terminal_table(texts[numbers])) < LEGIBLE:
+        texts = texts.drop(columns=[least])
+    room = width - widest(terminal_table(texts.drop(columns=[title]))) - 2
+    text = terminal_table(texts, max(8, min(NAME, texts[title].map(len).max(), room)))
+    text = "\n".join([text, *outlier_legend(auxiliary)])
+    return text + "\n×n: mean ± sample standard deviation over n seeds" * bool((seeds > 1).any())
 
 
 def summary(records: Sequence[Record], width: int = WIDTH) -> str:

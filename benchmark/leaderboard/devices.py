@@ -7,6 +7,7 @@ from textwrap import fill
 
 from pandas import DataFrame
 
+from benchmark.io.words import quantity
 from benchmark.leaderboard.formats import MARKDOWN, TERMINAL, Format, pipe_table
 from benchmark.records.device import DeviceReport, DeviceRow, Switch
 
@@ -94,11 +95,10 @@ def _pipeline(report: DeviceReport) -> str:
     found = report.pipeline
     if found is None:
         return ""
-    number = len(found.methods)
     busy = "" if found.busy is None else f"the GPU busy for {found.busy:.0%}, "
     return (
-        f"{1000 / found.whole:.1f} images/s with {number} method{'s' * (number > 1)}, {found.ratio:.1f} times as many "
-        f"as one after the other; {busy}{found.limit} take longest"
+        f"{1000 / found.whole:.1f} images/s with {quantity(len(found.methods), 'method')}, {found.ratio:.1f} times as "
+        f"many as one after the other; {busy}{found.limit} take longest"
     )
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
+from textwrap import wrap
 from typing import NamedTuple
 
 from pandas import DataFrame, MultiIndex, concat
@@ -31,7 +32,9 @@ WORDS = (
 
 
 WIDTH = 120
-"""Columns of the terminal that tables fit into where they can."""
+"""Characters of a terminal's line, into which tables fit where they can."""
+NAME = 40
+"""Characters from which a method's name is wrapped on a terminal."""
 
 
 LEGEND = (
@@ -244,6 +247,11 @@ def terminal_table(texts: DataFrame, width: int | None = None, **widths: int) ->
         colalign=_alignment(texts),
         disable_numparse=True,
     )
+
+
+def terminal_text(text: str, width: int) -> str:
+    """Running text for a terminal, in lines of at most `width` characters."""
+    return "\n".join(wrap(TERMINAL.escape(text), width, break_on_hyphens=False))
 
 
 def widest(text: str) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pandas import DataFrame
 
+from benchmark.io.words import quantity
 from benchmark.leaderboard.cells import HEADINGS, SAW, Cell, best, divided, headed
 from benchmark.leaderboard.formats import Format
 from benchmark.leaderboard.wording import METRIC_TITLES, NOTHING
@@ -73,7 +74,7 @@ def _table(images: str, protocol: str, rows: Sequence[PublishedRow]) -> Further:
     headings = HEADINGS if set(saw) == {False} else _HEADINGS
     table = headed(divided(DataFrame(cells, dtype=object), saw, headings))
     words = [f"on {images}" if images else "", protocol, f"source: {sources[0]}" if len(sources) == 1 else ""]
-    title = f"{'; '.join(filter(None, words))} ({len(rows)} row{'s' * (len(rows) > 1)})"
+    title = f"{'; '.join(filter(None, words))} ({quantity(len(rows), 'row')})"
     apart = "These are not the images measured here: nothing in this table can be compared with a measured row."
     return Further(title[:1].upper() + title[1:], apart if images else "", table, len(rows))
 

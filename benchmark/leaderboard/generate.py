@@ -14,6 +14,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import write_atomic
 from benchmark.io.names import file_name
 from benchmark.io.walk import require_file
+from benchmark.io.words import quantity
 from benchmark.leaderboard import scale
 from benchmark.leaderboard.board import Block, Board, boards
 from benchmark.leaderboard.cells import BEST
@@ -116,7 +117,7 @@ def _marked(text: str, name: str) -> re.Match[str]:
 
 
 def _boards(results: Path) -> list[Board]:
-    records = read_all(results)[0]
+    records = [record for record in read_all(results)[0] if not record.dataset.control]
     return boards(records, read_published(results, {record.dataset.name for record in records}))
 
 
@@ -225,7 +226,7 @@ def _short(board: Board, named: Collection[str], link: str) -> str:
         shown = [m for i, m in enumerate(methods) if i < TOP or m.partition(":")[0] in named or not measured]
         parts += [pipe_table(block_texts(block, _README, compact=True, shown=shown))] if methods else []
         if left := len(methods) - len(shown):
-            parts.append(f"{left} more row{'s' * (left > 1)} and the intervals stand in {link}.")
+            parts.append(f"{quantity(left, 'more row')} and the intervals stand in {link}.")
     return "\n\n".join([*parts, *_sources(board)])
 
 

@@ -1,4 +1,4 @@
-"""Records by data set, network, method and seed, for those that compare methods."""
+"""Records by dataset, network, method and seed, for those that compare methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.leaderboard.wording import method_title
 from benchmark.metrics import PixelProtocol, pixel_protocol, read_rows
 from benchmark.records.record import Record, read_all
-from benchmark.values import split_outside_quotes
+from benchmark.values import listed
 
 Repetitions = dict[int, Record]
 """The records of one method by repetition, that is by seed."""
@@ -23,7 +23,7 @@ def places_of(folder: Path, dataset: str, network: str, across: bool = False) ->
 
     Args:
         folder: with records/.
-        dataset: labels separated by commas; empty for all.
+        dataset: labels separated by commas; empty for all but controls.
         network: a label; empty for all.
         across: whether those of a dataset are one group, in which the labels are "method@network".
     Raises:
@@ -32,7 +32,8 @@ def places_of(folder: Path, dataset: str, network: str, across: bool = False) ->
     records, problems = read_all(folder)
     if problems:
         raise BenchmarkError(problems[0])
-    datasets, known = [*filter(None, split_outside_quotes(dataset, ","))], sorted({r.dataset.name for r in records})
+    datasets, known = listed(dataset), sorted({r.dataset.name for r in records})
+    records = [r for r in records if not r.dataset.control or r.dataset.name in datasets]
     if unknown := [name for name in datasets if name not in known]:
         raise BenchmarkError(
             f"{folder} has no record on '{unknown[0]}' (it has: {', '.join(known) or 'none'}); measure with "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment
+from jinja2 import BaseLoader, Environment
 from markupsafe import Markup
 
 from benchmark.leaderboard.board import Block, Board
@@ -115,20 +115,29 @@ def _further(made: Further) -> str:
     return html_table(made.texts(HTML), f'class="words{words}"')
 
 
+def environment(loader: BaseLoader | None = None) -> Environment:
+    """Templates of web pages: texts that are no :class:`Markup` are escaped, on one line and without control
+    characters."""
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        finalize=lambda value: plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
 def html(board: Board, legend: str) -> str:
     """A whole page: no scripts, no fonts, no images from elsewhere; light or dark as the reader's system is."""
-
-    def finalize(value: object) -> object:
-        """Texts on one line, without control characters; tables are made of such already."""
-        return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    page = Environment(
-        autoescape=True, finalize=finalize, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return page.from_string(_PAGE).render(
-        board=board,
-        blocks=[_block(block) for block in board.blocks],
-        further=[(made, _further(made)) for made in further(board.further)],
-        further_title=FURTHER_TITLE,
-        legend=legend,
+    return (
+        environment()
+        .from_string(_PAGE)
+        .render(
+            board=board,
+            blocks=[_block(block) for block in board.blocks],
+            further=[(made, _further(made)) for made in further(board.further)],
+            further_title=FURTHER_TITLE,
+            legend=legend,
+        )
     )

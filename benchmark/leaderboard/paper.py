@@ -21,8 +21,9 @@ from benchmark.leaderboard.board import MILLISECONDS, Block, Board, boards
 from benchmark.leaderboard.cells import BEST, HEADINGS, SAW, Cell, best
 from benchmark.leaderboard.formats import LATEX, MARKDOWN, Format, csv_of, lines, pipe_table
 from benchmark.leaderboard.wording import EXTERNAL, METRIC_TITLES, NOTHING, SAMPLED, names
+from benchmark.metrics import METRICS
 from benchmark.records.published import read_published
-from benchmark.records.record import METRICS, read_all
+from benchmark.records.record import read_all
 
 FORMATS = ("latex", "markdown", "csv")
 WIDE = 4
@@ -41,7 +42,7 @@ class Selection:
 
     Attributes:
         datasets: by label; none for every one that is measured.
-        network: label of the network; empty for all that were measured on a data set.
+        network: label of the network; empty for all that were measured on a dataset.
         methods: by label, by the name in the tables, or all rows of a plugin by its name, in this order; none for all,
             best first.
         columns: of :data:`COLUMNS`; the first one orders the rows.
@@ -58,7 +59,7 @@ class Selection:
 
 
 def paper_table(results: Path, selection: Selection, form: str) -> str:
-    """One table with a row for every method, and a group of columns for every data set and network.
+    """One table with a row for every method, and a group of columns for every dataset and network.
 
     Values are per image unless a column says ``pooled.`` or ``published.``, in percent, means over the seeds with their
     sample standard deviation where several were measured. Under each heading (methods that saw outliers in training
@@ -202,7 +203,7 @@ def _titles(selection: Selection) -> list[str]:
 
 
 def _heads(places: Sequence[tuple[Board, Block]]) -> list[str]:
-    """What tells the groups of columns apart: the data set, and the network where it has several."""
+    """What tells the groups of columns apart: the dataset, and the network where it has several."""
     twice = len({board.name for board, _ in places}) < len(places)
     return [f"{board.title}, {block.network}" if twice else board.title for board, block in places]
 

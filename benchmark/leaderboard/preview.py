@@ -11,8 +11,9 @@ from pandas import DataFrame
 
 from benchmark.leaderboard.formats import TERMINAL, terminal_table
 from benchmark.leaderboard.wording import MARK, METRIC_TITLES, NOTHING, busy, distinct, machine_of, marked, primary
+from benchmark.metrics import METRICS
 from benchmark.records.adoption import Candidate
-from benchmark.records.record import METRICS, Record
+from benchmark.records.record import Record
 
 ARROW = "→"
 DIGITS = 2
@@ -49,7 +50,7 @@ def change(candidate: Candidate) -> str:
 
 
 def text(chosen: Sequence[Candidate]) -> str:
-    """Tables for a terminal: of every data set and network the metrics, then the times, then what else differs."""
+    """Tables for a terminal: of every dataset and network the metrics, then the times, then what else differs."""
 
     def place(candidate: Candidate) -> tuple[str, str]:
         return candidate.record.dataset.name, candidate.record.network.label
@@ -62,12 +63,18 @@ def text(chosen: Sequence[Candidate]) -> str:
         heading = TERMINAL.escape(f"{dataset}, {network}: {counted.replace('replaces', 'replaced')}")
         tables = [terminal_table(DataFrame(map(_metrics_row, group)))]
         if any(machine_of(record) for each in group for record in (each.old, each.record) if record):
-            tables.append(terminal_table(DataFrame(map(_times_row, group))))
-        if any(busy(record) for each in group for record in (each.old, each.record) if record):
-            tables[-1] += f"\n{MARK} beside other work on the machine: too long"
+            tables.append(times(group))
         remarks = [f"{_title(each)}: {words}." for each in group if (words := _remarks(each))]
         parts.append("\n\n".join([heading, *tables, *(["\n".join(remarks)] if remarks else [])]))
     return "\n\n\n".join(parts)
+
+
+def times(chosen: Sequence[Candidate]) -> str:
+    """A table of times for a terminal, each beside that which it replaces."""
+    table = terminal_table(DataFrame(map(_times_row, chosen)))
+    if any(busy(record) for each in chosen for record in (each.old, each.record) if record):
+        table += f"\n{MARK} beside other work on the machine: too long"
+    return table
 
 
 def _title(candidate: Candidate) -> str:
@@ -103,7 +110,7 @@ def _times_row(candidate: Candidate) -> dict[str, str]:
 
 
 def _load(record: Record) -> str:
-    load = record.provenance.load
+    load = record.timing.load
     return NOTHING if load is None else f"{load:.2f}{f' {MARK}' if busy(record) else ''}"
 
 
@@ -144,6 +151,8 @@ def _remarks(candidate: Candidate) -> str:
         found += [f"values under {', '.join(gone)} go"] if gone else []
     if new.provenance.dirty:
         found.append("measured with uncommitted changes in the code")
+    if (anew := new.cost.retimed) and not (old and old.cost.retimed == anew):
+        found.append(f"times taken anew on {anew.provenance.date[:10]}, over {anew.images} images")
     return "; ".join(found)
 
 
@@ -153,5 +162,6 @@ def _times(record: Record) -> dict[str, Any]:
         "network_ms": record.cost.network_ms,
         "method_ms": record.cost.method_ms,
         "machine": machine_of(record),
-        "load": record.provenance.load,
+        "load": record.timing.load,
+        "retimed": record.cost.retimed.images if record.cost.retimed else None,
     }

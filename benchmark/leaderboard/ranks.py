@@ -1,4 +1,4 @@
-"""Methods over several data sets and networks: average ranks, and which of them are told apart."""
+"""Methods over several datasets and networks: average ranks, and which of them are told apart."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from pandas import DataFrame
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import quantity
 from benchmark.leaderboard.compare import MATRIX_DRAWS
-from benchmark.leaderboard.formats import TERMINAL, terminal_table
+from benchmark.leaderboard.formats import NAME, TERMINAL, terminal_table
 from benchmark.leaderboard.measured import Repetitions, label_of, places_of, rows_of, shared_protocol
 from benchmark.leaderboard.wording import (
     EXTERNAL,
@@ -29,9 +30,6 @@ from benchmark.metrics.bootstrap import HIGHER_IS_BETTER, resampled_means
 from benchmark.metrics.ranks import LEVEL, alike, critical_difference, friedman, rank_of
 from benchmark.metrics.rows import per_image
 from benchmark.records.record import Record
-
-WIDTH = 40
-"""Characters of a label on the terminal."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Diagram:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Methods ranked at several places, that is data sets with a network.
+    """Methods ranked at several places, that is datasets with a network.
 
     Attributes:
         text: as printed.
@@ -80,7 +78,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class _Place:
-    """A data set and a network with the values of the methods."""
+    """A dataset and a network with the values of the methods."""
 
     record: Record  # one of them
     protocol: PixelProtocol
@@ -90,12 +88,12 @@ class _Place:
 def ranks(
     results: Path, methods: Sequence[str] = (), dataset: str = "", network: str = "", metric: str = "aupr"
 ) -> Ranks:
-    """Average ranks of methods over all data sets and networks where all of them were measured.
+    """Average ranks of methods over all datasets and networks where all of them were measured.
 
     At each place methods are ranked by their per-image mean over the images on which all have a value; repetitions are
     averaged image by image. The interval of an average rank is that of other images of the same sets: images are drawn
-    again, the same ones for all methods and for all networks of a data set. The critical difference (Nemenyi, after
-    Friedman's test) is about other data sets: there the places are the sample.
+    again, the same ones for all methods and for all networks of a dataset. The critical difference (Nemenyi, after
+    Friedman's test) is about other datasets: there the places are the sample.
 
     Args:
         results: folder with records/.
@@ -171,7 +169,7 @@ def _chosen(
         what = "methods"
     if len(found) < 2:
         raise BenchmarkError(
-            f"Ranks need two or more places, that is data sets with a network, and {results} has {what} at "
+            f"Ranks need two or more places, that is datasets with a network, and {results} has {what} at "
             f"{len(found)} of {len(places)}; measure elsewhere with 'run', or name other methods, --dataset or "
             f"--network."
         )
@@ -206,7 +204,7 @@ def _resampled(places: Sequence[_Place], higher: bool) -> np.ndarray:
     datasets = sorted({place.record.dataset.name for place in places})
     found = [
         rank_of(
-            # A data set's seed is its own, so that its images are drawn alike for all networks.
+            # A dataset's seed is its own, so that its images are drawn alike for all networks.
             resampled_means(
                 place.values.to_numpy().T, draws=MATRIX_DRAWS, seed=datasets.index(place.record.dataset.name)
             ),
@@ -246,18 +244,16 @@ def _text(values: Mapping[str, Any], legend: Sequence[str], left_out: int) -> st
             f"{i + 1:>3}  {p['title']}, {p['network']}, protocol {p['protocol']}, {p['images']} images"
             for i, p in enumerate(places)
         ),
-        "\n".join([terminal_table(DataFrame(lines), WIDTH), *outlier_legend(m["auxiliary_data"] for m in methods)]),
+        "\n".join([terminal_table(DataFrame(lines), NAME), *outlier_legend(m["auxiliary_data"] for m in methods)]),
         f"Friedman: chi2({test['degrees_of_freedom']}) = {test['chi2']:.2f}, {p_value}: "
         + ("the methods differ." if differ else "no difference between the methods is shown.")
         + f"\nNemenyi: average ranks that are {values['critical_difference']:.2f} or more apart differ (5 %, "
         f"{count} places); methods with a letter in common are not\ntold apart. "
-        "The interval is that of other images of the same sets, the tests that of other data sets.",
+        "The interval is that of other images of the same sets, the tests that of other datasets.",
     ]
     if left_out:
-        word = f"method{'s' * (left_out > 1)}"
-        parts[-1] += (
-            f"\nNot measured at all of these places, and left out: {left_out} {word}; name some to compare them."
-        )
+        some = quantity(left_out, "method")
+        parts[-1] += f"\nNot measured at all of these places, and left out: {some}; name some to compare them."
     if len({place["dataset"] for place in places}) < count:
         parts[-1] += "\nSome places share their images, which makes the tests too sure; --network chooses."
     return "\n\n".join([*map(_clean, parts), *map(TERMINAL.escape, legend)])

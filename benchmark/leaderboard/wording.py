@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from string import ascii_lowercase
 
+from benchmark.io.words import quantity
 from benchmark.records.provenance import BUSY
 from benchmark.records.record import Measurement, MethodPart, Record, recipe_changes
 from benchmark.values import SYNTHETIC, OutlierData, format_value
@@ -140,9 +141,9 @@ def machine_of(record: Record) -> str | None:
     """What a record was timed on, with arithmetic, threads and batch; None where it was not."""
     if record.cost.network_ms is None and record.cost.method_ms is None:
         return None
-    made = record.provenance
+    made = record.timing
     name = made.cpu or "CPU" if made.device in ("cpu", "") else made.device
-    threads = f", {made.threads} thread{'s' * (made.threads > 1)}" if made.device in ("cpu", "") else ""
+    threads = f", {quantity(made.threads, 'thread')}" if made.device in ("cpu", "") else ""
     return f"{name} ({made.precision}{threads}, batch {record.cost.batch_size})"
 
 
@@ -186,7 +187,7 @@ def _machines(records: Iterable[Record]) -> list[str]:
 
 def busy(record: Record) -> bool:
     """Whether its times were taken beside other work on the machine."""
-    return machine_of(record) is not None and (record.provenance.load or 0) > BUSY
+    return machine_of(record) is not None and (record.timing.load or 0) > BUSY
 
 
 def _timed(records: Sequence[Record]) -> list[str]:
@@ -194,9 +195,21 @@ def _timed(records: Sequence[Record]) -> list[str]:
     machines = _machines(records)
     named = [f"({letter(place)}) {machine}" for place, machine in enumerate(machines)]
     found = [f"timed on {' or '.join(named if len(machines) > 1 else machines)}"] if machines else []
+    found += _retimed(records)
     if any(map(busy, records)):
         found.append(f"times with {MARK} were taken beside other work on the machine and are too long")
     return found
+
+
+def _retimed(records: Sequence[Record]) -> list[str]:
+    """How many of the rows have times of another pass than their metrics, and over how many images."""
+    images = [record.cost.retimed.images for record in records if record.cost.retimed]
+    if not images:
+        return []
+    timed = sum(machine_of(record) is not None for record in records)
+    low, high = min(images), max(images)
+    of = f"those of {len(images)} of {timed} records" if len(images) < timed else "times"
+    return [f"{of} taken in a later pass, over {low if low == high else f'{low} to {high}'} images"]
 
 
 def timing_marks(records: Sequence[Record]) -> dict[str, str]:

@@ -77,6 +77,16 @@ def write_scores(path: Path, scores: np.ndarray) -> None:
         ) from error
 
 
+def read_written(path: Path, form: str) -> np.ndarray:
+    """What :func:`write_scores` wrote in a format in :data:`FORMATS`, as float32 (H, W).
+
+    Raises:
+        BenchmarkError: as :func:`read_scores`.
+    """
+    scores = read_scores(path)
+    return from_half_codes(scores) if form == "png" else scores.astype(np.float32)
+
+
 def as_stored(scores: np.ndarray, form: str) -> np.ndarray:
     """What a file of a format in :data:`FORMATS` gives back of scores, as float32: rounded where it holds float16."""
     return (_half(scores) if form in ("png", "hdf5") else np.asarray(scores)).astype(np.float32)

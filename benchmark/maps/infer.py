@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import dumps, read_json, to_plain, write_atomic
 from benchmark.io.names import file_name
-from benchmark.maps.files import FORMATS, from_half_codes, read_scores, write_scores
+from benchmark.io.words import quantity
+from benchmark.maps.files import FORMATS, read_written, write_scores
 from benchmark.maps.photos import Photos
 from benchmark.progress import Progress
 from benchmark.run.entry import Entry
 from benchmark.run.plan import expected_identity
-from benchmark.run.scoring import BatchSize, Halving, drop, images_per_batch, nothing, score
+from benchmark.run.scoring import BatchSize, Halving, drop, nothing, score
 from benchmark.run.workshop import Workshop
 from benchmark.training.loader import ahead
 
@@ -125,10 +127,10 @@ class Maps:
         Raises:
             BenchmarkError: it cannot be read, or is not of that size.
         """
-        scores = read_scores(path := self.path(entry, image_id))
+        scores = read_written(path := self.path(entry, image_id), self.form)
         if scores.shape != tuple(size):
             raise BenchmarkError(f"{path} is not of the size of its image; delete it and run again.")
-        return from_half_codes(scores) if self.form == "png" else scores.astype(np.float32)
+        return scores
 
     def has(self, entry: Entry, image_id: str, digest: str) -> bool:
         """Whether a method's map of an image with these pixels is there."""
@@ -161,9 +163,10 @@ class Maps:
 def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: Maps, force: bool = False) -> None:
     """Score images with methods as ``run`` does, and write the maps.
 
-    Batches, test scales and arithmetic are those of ``run``, so that a labelled dataset gets the scores that its
-    records were measured on. A map that is there and was made of the same pixels is kept. An image that cannot be read
-    is noted, a method that fails is dropped with a sentence; the others go on.
+    Test scales and arithmetic are those of ``run``, and so are the batches where all images are of one size, so that a
+    labelled dataset gets the scores that its records were measured on. A map that is there and was made of the same
+    pixels is kept. An image that cannot be read is noted, a method that fails is dropped with a sentence; the others go
+    on.
 
     Args:
         workshop: with everything loaded.
@@ -176,24 +179,12 @@ def infer(workshop: Workshop, entries: Sequence[Entry], images: Dataset, maps: M
     """
     for entry in entries:
         _claim(workshop, entry, maps)
-    known: dict[str, str] = {}  # of the images of a batch, by id
 
-    def turn(entry: Entry, batch: Batch) -> Callable[[], None]:
-        return nothing if entry.error else _score(workshop, entry, images, batch, known, maps, force)
+    def turn(entry: Entry, batch: Batch, digests: Mapping[str, str]) -> Callable[[], None]:
+        return nothing if entry.error else _score(workshop, entry, images, batch, digests, maps, force)
 
-    halving = halving_of(workshop, images, turn)
-    done, machine = 0, workshop.setup.machine
-    progress = Progress(f"scoring with {len(entries)} method{'s' * (len(entries) != 1)}", 0, len(images), machine)
-    try:
-        for count, batches in batches_of(workshop, images, maps.problems, halving.size):
-            for batch, digests in batches:
-                known = dict(zip(batch.ids, digests, strict=True))
-                halving.whole(entries, batch)
-            done += count
-            progress.update(done, "")
-    finally:
-        progress.close()
-        workshop.pool.forget()
+    title = f"scoring with {quantity(len(entries), 'method')}"
+    take_turns(workshop, entries, images, maps.problems, title, turn)
 
 
 def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
@@ -207,41 +198,82 @@ def _claim(workshop: Workshop, entry: Entry, maps: Maps) -> None:
     maps.open(entry)
 
 
-def halving_of(
-    workshop: Workshop, images: Dataset, turn: Callable[[Entry, Batch], Callable[[], None]]
-) -> Halving[Entry, Batch]:
-    """Methods that take turns on images that may be photos; who fails is dropped with a sentence.
+def take_turns(
+    workshop: Workshop,
+    entries: Sequence[Entry],
+    images: Dataset,
+    problems: list[str],
+    title: str,
+    turn: Callable[[Entry, Batch, Mapping[str, str]], Callable[[], None]],
+) -> None:
+    """All methods on all images, which may be photos, batch by batch; who fails is dropped with a sentence.
 
     Args:
         workshop: with everything loaded.
-        images: of :func:`batches_of`.
-        turn: as of :class:`~benchmark.run.scoring.Halving`.
+        entries: the methods.
+        images: those that can be read have their turn.
+        problems: gets a sentence for every other one.
+        title: of the bar.
+        turn: (method, batch, digest of each image's pixels by its id), else as of
+            :class:`~benchmark.run.scoring.Halving`.
     """
-    size = workshop.setup.options.batch_size
-    if not size:
-        first = next(iter(readable(images, range(len(images)), [])), None)
-        size = images_per_batch(first) if first else 1
+    asked, device = workshop.setup.options.batch_size, workshop.setup.machine.device
+    first = next(iter(readable(images, range(len(images)), [])), None)
+    size = BatchSize.chosen(first, asked, device) if first else BatchSize(1)
+    digests: dict[str, str] = {}  # of the images of a batch, by id
 
-    def failed(entry: Entry, ids: tuple[str, ...], error: BaseException) -> None:
-        drop(workshop, entry, ids, error)
+    def given(entry: Entry, batch: Batch) -> Callable[[], None]:
+        return turn(entry, batch, digests)
 
-    return Halving(BatchSize(size), workshop.pool, workshop.say, lambda batch: batch, turn, failed)
+    halving = Halving(workshop, size, lambda batch: batch, given, partial(drop, workshop))
+    workshop.pool.time(False)  # nobody asks how long it takes
+    try:
+        with Progress(title, 0, len(images), workshop.setup.machine) as progress:
+            for tried, batch, found in batches_of(workshop, images, problems, size):
+                digests = dict(zip(batch.ids, found, strict=True))
+                halving.whole(entries, batch)
+                size.warmed(workshop.pool, entries)
+                progress.update(tried)
+    finally:
+        workshop.pool.forget()
 
 
 def batches_of(
-    workshop: Workshop, images: Dataset, problems: list[str], batch_size: BatchSize
-) -> Iterator[tuple[int, list[tuple[Batch, list[str]]]]]:
-    """How many images were tried, and the batches of those that can be read, on the device, with their digests."""
-    machine, size = workshop.setup.machine, batch_size.images
+    workshop: Workshop, images: Dataset, problems: list[str], size: BatchSize
+) -> Iterator[tuple[int, Batch, list[str]]]:
+    """The images that can be read, in batches on the device.
+
+    Images are read one by one, since those of a folder may be of any sizes.
+
+    Args:
+        workshop: with the machine.
+        images: what to read.
+        problems: gets a sentence for every image that cannot be read.
+        size: of the batches, as it is when their turn comes.
+    Returns:
+        How many images were tried so far, a batch, and the digests of its images.
+    """
+    machine = workshop.setup.machine
     workers = 0 if isinstance(images, Photos) and images.videos else machine.workers  # frames come one after the other
 
-    def build(start: int) -> tuple[int, list[tuple[Batch, list[str]]]]:
-        indices = range(start, min(start + size, len(images)))
-        batches = collate(list(readable(images, indices, problems)))
-        return len(indices), [(batch, [pixel_digest(image) for image in batch.images]) for batch in batches]
+    def read(index: int) -> list[tuple[Sample, str]]:
+        return [(sample, pixel_digest(sample.image)) for sample in readable(images, [index], problems)]
 
-    for count, batches in ahead(build, range(0, len(images), size), workers):
-        yield count, [(batch.to(machine.device), digests) for batch, digests in batches]
+    def batch(tried: int) -> tuple[int, Batch, list[str]]:
+        samples, digests = zip(*group, strict=True)
+        (made,) = collate(samples)
+        return tried, made.to(machine.device), list(digests)
+
+    group: list[tuple[Sample, str]] = []
+    for tried, found in enumerate(ahead(read, range(len(images)), workers)):
+        for sample, digest in found:
+            alike = group and group[-1][0].image.shape == sample.image.shape
+            if group and not (alike and len(group) < size.fitting(sample.labels.numel())):
+                yield batch(tried)
+                group = []
+            group.append((sample, digest))
+    if group:
+        yield batch(len(images))
 
 
 def pixel_digest(image: Tensor) -> str:

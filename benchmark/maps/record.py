@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -11,9 +10,8 @@ from benchmark.errors import BenchmarkError
 from benchmark.io.walk import walk
 from benchmark.maps.files import SUFFIXES
 from benchmark.maps.score import ScoreReport
-from benchmark.metrics import write_curves, write_rows
 from benchmark.records.provenance import gather
-from benchmark.records.record import DatasetPart, MethodPart, NetworkPart, Record, read
+from benchmark.records.record import DatasetPart, MethodPart, NetworkPart, Record, read, write_whole
 
 ELSEWHERE = "elsewhere"
 """What stands for the network of score maps where nobody names it."""
@@ -49,21 +47,8 @@ def write_record(
             raise BenchmarkError(f"--{option} '{text}' is no name; it is one line of text without @.")
     if not paper.isprintable():
         raise BenchmarkError("--paper is one line of text: authors, venue and year, or an address.")
-    pixels = dict(report.pixels)
-    valid = pixels["anomalous"] + pixels["normal"]
     record = Record(
-        dataset=DatasetPart(
-            name=dataset.label,
-            title=dataset.card.title,
-            note=dataset.card.note,
-            split=dataset.split,
-            fingerprint=dataset.fingerprint(),
-            images=len(dataset),
-            limit=None,
-            anomaly_fraction=pixels["anomalous"] / valid if valid else None,
-            published_images=dataset.card.sizes.get(dataset.split),
-            pixels=pixels,
-        ),
+        dataset=DatasetPart.of(dataset, report.pixels),
         network=NetworkPart(network, network.partition(":")[0], {}, "", [], 0, "", {}),
         method=MethodPart(name, name, name, paper.strip(), {}, 1, source={"score maps": _digest(directory)}),
         metrics=dict(report.metrics),
@@ -73,17 +58,7 @@ def write_record(
     path = record.path(out)
     if path.exists() and not read(path).external:
         raise BenchmarkError(f"{path} is the record of a run; give the score maps another --name or --network.")
-    record = dataclasses.replace(
-        record,
-        rows=f"{path.stem}.rows.csv.gz",
-        curves=f"{path.stem}.curves.csv.gz" if report.curves else "",
-    )
-    # The record goes last: it always finds what it names.
-    write_rows(path.parent / record.rows, report.rows)
-    if report.curves:
-        write_curves(path.parent / record.curves, report.curves)
-    record.write(out)
-    return record
+    return write_whole(record, out, report.rows, report.curves)
 
 
 def _digest(directory: Path) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.walk import walk
+from benchmark.io.words import quantity
 from benchmark.maps.files import SUFFIXES, read_scores
 from benchmark.metrics import Curves, Evaluator, FirstPass, Measurements, Protocol, View, hints_of, protocol
 from benchmark.metrics.pixel import DEFAULT_PROTOCOLS
@@ -166,7 +167,7 @@ def _file_of(image_id: str, found: Mapping[str, list[Path]], directory: Path) ->
         raise BenchmarkError(f"{files[0]} and {files[1].name} are both maps of image '{image_id}'; keep one.")
     raise BenchmarkError(
         f"There is no score map of image '{image_id}'; it must be {directory / image_id} with one of the suffixes "
-        f"{', '.join(SUFFIXES)} (the folder holds {len(found)} map{'s' * (len(found) != 1)})."
+        f"{', '.join(SUFFIXES)} (the folder holds {quantity(len(found), 'map')})."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +15,8 @@ import numpy as np
 from benchmark.data import ANOMALY, Batch, Dataset
 from benchmark.errors import BenchmarkError
 from benchmark.maps.files import as_stored
-from benchmark.maps.infer import Maps, batches_of, full_size, halving_of, resized
+from benchmark.maps.infer import Maps, full_size, resized, take_turns
 from benchmark.maps.photos import Photos
-from benchmark.progress import Progress
 from benchmark.registry import DATASETS
 from benchmark.run.entry import Entry
 from benchmark.run.scoring import nothing, score
@@ -253,7 +252,7 @@ def _normal_scores(
     problems: list[str] = []
     share = SAMPLED // len(normal)
 
-    def turn(entry: Entry, batch: Batch) -> Callable[[], None]:
+    def turn(entry: Entry, batch: Batch, _: Mapping[str, str]) -> Callable[[], None]:
         if entry.error:
             return nothing
         scores = score(workshop, entry, batch)[0].float().cpu().numpy()
@@ -269,18 +268,7 @@ def _normal_scores(
 
         return keep
 
-    halving = halving_of(workshop, normal, turn)
-    progress = Progress("scoring normal images", 0, len(normal), workshop.setup.machine)
-    done = 0
-    try:
-        for count, batches in batches_of(workshop, normal, problems, halving.size):
-            for batch, _ in batches:
-                halving.whole(entries, batch)
-            done += count
-            progress.update(done, "")
-    finally:
-        progress.close()
-        workshop.pool.forget()
+    take_turns(workshop, entries, normal, problems, "scoring normal images", turn)
     if problems:
         raise BenchmarkError(f"A normal image cannot be read: {problems[0]}")
     return {entry.label: found[entry.label] for entry in entries if not entry.error}

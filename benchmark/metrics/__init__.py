@@ -10,7 +10,7 @@ under any protocols at once.
 Importing this package imports neither torch nor cv2 nor pandas; what needs them imports them when it is used.
 """
 
-from benchmark.metrics.bootstrap import Comparison, Interval, bootstrap_interval, paired_bootstrap
+from benchmark.metrics.bootstrap import bootstrap_interval, paired_bootstrap
 from benchmark.metrics.calibration import Confidences
 from benchmark.metrics.components import ComponentEvaluator, ComponentProtocol
 from benchmark.metrics.curves import Curves, read_curves, write_curves
@@ -20,7 +20,7 @@ from benchmark.metrics.fixed_fpr import FixedFprProtocol
 from benchmark.metrics.folds import FoldEvaluator
 from benchmark.metrics.hints import hints, hints_of
 from benchmark.metrics.measurement import METRICS, Measurement, Segmentation
-from benchmark.metrics.openset import OpenSetEvaluator, OpenSetProtocol
+from benchmark.metrics.openset import OpenSetEvaluator
 from benchmark.metrics.operating import OperatingProtocol
 from benchmark.metrics.passes import FirstPass, SecondPass
 from benchmark.metrics.pixel import PixelEvaluator
@@ -35,7 +35,6 @@ __all__ = [
     "FPR_RULES",
     "METRICS",
     "PROTOCOLS",
-    "Comparison",
     "ComponentEvaluator",
     "ComponentProtocol",
     "Confidences",
@@ -44,11 +43,9 @@ __all__ = [
     "FirstPass",
     "FixedFprProtocol",
     "FoldEvaluator",
-    "Interval",
     "Measurement",
     "Measurements",
     "OpenSetEvaluator",
-    "OpenSetProtocol",
     "OperatingProtocol",
     "PixelEvaluator",
     "PixelProtocol",

@@ -24,7 +24,6 @@ import numpy as np
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
 from benchmark.metrics.inputs import to_array
-from benchmark.metrics.measurement import Measurement
 from benchmark.metrics.pooled import PooledSketch
 from benchmark.metrics.ranking import runs_of, scores_of
 from benchmark.metrics.sorted_image import SortedImage
@@ -90,16 +89,10 @@ class Confidences:
 class CalibrationProtocol(Protocol):
     """Calibration of the shared network on the known pixels of the test images."""
 
+    family: ClassVar = "calibration"
+    predictions: ClassVar = True
     headlines: ClassVar[Mapping[str, str]] = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier"}
     of_network: ClassVar = True
-
-    @property
-    def family(self) -> str:
-        return "calibration"
-
-    @property
-    def predictions(self) -> bool:
-        return True
 
     def network_evaluator(self, classes: Sequence[str], label: str) -> CalibrationEvaluator:
         if not classes:
@@ -128,6 +121,8 @@ class CalibrationEvaluator(Evaluator[Measurements]):
         classes: names of the known classes; label id = position. Further outputs (void) are classes that no pixel has.
         method: named in messages.
     """
+
+    protocol_type = CalibrationProtocol
 
     def __init__(self, protocol: CalibrationProtocol, classes: Sequence[str], *, method: str = "") -> None:
         super().__init__(method)
@@ -174,11 +169,10 @@ class CalibrationEvaluator(Evaluator[Measurements]):
 
     def measurement(self) -> Measurements:
         """``ece``, ``adaptive_ece``, ``nll`` (in nats), ``brier``, and the ``pixels`` that they rest on."""
-        protocol = self.protocol
         sums = np.sum([self._sums[image] for image in sorted(self._sums)] or [np.zeros((4, BINS))], axis=0)
         pixels = sums[0].sum()
         if not pixels:
-            return {protocol.name: protocol.unmeasured("there is no pixel of a known class")}
+            return self.protocol.unmeasured("there is no pixel of a known class")
         extra: dict[str, float | None] = {
             "ece": float(np.abs(sums[1] - sums[2]).sum() / pixels),
             "adaptive_ece": self._adaptive(),
@@ -186,7 +180,7 @@ class CalibrationEvaluator(Evaluator[Measurements]):
             "brier": float(sums[3, 1] / pixels),
             "pixels": float(pixels),
         }
-        return {protocol.name: Measurement(protocol.version, protocol.family, len(self._sums), extra=extra)}
+        return self.protocol.says(len(self._sums), extra)
 
     def _adaptive(self) -> float:
         """ECE with bins of equally many pixels."""
@@ -208,13 +202,6 @@ class CalibrationEvaluator(Evaluator[Measurements]):
         bins = (np.concatenate(([0], masses.cumsum()[:-1])) * BINS) // total
         gaps = np.bincount(bins, hits - masses * confidence, BINS)
         return float(np.abs(gaps).sum() / total)
-
-    def _configuration(self) -> dict[str, Any]:
-        return {"protocol": self.protocol.as_dict(), "classes": list(self.classes), "method": self.method}
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        return cls(**configuration | {"protocol": CalibrationProtocol.from_dict(configuration["protocol"])})
 
     def _state(self) -> dict[str, Any]:
         sums = np.stack(list(self._sums.values())) if self._sums else np.zeros((0, 4, BINS))

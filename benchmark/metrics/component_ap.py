@@ -14,17 +14,15 @@ masks and objects are labelled one by one; score maps hold neither, hence compon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from benchmark.errors import BenchmarkError
 from benchmark.metrics.components import components_of
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
 from benchmark.metrics.fixed_fpr import TARGET_FPR
-from benchmark.metrics.inputs import as_arrays, check_threshold
-from benchmark.metrics.measurement import Measurement
+from benchmark.metrics.inputs import check_threshold, scores_and_labels
 from benchmark.metrics.strata import ANOMALY, IGNORE
 
 if TYPE_CHECKING:
@@ -45,19 +43,13 @@ class ComponentApProtocol(Protocol):
     target_fpr: float = TARGET_FPR
     thresholds: tuple[float, ...] = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
+    family: ClassVar = "component-ap"
     headlines: ClassVar = {"ap": "component AP", "ap50": "component AP50"}
     passes: ClassVar = 2
     validates: ClassVar = True
 
-    @property
-    def family(self) -> str:
-        return "component-ap"
-
     def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> ComponentApEvaluator:
-        normal = first.validation
-        if normal is None or not normal.with_pixels:
-            raise BenchmarkError("There are no scores of normal validation images, from which its threshold is taken.")
-        return ComponentApEvaluator(self, normal.threshold(self.target_fpr, "pooled"), method=method)
+        return ComponentApEvaluator(self, first.normal().threshold(self.target_fpr, "pooled"), method=method)
 
 
 COMPONENT_AP_PROTOCOLS = (ComponentApProtocol("component-ap", 1, "OoDIS, with components for instances"),)
@@ -72,6 +64,8 @@ class ComponentApEvaluator(Evaluator[Measurements]):
         method: named in messages.
     """
 
+    protocol_type = ComponentApProtocol
+
     def __init__(self, protocol: ComponentApProtocol, threshold: float, *, method: str = "") -> None:
         super().__init__(method)
         self.protocol = protocol
@@ -81,7 +75,7 @@ class ComponentApEvaluator(Evaluator[Measurements]):
         self._found: dict[str, tuple[np.ndarray, int, int]] = {}
 
     def _add(self, view: View, where: str) -> None:
-        scores, labels, _ = as_arrays(replace(view, prediction=None), where)
+        scores, labels = scores_and_labels(view, where)
         predicted, area = components_of(scores > np.float32(self.threshold))
         true, size = components_of(labels == ANOMALY)
         objects = size >= self.protocol.min_pixels
@@ -110,8 +104,7 @@ class ComponentApEvaluator(Evaluator[Measurements]):
         objects, normal = (sum(counts[i] for _, *counts in ordered) for i in (0, 1))
         if not (objects and normal):
             few = f"there is no anomalous component of {protocol.min_pixels} pixels or more, or no normal pixel"
-            made = protocol.unmeasured(few)
-            return {protocol.name: replace(made, images=len(ordered))}
+            return protocol.unmeasured(few, images=len(ordered))
         by_threshold = [average_precision(predictions, objects, t) for t in protocol.thresholds]
         extra: dict[str, float | None] = {
             "ap": float(np.mean(by_threshold)),
@@ -120,14 +113,7 @@ class ComponentApEvaluator(Evaluator[Measurements]):
             "true_components": objects,
             "predicted_components": len(predictions),
         }
-        return {protocol.name: Measurement(protocol.version, protocol.family, len(ordered), extra=extra)}
-
-    def _configuration(self) -> dict[str, Any]:
-        return {"protocol": self.protocol.as_dict(), "threshold": self.threshold, "method": self.method}
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        return cls(**configuration | {"protocol": ComponentApProtocol.from_dict(configuration["protocol"])})
+        return protocol.says(len(ordered), extra)
 
     def _state(self) -> dict[str, Any]:
         rows = [rows for rows, *_ in self._found.values()]

@@ -15,16 +15,14 @@ Source: Chan et al., SegmentMeIfYouCan (NeurIPS 2021 datasets track); road-anoma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
-from benchmark.metrics.inputs import as_arrays, check_threshold
-from benchmark.metrics.measurement import Measurement
-from benchmark.metrics.pixel_protocols import POOLED, PixelProtocol
+from benchmark.metrics.inputs import check_threshold, scores_and_labels
+from benchmark.metrics.pixel_protocols import POOLED
 from benchmark.metrics.ranking import runs_of
 from benchmark.metrics.strata import ANOMALY, IGNORE
 
@@ -46,20 +44,12 @@ class ComponentProtocol(Protocol):
     min_true: int
     thresholds: tuple[float, ...] = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
 
+    family: ClassVar = "components"
+    rankings: ClassVar = (POOLED,)
     headlines: ClassVar = {"siou": "sIoU", "ppv": "PPV", "mean_f1": "mean F1"}
     passes: ClassVar = 2
 
-    @property
-    def family(self) -> str:
-        return "components"
-
-    @property
-    def rankings(self) -> tuple[PixelProtocol, ...]:
-        return (POOLED,)
-
     def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> ComponentEvaluator:
-        if not first.pixels.ranking(POOLED).defined:
-            raise BenchmarkError("There is no anomalous or no normal pixel to find the best F1 with.")
         return ComponentEvaluator(self, first.pixels.best_f1_threshold(POOLED), method=method)
 
 
@@ -82,6 +72,8 @@ class ComponentEvaluator(Evaluator[Measurements]):
         method: named in messages.
     """
 
+    protocol_type = ComponentProtocol
+
     def __init__(self, protocol: ComponentProtocol, threshold: float, *, method: str = "") -> None:
         super().__init__(method)
         self.protocol = protocol
@@ -89,7 +81,7 @@ class ComponentEvaluator(Evaluator[Measurements]):
         self._matched: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # image -> sIoU, PPV
 
     def _add(self, view: View, where: str) -> None:
-        scores, labels, _ = as_arrays(replace(view, prediction=None), where)
+        scores, labels = scores_and_labels(view, where)
         self._matched[view.image] = match_components(scores >= np.float32(self.threshold), labels, self.protocol)
 
     def _merge(self, other: Self) -> None:
@@ -111,15 +103,7 @@ class ComponentEvaluator(Evaluator[Measurements]):
             "true_components": len(siou),
             "predicted_components": len(ppv),
         }
-        measured = Measurement(self.protocol.version, self.protocol.family, len(self._matched), extra=extra)
-        return {self.protocol.name: measured}
-
-    def _configuration(self) -> dict[str, Any]:
-        return {"protocol": self.protocol.as_dict(), "threshold": self.threshold, "method": self.method}
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        return cls(**configuration | {"protocol": ComponentProtocol.from_dict(configuration["protocol"])})
+        return self.protocol.says(len(self._matched), extra)
 
     def _state(self) -> dict[str, Any]:
         return {"matched": {image: [part.tolist() for part in parts] for image, parts in self._matched.items()}}

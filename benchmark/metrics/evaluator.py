@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -55,12 +56,15 @@ class View:
 class Evaluator(ABC, Generic[Found]):
     """Adds images up to what a record stores. Every image counts once; their order does not matter.
 
-    An evaluator is made with its configuration, which also is what two must share to be merged. Subclasses implement
-    the methods with an underscore.
+    An evaluator is made with its configuration, which also is what two must share to be merged, and keeps every
+    argument as an attribute of the same name. Subclasses implement the methods with an underscore.
 
     Args:
         method: label of the method, named in messages; empty where there is none.
     """
+
+    protocol_type: ClassVar[type[Protocol]]
+    """Of its `protocol` or `protocols`, where it has such an argument."""
 
     def __init__(self, method: str = "") -> None:
         self.method = method
@@ -148,14 +152,25 @@ class Evaluator(ABC, Generic[Found]):
     def _merge(self, other: Self) -> None:
         """Add the images, all of them others, of an evaluator of the same configuration."""
 
-    @abstractmethod
     def _configuration(self) -> dict[str, Any]:
         """Plain JSON values that decide what is evaluated, by the names of the constructor's arguments."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, Protocol):
+                return asdict(value)
+            return [plain(each) for each in value] if isinstance(value, (tuple, list)) else value
+
+        return {name: plain(getattr(self, name)) for name in signature(type(self)).parameters}
 
     @classmethod
     def _configured(cls, configuration: dict[str, Any]) -> Self:
         """An evaluator without images, from what :meth:`_configuration` says (tuples have become lists)."""
-        return cls(**configuration)
+        made = dict(configuration)
+        if "protocol" in made:
+            made["protocol"] = cls.protocol_type.from_dict(made["protocol"])
+        if "protocols" in made:
+            made["protocols"] = [cls.protocol_type.from_dict(fields) for fields in made["protocols"]]
+        return cls(**made)
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
@@ -167,7 +182,7 @@ class Evaluator(ABC, Generic[Found]):
 
 
 @dataclass(frozen=True)
-class Protocol(ABC):
+class Protocol:
     """What a number means, as named and versioned data.
 
     Published values of one method on one dataset differ by several points with the evaluation alone, so a value is
@@ -185,6 +200,12 @@ class Protocol(ABC):
 
     headlines: ClassVar[Mapping[str, str]] = {}
     """The metrics that are printed, at least one -> their titles."""
+    family: ClassVar[str]
+    """What a record calls ``aggregation``: protocols of one family have the same metrics."""
+    predictions: ClassVar[bool] = False
+    """Whether the predicted known classes are needed beside the scores."""
+    rankings: ClassVar[tuple[PixelProtocol, ...]] = ()
+    """The pixel protocols under which the first pass ranks the pixels of all images for this one."""
     passes: ClassVar[int] = 1
     """Two where it reads thresholds from the rankings of a first pass and so sees all images once more."""
     validates: ClassVar[bool] = False
@@ -197,21 +218,6 @@ class Protocol(ABC):
     def label(self) -> str:
         """Name and version, as printed: ``streethazards v1``."""
         return f"{self.name} v{self.version}"
-
-    @property
-    @abstractmethod
-    def family(self) -> str:
-        """What a record calls ``aggregation``: protocols of one family have the same metrics."""
-
-    @property
-    def predictions(self) -> bool:
-        """Whether the predicted known classes are needed beside the scores."""
-        return False
-
-    @property
-    def rankings(self) -> tuple[PixelProtocol, ...]:
-        """The pixel protocols under which the first pass ranks the pixels of all images for this one."""
-        return ()
 
     @property
     def fold_rankings(self) -> tuple[PixelProtocol, ...]:
@@ -241,21 +247,21 @@ class Protocol(ABC):
         """
         raise NotImplementedError
 
-    def measured(self, first: FirstPass) -> Measurement | None:
-        """What the rankings of the first pass say, for a protocol that only reads them; None for all others."""
-        return None
+    def measured(self, first: FirstPass) -> Measurements:
+        """What the rankings of the first pass say, for a protocol that only reads them; nothing for all others."""
+        return {}
 
-    def unmeasured(self, reason: str) -> Measurement:
-        """What a record stores where the protocol cannot be evaluated."""
+    def says(self, images: int, extra: Mapping[str, float | None], **more: Any) -> Measurements:
+        """What an evaluator of this protocol alone gives; arguments as of :class:`Measurement`."""
+        return {self.name: Measurement(self.version, self.family, images, extra=dict(extra), **more)}
+
+    def unmeasured(self, reason: str, images: int = 0, skipped: int = 0) -> Measurements:
+        """The same where the protocol cannot be evaluated."""
         first = next(iter(self.headlines))
-        return Measurement(self.version, self.family, 0, extra={first: None}, missing={first: reason.rstrip(".")})
-
-    def as_dict(self) -> dict[str, Any]:
-        """All fields, for an evaluator's state."""
-        return asdict(self)
+        return self.says(images, {first: None}, skipped=skipped, missing={first: reason.rstrip(".")})
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The protocol whose :meth:`as_dict` this is, after JSON has made lists of its tuples."""
+        """The protocol with these fields, of whose tuples JSON has made lists."""
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
         return cls(**values)

@@ -14,16 +14,15 @@ Source: Vojir et al., benchmark_issu, pixel_classification_curves.py (first_ge, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from benchmark.metrics.bootstrap import mean_interval
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
-from benchmark.metrics.inputs import as_arrays
-from benchmark.metrics.measurement import Measurement
-from benchmark.metrics.pixel_protocols import POOLED, PixelProtocol
+from benchmark.metrics.inputs import scores_and_labels
+from benchmark.metrics.pixel_protocols import POOLED
 from benchmark.metrics.strata import ANOMALY
 from benchmark.metrics.thresholds import quantile, share_above, threshold_at, tpr_error
 
@@ -43,17 +42,11 @@ class FixedFprProtocol(Protocol):
 
     target_fpr: float = TARGET_FPR
 
+    family: ClassVar = "fixed-fpr"
+    rankings: ClassVar = (POOLED,)
     headlines: ClassVar = {"tpr": "TPR at 5 % FPR"}
 
-    @property
-    def family(self) -> str:
-        return "fixed-fpr"
-
-    @property
-    def rankings(self) -> tuple[PixelProtocol, ...]:
-        return (POOLED,)
-
-    def measured(self, first: FirstPass) -> Measurement | None:
+    def measured(self, first: FirstPass) -> Measurements:
         """``tpr`` with its ``threshold``, above which pixels are called anomalous; ``tpr_first_ge``; and where the
         pixels are a sample, ``sampling_tpr``, the bound of the error of the first."""
         pixels = first.pixels
@@ -68,7 +61,7 @@ class FixedFprProtocol(Protocol):
         }
         if bound := tpr_error(anomalous, normal, ranking, self.target_fpr):
             extra["sampling_tpr"] = bound
-        return Measurement(self.version, self.family, pixels.images, extra=extra)
+        return self.says(pixels.images, extra)
 
 
 @dataclass(frozen=True)
@@ -81,11 +74,8 @@ class FixedFprPerImage(Protocol):
 
     target_fpr: float = TARGET_FPR
 
+    family: ClassVar = "fixed-fpr-per-image"
     headlines: ClassVar = {"tpr": "TPR at 5 % FPR"}
-
-    @property
-    def family(self) -> str:
-        return "fixed-fpr-per-image"
 
     def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> FixedFprEvaluator:
         return FixedFprEvaluator(self, method=method)
@@ -105,13 +95,15 @@ class FixedFprEvaluator(Evaluator[Measurements]):
         method: named in messages.
     """
 
+    protocol_type = FixedFprPerImage
+
     def __init__(self, protocol: FixedFprPerImage, *, method: str = "") -> None:
         super().__init__(method)
         self.protocol = protocol
         self._rates: dict[str, float] = {}  # NaN where a kind of pixels is missing
 
     def _add(self, view: View, where: str) -> None:
-        scores, labels, _ = as_arrays(replace(view, prediction=None), where)
+        scores, labels = scores_and_labels(view, where)
         normal, anomalous = scores[labels < ANOMALY], scores[labels == ANOMALY]
         both = len(normal) and len(anomalous)
         target = self.protocol.target_fpr
@@ -124,27 +116,12 @@ class FixedFprEvaluator(Evaluator[Measurements]):
         """``tpr``, the mean over the images, with its 95 % bootstrap interval."""
         rates = np.array([self._rates[image] for image in sorted(self._rates)])
         known = rates[~np.isnan(rates)]
-        skipped, protocol = len(rates) - len(known), self.protocol
+        skipped = len(rates) - len(known)
         if not len(known):
-            made = protocol.unmeasured("no image holds both anomalous and normal pixels")
-            return {protocol.name: replace(made, skipped=skipped)}
+            return self.protocol.unmeasured("no image holds both anomalous and normal pixels", skipped=skipped)
         found = mean_interval(known)
-        made = Measurement(
-            protocol.version,
-            protocol.family,
-            len(known),
-            skipped=skipped,
-            intervals={"tpr": [found.low, found.high]},
-            extra={"tpr": found.value},
-        )
-        return {protocol.name: made}
-
-    def _configuration(self) -> dict[str, Any]:
-        return {"protocol": self.protocol.as_dict(), "method": self.method}
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        return cls(**configuration | {"protocol": FixedFprPerImage.from_dict(configuration["protocol"])})
+        intervals = {"tpr": [found.low, found.high]}
+        return self.protocol.says(len(known), {"tpr": found.value}, skipped=skipped, intervals=intervals)
 
     def _state(self) -> dict[str, Any]:
         return {"names": list(self._rates), "rates": np.array(list(self._rates.values()))}

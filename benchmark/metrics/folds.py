@@ -21,6 +21,8 @@ class FoldEvaluator(Evaluator[Measurements]):
         method: named in messages.
     """
 
+    protocol_type = PixelProtocol
+
     def __init__(self, protocols: Sequence[PixelProtocol], *, classes: Sequence[str] = (), method: str = "") -> None:
         super().__init__(method)
         self.protocols = tuple(protocols)
@@ -67,15 +69,6 @@ class FoldEvaluator(Evaluator[Measurements]):
     def _merge(self, other: Self) -> None:
         for fold, evaluator in other._folds.items():
             self._folds.setdefault(fold, self._empty()).merge(evaluator)
-
-    def _configuration(self) -> dict[str, Any]:
-        protocols = [p.as_dict() for p in self.protocols]
-        return {"protocols": protocols, "classes": list(self.classes), "method": self.method}
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        protocols = [PixelProtocol.from_dict(fields) for fields in configuration["protocols"]]
-        return cls(**configuration | {"protocols": protocols})
 
     def _state(self) -> dict[str, Any]:
         return {"folds": list(self._folds), **{f"{i}": each for i, each in enumerate(self._folds.values())}}

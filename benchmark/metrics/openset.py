@@ -19,7 +19,6 @@ import numpy as np
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
 from benchmark.metrics.inputs import as_arrays, check_threshold
-from benchmark.metrics.measurement import Measurement
 from benchmark.metrics.pixel_protocols import TARGET_TPR, PixelProtocol
 from benchmark.metrics.segmentation import iou_per_class
 from benchmark.metrics.strata import ANOMALY
@@ -40,16 +39,10 @@ class OpenSetProtocol(Protocol):
     target_tpr: float = TARGET_TPR
     ignored_classes: tuple[str, ...] = ()
 
+    family: ClassVar = "open-set"
+    predictions: ClassVar = True
     headlines: ClassVar = {"open_miou": "open-mIoU", "closed_miou": "closed mIoU"}
     passes: ClassVar = 2
-
-    @property
-    def family(self) -> str:
-        return "open-set"
-
-    @property
-    def predictions(self) -> bool:
-        return True
 
     @property
     def calibration(self) -> PixelProtocol:
@@ -80,6 +73,8 @@ class OpenSetEvaluator(Evaluator[Measurements]):
         classes: names of the known classes.
         method: named in messages.
     """
+
+    protocol_type = OpenSetProtocol
 
     def __init__(
         self, protocol: OpenSetProtocol, thresholds: Mapping[str, float], classes: Sequence[str], *, method: str = ""
@@ -124,8 +119,7 @@ class OpenSetEvaluator(Evaluator[Measurements]):
             **{f"open_miou_{fold}": miou for fold, (miou, _) in opened.items()},
             **{f"threshold_{fold}": threshold for fold, threshold in self.thresholds.items()},
         }
-        images = sum(self._images_of.values())
-        return {self.protocol.name: Measurement(self.protocol.version, self.protocol.family, images, extra=extra)}
+        return self.protocol.says(sum(self._images_of.values()), extra)
 
     def _iou(self, confusion: np.ndarray) -> tuple[float, float]:
         """Mean IoU of the known classes that are not ignored, and the IoU of the anomaly."""
@@ -141,18 +135,6 @@ class OpenSetEvaluator(Evaluator[Measurements]):
         used = [fold for fold, images in self._images_of.items() if images]
         weights = [self._images_of[fold] for fold in used]
         return float(np.average([by_fold[fold] for fold in used], weights=weights)) if used else float("nan")
-
-    def _configuration(self) -> dict[str, Any]:
-        return {
-            "protocol": self.protocol.as_dict(),
-            "thresholds": self.thresholds,
-            "classes": list(self.classes),
-            "method": self.method,
-        }
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        return cls(**configuration | {"protocol": OpenSetProtocol.from_dict(configuration["protocol"])})
 
     def _state(self) -> dict[str, Any]:
         counts = np.stack(list(self._pixels.values())) if self._pixels else np.zeros(0, np.int64)

@@ -20,7 +20,6 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
 from benchmark.metrics.fixed_fpr import TARGET_FPR
 from benchmark.metrics.inputs import as_arrays, check_threshold
-from benchmark.metrics.measurement import Measurement
 from benchmark.metrics.openset import assigned, bounded, counted_pixels
 from benchmark.metrics.segmentation import iou_per_class
 from benchmark.metrics.strata import ANOMALY
@@ -42,38 +41,26 @@ class OperatingProtocol(Protocol):
     rule: Rule = "conformal"
     target_fpr: float = TARGET_FPR
 
+    family: ClassVar = "operating-point"
     headlines: ClassVar[Mapping[str, str]] = {"fpr_per_image": "FPR", "tpr_per_image": "TPR"}
     passes: ClassVar = 2
     validates: ClassVar = True
 
-    @property
-    def family(self) -> str:
-        return "operating-point"
-
     def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> OperatingEvaluator:
         if self.predictions and not classes:
             raise BenchmarkError("The dataset does not label the known classes.")
-        normal = first.validation
-        if normal is None or not normal.with_pixels:
-            raise BenchmarkError("There are no scores of normal validation images, from which its threshold is taken.")
-        threshold = normal.threshold(self.target_fpr, self.rule)
-        known = classes if self.predictions else ()
-        return OperatingEvaluator(self, threshold, known, (normal.with_pixels, normal.pixels), method=method)
+        normal = first.normal()
+        threshold, calibrated_on = normal.threshold(self.target_fpr, self.rule), (normal.with_pixels, normal.pixels)
+        return OperatingEvaluator(self, threshold, classes if self.predictions else (), calibrated_on, method=method)
 
 
 @dataclass(frozen=True)
 class OpenOperatingProtocol(OperatingProtocol):
     """The same, with the known classes segmented beside it."""
 
+    family: ClassVar = "open-operating-point"
+    predictions: ClassVar = True
     headlines: ClassVar[Mapping[str, str]] = {"open_miou": "open-mIoU", "fpr": "FPR", "tpr": "TPR"}
-
-    @property
-    def predictions(self) -> bool:
-        return True
-
-    @property
-    def family(self) -> str:
-        return "open-operating-point"
 
 
 OPERATING_PROTOCOLS = (
@@ -139,8 +126,7 @@ class OperatingEvaluator(Evaluator[Measurements]):
         counts = np.array([self._counts[image] for image in sorted(self._counts)], np.int64).reshape(-1, 4)
         total = counts.sum(0)
         if not (total[1] and total[3]):
-            made = protocol.unmeasured("there is no anomalous or no normal pixel")
-            return {protocol.name: replace(made, images=len(counts))}
+            return protocol.unmeasured("there is no anomalous or no normal pixel", images=len(counts))
         extra: dict[str, float | None] = {
             "fpr": float(total[0] / total[1]),
             "tpr": float(total[2] / total[3]),
@@ -157,16 +143,7 @@ class OperatingEvaluator(Evaluator[Measurements]):
                 extra[f"{name}_miou"] = float(np.nanmean(known)) if not np.isnan(known).all() else None
                 extra[f"{name}_miou_all"] = float(np.nansum(known) / len(known))
             extra["anomaly_iou"] = float(opened[-1])
-        return {protocol.name: Measurement(protocol.version, protocol.family, len(counts), extra=extra)}
-
-    def _configuration(self) -> dict[str, Any]:
-        return {
-            "protocol": self.protocol.as_dict(),
-            "threshold": self.threshold,
-            "classes": list(self.classes),
-            "calibrated_on": list(self.calibrated_on),
-            "method": self.method,
-        }
+        return protocol.says(len(counts), extra)
 
     @classmethod
     def _configured(cls, configuration: dict[str, Any]) -> Self:

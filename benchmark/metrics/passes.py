@@ -77,6 +77,16 @@ class FirstPass(Evaluator[Measurements]):
                     reasons[each] = str(error)
         return SecondPass({p: e for p, e in evaluators.items() if e is not None}, reasons)
 
+    def normal(self) -> NormalEvaluator:
+        """The scores of normal validation images, for protocols that take their threshold from them.
+
+        Raises:
+            BenchmarkError: there are none.
+        """
+        if self.validation is None or not self.validation.with_pixels:
+            raise BenchmarkError("There are no scores of normal validation images, from which its threshold is taken.")
+        return self.validation
+
     def check(self) -> None:
         """Refuse scores that no pooled metric can be made of, before one is asked for.
 
@@ -88,7 +98,7 @@ class FirstPass(Evaluator[Measurements]):
     def measurement(self) -> Measurements:
         """Measurements of every one-pass protocol, and of the pixel protocols that give the others their thresholds."""
         found = {name: m for part in self._parts().values() for name, m in part.measurement().items()}
-        return found | {p.name: m for p in self.protocols if (m := p.measured(self)) is not None}
+        return found | {name: m for p in self.protocols for name, m in p.measured(self).items()}
 
     def rows(self) -> DataFrame:
         """One row per image and set of negatives, ordered by image id."""
@@ -116,6 +126,10 @@ class FirstPass(Evaluator[Measurements]):
             "method": self.method,
             "exact_pooled": self.exact_pooled,
         }
+
+    @classmethod
+    def _configured(cls, configuration: dict[str, Any]) -> Self:
+        return cls(**configuration)
 
     def _state(self) -> dict[str, Any]:
         validation: dict[str, Any] = {} if self.validation is None else {"validation": self.validation}
@@ -159,5 +173,5 @@ class SecondPass:
 
     def measurement(self) -> Measurements:
         """Measurements of every two-pass protocol; where it cannot be evaluated, its measurement says why."""
-        found = {p.name: p.unmeasured(reason) for p, reason in self.reasons.items()}
+        found = {name: m for p, reason in self.reasons.items() for name, m in p.unmeasured(reason).items()}
         return found | {name: m for e in self.evaluators.values() for name, m in e.measurement().items()}

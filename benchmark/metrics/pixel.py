@@ -52,6 +52,8 @@ class PixelEvaluator(Evaluator[Measurements]):
         >>> evaluator.result("streethazards").aupr
     """
 
+    protocol_type = PixelProtocol
+
     def __init__(
         self,
         protocols: Sequence[str | PixelProtocol] = DEFAULT_PROTOCOLS,
@@ -70,8 +72,8 @@ class PixelEvaluator(Evaluator[Measurements]):
         self._strata = Strata.of(self._sets)
         self._tables: list[list[tuple]] = [[] for _ in self._sets]
         self._plan_pooled()
-        anomalous, normal = budget or BUDGET
-        self._pooled = PooledSketch(len(self._row_of_kind), None if exact_pooled else (anomalous, normal))
+        self.exact_pooled, self.budget = exact_pooled, () if exact_pooled else tuple(budget or BUDGET)
+        self._pooled = PooledSketch(len(self._row_of_kind), self.budget or None)
         self._rounding = Rounding()
 
     def _add(self, view: View, where: str) -> None:
@@ -207,20 +209,6 @@ class PixelEvaluator(Evaluator[Measurements]):
                 f"(now {', '.join(p.name for p in self.protocols)})."
             )
         return chosen
-
-    def _configuration(self) -> dict[str, Any]:
-        return {
-            "protocols": [p.as_dict() for p in self.protocols],
-            "classes": list(self.classes),
-            "method": self.method,
-            "exact_pooled": self._pooled.budget is None,
-            "budget": list(self._pooled.budget or ()),
-        }
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        protocols = [PixelProtocol.from_dict(fields) for fields in configuration["protocols"]]
-        return cls(**configuration | {"protocols": protocols})
 
     def _state(self) -> dict[str, Any]:
         return {"tables": [sorted(table) for table in self._tables], **self._pooled.state(), **self._rounding.state()}

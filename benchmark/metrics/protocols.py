@@ -62,7 +62,7 @@ def network_measurements(
             found |= evaluators[chosen.name].measurement()
         else:
             images = "There are no validation images, or they do" if validation else "The dataset does"
-            found[chosen.name] = chosen.unmeasured(f"{images} not label the known classes.")
+            found |= chosen.unmeasured(f"{images} not label the known classes.")
     return found
 
 

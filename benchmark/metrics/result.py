@@ -70,7 +70,7 @@ def per_image_result(protocol: PixelProtocol, table: DataFrame) -> PixelResult:
         fpr95=mean(rows[f"fpr95_{protocol.fpr_rule}"]),
         images=int(counted.sum()),
         skipped=int((~counted).sum()),
-        prevalence=mean(anomalous / (anomalous + normal).clip(lower=1)),
+        prevalence=mean(anomalous / (anomalous + normal)),
         efpr=mean(rows["efpr"]) if protocol.split else None,
         cfpr=mean(rows["cfpr"]) if protocol.split else None,
     )

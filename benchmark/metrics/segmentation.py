@@ -50,9 +50,6 @@ class SegmentationEvaluator(Evaluator[Segmentation]):
             per_class_iou={k: None if np.isnan(v) else float(v) for k, v in zip(self.classes, iou, strict=True)},
         )
 
-    def _configuration(self) -> dict[str, Any]:
-        return {"classes": list(self.classes), "method": self.method}
-
     def _state(self) -> dict[str, Any]:
         return {"confusion": self._confusion}
 

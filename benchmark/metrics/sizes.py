@@ -14,17 +14,16 @@ Source: Vojir et al., benchmark_issu, instance_segmentation.py (bounds and compo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from benchmark.errors import BenchmarkError
 from benchmark.metrics.components import ComponentProtocol, component_f1, components_of, match_components
 from benchmark.metrics.evaluator import Evaluator, Measurements, Protocol, View
-from benchmark.metrics.inputs import as_arrays, check_threshold
-from benchmark.metrics.measurement import METRICS, Measurement
-from benchmark.metrics.pixel_protocols import POOLED, PixelProtocol
+from benchmark.metrics.inputs import check_threshold, scores_and_labels
+from benchmark.metrics.measurement import METRICS
+from benchmark.metrics.pixel_protocols import POOLED
 from benchmark.metrics.pooled import BUDGET, PooledSketch
 from benchmark.metrics.sampling_error import sampling_error
 from benchmark.metrics.sorted_image import SortedImage
@@ -49,20 +48,14 @@ class SizeProtocol(Protocol):
     bounds: tuple[float, ...]
     relative: bool = False
 
+    family: ClassVar = "sizes"
+    rankings: ClassVar = (POOLED,)
     headlines: ClassVar = {
         "mean_aupr": "AUPR over sizes",
         "mean_fpr95": "FPR95 over sizes",
         "mean_f1": "mean F1 over sizes",
     }
     passes: ClassVar = 2
-
-    @property
-    def family(self) -> str:
-        return "sizes"
-
-    @property
-    def rankings(self) -> tuple[PixelProtocol, ...]:
-        return (POOLED,)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -77,8 +70,6 @@ class SizeProtocol(Protocol):
         return list(zip([0.0, *bounds], [*bounds, float("inf")], strict=True))
 
     def evaluator(self, first: FirstPass, classes: Sequence[str], method: str) -> SizeEvaluator:
-        if not first.pixels.ranking(POOLED).defined:
-            raise BenchmarkError("There is no anomalous or no normal pixel to find the best F1 with.")
         return SizeEvaluator(self, first.pixels.best_f1_threshold(POOLED), method=method)
 
 
@@ -99,6 +90,8 @@ class SizeEvaluator(Evaluator[Measurements]):
         method: named in messages.
     """
 
+    protocol_type = SizeProtocol
+
     def __init__(self, protocol: SizeProtocol, threshold: float, *, method: str = "") -> None:
         super().__init__(method)
         self.protocol = protocol
@@ -110,7 +103,7 @@ class SizeEvaluator(Evaluator[Measurements]):
         self._matched: dict[str, list[list[list[float]]]] = {}
 
     def _add(self, view: View, where: str) -> None:
-        scores, labels, _ = as_arrays(replace(view, prediction=None), where)
+        scores, labels = scores_and_labels(view, where)
         components, sizes = components_of(labels == ANOMALY)
         normal = np.where(labels == ANOMALY, np.uint8(IGNORE), labels)
         self._normal.add(view.image, SortedImage(scores, normal, _KNOWN, where), [(0, 0)])
@@ -165,15 +158,7 @@ class SizeEvaluator(Evaluator[Measurements]):
             known = [values[metric] for values in found.values() if metric in values]
             extra[f"mean_{metric}"] = float(np.mean(known)) if known else float("nan")
         extra |= {f"{metric}_{name}": value for name, values in found.items() for metric, value in values.items()}
-        images = len(self._matched)
-        return {protocol.name: Measurement(protocol.version, protocol.family, images, extra=extra)}
-
-    def _configuration(self) -> dict[str, Any]:
-        return {"protocol": self.protocol.as_dict(), "threshold": self.threshold, "method": self.method}
-
-    @classmethod
-    def _configured(cls, configuration: dict[str, Any]) -> Self:
-        return cls(**configuration | {"protocol": SizeProtocol.from_dict(configuration["protocol"])})
+        return protocol.says(len(self._matched), extra)
 
     def _state(self) -> dict[str, Any]:
         sketches = {"normal": self._normal, **{str(i): sketch for i, sketch in enumerate(self._anomalous)}}

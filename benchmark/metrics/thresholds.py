@@ -15,13 +15,12 @@ Source: Angelopoulos et al., Conformal Risk Control (ICLR 2024), with the false-
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from benchmark.metrics.evaluator import Evaluator, Measurements, View
-from benchmark.metrics.inputs import as_arrays
+from benchmark.metrics.inputs import scores_and_labels
 from benchmark.metrics.pooled import BUDGET, Kept, Part, PooledSketch
 from benchmark.metrics.ranking import Ranking, keys_of, runs_of, scores_of
 from benchmark.metrics.sampling_error import FAILURE
@@ -74,7 +73,7 @@ class NormalEvaluator(Evaluator[Measurements]):
         return {}
 
     def _add(self, view: View, where: str) -> None:
-        scores, labels, _ = as_arrays(replace(view, prediction=None), where)
+        scores, labels = scores_and_labels(view, where)
         labels = np.where(labels == ANOMALY, np.uint8(IGNORE), labels)
         self._thresholds.clear()
         self._sketch.add(view.image, SortedImage(scores, labels, _KNOWN, where), [(0, 0)])
@@ -82,9 +81,6 @@ class NormalEvaluator(Evaluator[Measurements]):
     def _merge(self, other: Self) -> None:
         self._thresholds.clear()
         self._sketch.merge(other._sketch)
-
-    def _configuration(self) -> dict[str, Any]:
-        return {"method": self.method}
 
     def _state(self) -> dict[str, Any]:
         return self._sketch.state()

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import PROTOCOLS, PixelProtocol, bootstrap_interval, per_image_result, read_rows
+from benchmark.metrics import METRICS, PROTOCOLS, PixelProtocol, bootstrap_interval, per_image_result, read_rows
 from benchmark.metrics.curves import Curves, read_curves
 from benchmark.metrics.pixel_protocols import PIXEL_PROTOCOLS, POOLED, TARGET_TPR
 from benchmark.metrics.pooled import BUDGET
 from benchmark.metrics.rows import select_rows
 from benchmark.records.rates import ROUNDING, WIDEST, rate_contradictions
-from benchmark.records.record import METRICS, Measurement, Record, read_all
+from benchmark.records.record import Measurement, Record, read_all
 
 if TYPE_CHECKING:
     from pandas import DataFrame

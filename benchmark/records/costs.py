@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import dumps, read_as, write_atomic
+from benchmark.io.words import quantity
 from benchmark.records.provenance import Provenance, device_stem
 
 SCHEMA = 1
@@ -69,7 +70,7 @@ class Costs:
     def machine(self) -> str:
         """Device, precision and versions, in words."""
         made = self.provenance
-        threads = "" if made.accelerated else f", {made.threads} thread{'s' * (made.threads > 1)}"
+        threads = "" if made.accelerated else f", {quantity(made.threads, 'thread')}"
         return f"{made.hardware} ({made.precision}{threads}, torch {made.versions.get('torch', 'unknown')})"
 
     def hours(self, method: MethodCost) -> dict[str, float | None]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmark.io.words import some
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -18,7 +20,7 @@ class Identity:
     fingerprint: str  # of the images and labels
     limit: int | None  # --limit, None for all images
     network: str  # key of the shared network: architecture, training data, recipe
-    code: str = ""  # SHA-256 of the file that builds it, where that is the user's own
+    code: str = ""  # digest of the user's own file that builds it, with what it imports from its folder
     label_size: str = "image"  # where scores and labels meet
     options: Mapping[str, Any] = field(default_factory=dict)  # keywords of the shared network's build()
     scales: tuple[int, ...] = ()  # test scales
@@ -73,8 +75,7 @@ class Identity:
 def source_changed(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     """The phrase for two states of a method's source that differ."""
     changed = [file for file in sorted({*old, *new}) if old.get(file) != new.get(file)]
-    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return f"its source changed ({', '.join(changed[:3])}{more})"
+    return f"its source changed ({some(changed)})"
 
 
 def _options(owner: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

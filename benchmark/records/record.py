@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.jsonfile import OMITTED, build, dumps, read_json, write_atomic
 from benchmark.io.names import file_name
 from benchmark.io.walk import below
-from benchmark.metrics import METRICS, Measurement, Segmentation  # noqa: F401  METRICS: beside the parts it names
+from benchmark.metrics import Curves, Measurement, Segmentation, write_curves, write_rows
 from benchmark.records.identity import Identity
 from benchmark.records.provenance import Provenance
 from benchmark.values import Amount, Count, Fraction, Number, OutlierData
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SCHEMA = 1
 
@@ -39,6 +42,27 @@ class DatasetPart:
     label_size: str = "image"  # where scores and labels meet: "image" upsamples the scores to the labels, "network"
     # resizes the labels to the network's input by nearest neighbour
     pixels: dict[str, Number] = field(default_factory=dict)  # at that size: anomalous, normal, ignored
+    control: bool = field(default=False, metadata=OMITTED)  # whether nothing on them is unknown, so that they stand on
+    # no board; left out where they do
+
+    @classmethod
+    def of(cls, images: Any, pixels: Mapping[str, int], limit: int | None = None, label_size: str = "image") -> Self:
+        """Of a dataset that was evaluated; the other arguments are fields."""
+        valid = pixels["anomalous"] + pixels["normal"]
+        return cls(
+            name=images.label,
+            title=images.card.title,
+            note=images.card.note,
+            split=images.split,
+            fingerprint=images.fingerprint(),
+            images=len(images),
+            limit=limit,
+            anomaly_fraction=pixels["anomalous"] / valid if valid else None,
+            published_images=images.card.sizes.get(images.split),
+            label_size=label_size,
+            control=images.card.control,
+            pixels=dict(pixels),
+        )
 
     @property
     def whole(self) -> bool:
@@ -60,7 +84,7 @@ class NetworkPart:
     recipe: dict[str, Any]  # how it was trained
     trained: dict[str, Any] = field(default_factory=dict)  # from the sidecar: reports, recipe, device, precision, ...
     seed: Number = 0  # seed index: 0 is the first, n the n-th repetition with another seed
-    code_sha256: str = ""  # of the file that builds the network, where that is the user's own
+    code_sha256: str = ""  # of the user's own file that builds the network, with what it imports from its folder
     weights_file: str = ""  # name of the file that stood in for training; empty where the suite trained
     preparation: dict[str, Any] = field(default_factory=dict)  # preprocessing, where it is not the suite's own
     place: str = ""  # digest of where the user's own files lie; empty where there are none or it is not stated
@@ -101,10 +125,22 @@ class MethodPart:
 
 
 @dataclass(frozen=True)
+class Retimed:
+    """Of times that ``retime`` has taken in a pass of their own, later than the metrics.
+
+    They are then medians over the batches of that pass; the pass that measures gives means.
+    """
+
+    images: Count  # that were timed
+    provenance: Provenance  # of that pass; its load is the highest that was seen
+
+
+@dataclass(frozen=True)
 class Cost:
     """What it costs."""
 
-    network_ms: Amount | None = None  # milliseconds per image in networks, shared ones included
+    network_ms: Amount | None = None  # milliseconds per image in the method's networks: forwards, and full-size maps
+    # that methods share
     method_ms: Amount | None = None  # milliseconds per image in the method itself
     peak_memory_mib: Amount | None = None  # MiB on a GPU, of what memory_of says; null on the CPU, where the kernel
     # keeps the peak of the whole process, which older records state
@@ -112,6 +148,8 @@ class Cost:
     fit_seconds: Amount | None = None  # seconds of fit(); null for a method without fit
     memory_of: str = ""  # whose peak that is; in older records that of the whole process, empty in the oldest
     network_memory_mib: Amount | None = None  # MiB on a GPU of its largest shared forward, beyond the weights
+    retimed: Retimed | None = field(default=None, metadata=OMITTED)  # whence the times and the batch size are, and the
+    # memory where that is of a GPU; left out where all of it is of the pass that measured
 
 
 @dataclass(frozen=True)
@@ -167,6 +205,11 @@ class Record:
         return not self.network.key
 
     @property
+    def timing(self) -> Provenance:
+        """Where its times come from: the pass that measured, or the later one of ``retime``."""
+        return self.cost.retimed.provenance if self.cost.retimed else self.provenance
+
+    @property
     def sampled(self) -> bool:
         """Whether some pooled value was taken from a sample of the pixels."""
         return any(measured.sampling for measured in self.metrics.values())
@@ -184,6 +227,27 @@ class Record:
         path = self.path(results)
         write_atomic(path, dumps(self))
         return path
+
+
+def write_whole(record: Record, results: Path, rows: DataFrame, curves: Curves | None) -> Record:
+    """Write a record with the files beside it, and return it with their names. It goes last, and finds what it names.
+
+    Args:
+        record: without rows and curves.
+        results: folder that holds ``records/``.
+        rows: per image.
+        curves: of the first pooled protocol; None without one.
+    Raises:
+        BenchmarkError: a file cannot be written.
+    """
+    path = record.path(results)
+    named = {"rows": f"{path.stem}.rows.csv.gz", "curves": f"{path.stem}.curves.csv.gz" if curves else ""}
+    record = replace(record, **named)
+    write_rows(path.parent / record.rows, rows)
+    if curves:
+        write_curves(path.parent / record.curves, curves)
+    record.write(results)
+    return record
 
 
 def validation_part(images: Any) -> dict[str, Any]:
@@ -266,6 +330,12 @@ def network_records(results: Path, label: str) -> Iterator[NetworkPart]:
 def recipe_changes(label: str) -> list[str]:
     """The parts of a label of a network or method that say how its recipes were changed: "segmentation.epochs=2"."""
     return [part for part in label.split(":")[1:] if "." in part.partition("=")[0]]
+
+
+def method_call(label: str) -> str:
+    """The method of a label with its options, as typed: without what is not usual about its trainings."""
+    changes = recipe_changes(label)
+    return ":".join(part for part in label.split(":") if part not in changes and not part.startswith("normal="))
 
 
 def _mend(path: Path) -> str:

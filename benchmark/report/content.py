@@ -127,6 +127,7 @@ def content(results: Path, root: Path, drawn: int) -> Content:
     """
     results = Path(results)
     records, problems = read_all(results)
+    records = [record for record in records if not record.dataset.control]
     published = read_published(results, {record.dataset.name for record in records})
     found = [
         _place(results, board, block, [r for r in records if _belongs(r, board, block)], published, root, drawn)

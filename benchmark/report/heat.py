@@ -201,13 +201,12 @@ def _proved(
     Raises:
         BenchmarkError: there is none, or it is not what the record measured.
     """
-    from benchmark.maps.files import FORMATS, from_half_codes, read_scores
+    from benchmark.maps.files import FORMATS, read_written
 
     path = found.folder / f"{sample.id}{FORMATS.get(found.form, '')}"
     if not path.is_file():
         raise BenchmarkError("there is no score map of it.")
-    scores = read_scores(path)
-    scores = from_half_codes(scores) if found.form == "png" else scores.astype(np.float32)
+    scores = read_written(path, found.form)
     aupr = evaluate_scores([scores], [sample.labels.numpy()], protocol, ids=[sample.id], classes=classes).aupr
     near = _EXACT if found.form in ("npy", "tif") else _ROUNDED
     if not any(abs(table["aupr"].get(sample.id, np.nan) - aupr) <= near for table in rows):

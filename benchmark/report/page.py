@@ -11,14 +11,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import PackageLoader
 from markupsafe import Markup
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
+from benchmark.io.words import quantity
 from benchmark.leaderboard.failures import TITLE as FAILURES_TITLE
-from benchmark.leaderboard.formats import HTML, LEGEND, WORDS, extra_texts, html_table, plain
+from benchmark.leaderboard.formats import HTML, LEGEND, WORDS, extra_texts, html_table
 from benchmark.leaderboard.further import Further, further
+from benchmark.leaderboard.page import environment
 from benchmark.leaderboard.protocols import SIZES_TITLE
 from benchmark.leaderboard.wording import METRIC_TITLES
 from benchmark.report.content import KINDS, Content, Place, content
@@ -59,7 +61,7 @@ def render(found: Content) -> str:
         BenchmarkError: Plotly is missing.
     """
     plotly = _packed_plotly()
-    template = _environment().get_template("report.html.j2")
+    template = environment(PackageLoader("benchmark.report")).get_template("report.html.j2")
     return template.render(
         places=found.places,
         kinds=KINDS,
@@ -74,18 +76,6 @@ def render(found: Content) -> str:
         scripts=[Markup(_template(name)) for name in SCRIPTS],
         data=Markup(as_script(_data(found))),
         plotly=Markup(plotly),
-    )
-
-
-@cache
-def _environment() -> Environment:
-    """Escapes whatever is no :class:`Markup`, and takes control characters out of it."""
-    return Environment(
-        loader=PackageLoader("benchmark.report"),
-        autoescape=True,
-        finalize=lambda value: plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 
@@ -113,7 +103,7 @@ def _counts(found: Content) -> str:
         "method": len(methods),
         "record": len(found.records),
     }
-    return ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts.items()) + " measured"
+    return ", ".join(quantity(count, word) for word, count in counts.items()) + " measured"
 
 
 class _Tables:

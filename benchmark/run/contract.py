@@ -23,6 +23,7 @@ from benchmark.registry import DATASETS, METHODS
 from benchmark.run.entry import Entry
 from benchmark.run.options import Options
 from benchmark.run.setup import Setup, resolve_recipe
+from benchmark.run.waits import Waits
 from benchmark.run.workshop import Workshop
 from benchmark.values import format_value, parse_call
 
@@ -33,10 +34,15 @@ SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2, "crop": (), "scale_
 
 @dataclass(frozen=True)
 class Finding:
-    """One clause of a contract: what was tried, and what was wrong (empty if nothing)."""
+    """One clause of a contract: what was tried, and what was wrong (empty if nothing).
+
+    Attributes:
+        remark: it breaks nothing, whatever it says.
+    """
 
     clause: str
     wrong: str = ""
+    remark: bool = False
 
 
 class Toy(Dataset):
@@ -119,18 +125,21 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
             return
         yield Finding("leaves the batch as it is", _unless(torch.equal(before, batch.images), "the images changed"))
         # As a new batch, for which nothing is cached.
-        yield _same("scores are the same when asked again", scores, score(replace(batch)))
+        with Waits() as waits:
+            again = score(replace(batch))
+        yield _same("scores are the same when asked again", scores, again)
+        yield from _remark(waits)
         alone = torch.cat([score(batch.part(index, 1)) for index in range(len(batch))])
         yield _same("the score of an image does not depend on its batch", scores, alone)
         blind = replace(batch, labels=torch.full_like(batch.labels, IGNORE))
         yield _same("does not look at the labels", scores, score(blind))
         if method.fitted:
-            again = prepared(workshop, METHODS.create(call))
+            loaded = prepared(workshop, METHODS.create(call))
             clause = "what was fitted comes back from its file"
-            if again.error:
-                yield Finding(clause, again.error)
+            if loaded.error:
+                yield Finding(clause, loaded.error)
             else:
-                entry = again
+                entry = loaded
                 yield _same(clause, scores, score(replace(batch)))
         if workshop.setup.machine.device.type != "cpu":
             beside = toy_workshop(Path(folder), tuple(method.recipes), arch=arch)
@@ -139,6 +148,16 @@ def check_method(call: str, device: str = "cpu") -> Iterator[Finding]:
                 yield Finding("scores on the CPU, too", entry.error)
             else:
                 yield _as_on_the_cpu(scores_of(beside, entry, toy_batch(beside)), scores)
+
+
+def _remark(waits: Waits) -> Iterator[Finding]:
+    """Where a GPU would have nothing to do."""
+    if count := sum(waits.lines.values()):
+        places = "; ".join(f"{line}{f' ({times} times)' if times > 1 else ''}" for line, times in waits.lines.items())
+        often = "once" if count == 1 else f"{count} times"
+        yield Finding(
+            f"score() reads {often} per batch what a GPU has computed, and waits for it: {places}", remark=True
+        )
 
 
 def check_dataset(call: str, root: Path) -> Iterator[Finding]:

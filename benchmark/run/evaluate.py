@@ -9,7 +9,8 @@ from torch import Tensor
 
 from benchmark.data import ANOMALY, IGNORE, Batch, Dataset, image_digest
 from benchmark.distributed import everywhere, rank, shared, world
-from benchmark.errors import BenchmarkError, ProcessChanged, interrupted
+from benchmark.errors import BenchmarkError, interrupted
+from benchmark.io.words import quantity
 from benchmark.metrics import Confidences, FirstPass, SegmentationEvaluator, hints, network_evaluators
 from benchmark.network import are_probabilities
 from benchmark.progress import Progress
@@ -17,7 +18,7 @@ from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
 from benchmark.run.resume import journal_of, mark, take_up
-from benchmark.run.scoring import BatchSize, Halving, Sent, drop, network_cost, nothing, score, to_cpu, views
+from benchmark.run.scoring import BatchSize, Counting, Halving, Sent, Spoiled, network_cost, nothing, score, views
 from benchmark.run.shares import Turns, shared_pass
 from benchmark.run.tally import Tally
 from benchmark.run.workshop import Workshop
@@ -25,8 +26,6 @@ from benchmark.training import native_batches
 
 SAVE_EVERY = 60.0
 """Seconds between two states of a running evaluation."""
-SHARED = ""
-"""Name of the work beside the pass that belongs to no method."""
 SAVED_IN = 1.2
 """Seconds that writing one may take; one that takes longer is written less often by as much."""
 TIMED = 100
@@ -56,7 +55,7 @@ def evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     while True:
         try:
             return _evaluate(workshop, steps)
-        except _Spoiled as error:
+        except Spoiled as error:
             if world() > 1:
                 raise
             workshop.say(f"{str(error).partition(';')[0]}; the others are measured again from the last state on.")
@@ -66,7 +65,7 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     """As :func:`evaluate`, until what was measured can no longer be trusted.
 
     Raises:
-        _Spoiled: that is the case.
+        Spoiled: that is the case.
     """
     setup = workshop.setup
     entries = [s.entry for s in steps if not s.entry.error]
@@ -75,19 +74,18 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
     most = size.most
     tally = _new_tally(workshop, [s for s in steps if not s.entry.error], size.images)
     tally = _taken_up(workshop, tally, images)
-    words = f"evaluating {len(entries)} method{'s' * (len(entries) > 1)}"
-    progress = Progress(words, tally.done, len(setup.test), setup.machine)
+    progress = Progress(f"evaluating {quantity(len(entries), 'method')}", tally.done, len(setup.test), setup.machine)
     due, whole = time.monotonic() + SAVE_EVERY, True
     beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
 
     def evaluated(part: Tally, stop: int, turns: Turns) -> None:
-        own = _Pass(workshop, entries, size, part, beside)
+        own = Pass(workshop, entries, size, part, beside)
         for batch in native_batches(images, setup.machine, most, stop, tally.done, turns):
             own.take(batch)
-            progress.update(min(stop, tally.done + (part.done - tally.done) * world()), "")
+            progress.update(min(stop, tally.done + (part.done - tally.done) * world()))
         own.settle()
 
-    own = _Pass(workshop, entries, size, tally, beside)
+    own = Pass(workshop, entries, size, tally, beside)
     try:
         if world() > 1:
             whole = False  # rank 0 keeps what all have together, when they meet
@@ -97,7 +95,7 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
             whole = False
             own.take(batch)
             whole = True
-            progress.update(tally.done, "")
+            progress.update(tally.done)
             if not tally.methods:
                 break
             if time.monotonic() > due:
@@ -107,7 +105,7 @@ def _evaluate(workshop: Workshop, steps: Sequence[Step]) -> Tally:
                 written = time.monotonic()
                 due = written + SAVE_EVERY * max(1.0, (written - began) / SAVED_IN)
         own.settle()
-    except _Spoiled:
+    except Spoiled:
         if world() == 1:
             _keep_again(workshop, tally, steps)
         raise
@@ -203,10 +201,6 @@ def _new_tally(workshop: Workshop, steps: Sequence[Step], batch_size: int) -> Ta
     )
 
 
-class _Spoiled(BenchmarkError):
-    """What was counted last cannot be trusted: a plugin changed the process while others were measured beside it."""
-
-
 def _keep_again(workshop: Workshop, tally: Tally, steps: Sequence[Step]) -> None:
     """Write the last state anew, without those who have failed since, so that the others go on from there."""
     left = _new_tally(workshop, [step for step in steps if not step.entry.error], tally.batch_size)
@@ -216,7 +210,7 @@ def _keep_again(workshop: Workshop, tally: Tally, steps: Sequence[Step]) -> None
         keep(workshop, left)
 
 
-class _Pass:
+class Pass:
     """The batches of a pass, one after the other: all methods on each, and at last the images themselves.
 
     Args:
@@ -235,12 +229,10 @@ class _Pass:
         tally: Tally,
         beside: Beside[tuple[str, ...]],
     ) -> None:
-        self.workshop, self.entries, self.size, self.tally, self.beside = workshop, entries, size, tally, beside
+        self.workshop, self.entries, self.size, self.tally = workshop, entries, size, tally
         self._seconds: dict[str, float] = {}  # of every method, by its label, on the latest batch
-        self._spoilt = ""  # label of who changed the process beside others
-        self._halving = Halving(
-            size, workshop.pool, workshop.say, lambda batch: Sent(workshop, batch), self._turn, self._failed
-        )
+        self._counting = Counting(workshop, entries, size, beside, tally.drop)
+        self._halving = Halving(workshop, size, lambda batch: Sent(workshop, batch), self._turn, self._counting.failed)
 
     def take(self, batch: Batch) -> None:
         """All methods on a batch."""
@@ -262,46 +254,24 @@ class _Pass:
             tally.batch_size = size.images
             if not tally.methods:
                 return
-            if self._spoilt:
-                raise _Spoiled(
-                    f"{self._spoilt} did that while others were measured beside it, so that what was measured last "
-                    f"cannot be trusted; the same command with --workers 0 measures it again."
-                )
+            self._counting.check()
 
     def settle(self) -> None:
         """Wait until everything is counted; whose scores could not be, is dropped."""
-        for name, error, images in self.beside.settle():
-            if name == SHARED:
-                raise error
-            self._failed(next(e for e in self.entries if e.label == name), images, error)
+        self._counting.settle()
 
     def _turn(self, entry: Entry | None, sent: Sent) -> Callable[[], None]:
         """One method on a batch; None stands for the images themselves."""
-        if self.size.cold:  # whoever changes a function of everybody's does it now, and nobody's metrics use it beside
-            self.settle()
+        self._counting.before()
         if entry is None:
             return self._count_images(sent)
         return nothing if entry.error else self._score(entry, sent)
 
     def _score(self, entry: Entry, sent: Sent) -> Callable[[], None]:
-        batch, tally, beside = sent.batch, self.tally, self.beside
-        scores, self._seconds[entry.label] = score(self.workshop, entry, batch)
-        predictions = sent.predictions if tally.segmentation is not None else None
-        if beside.threads and scores.device.type == "cpu":
-            scores = scores.clone()  # the method may write into its own the next time
-        evaluator, arriving, labels = tally.methods[entry.label], to_cpu(scores), sent.labels
-
-        def update() -> None:
-            given = Batch(batch.ids, batch.images, labels())
-            for view in views(given, arriving(), predictions and predictions()):
-                evaluator.update(view)
-
-        def keep() -> None:
-            if former := beside.submit(entry.label, update, batch.ids):
-                error, images = former
-                self._failed(entry, images, error)
-
-        return keep
+        tally = self.tally
+        scores, self._seconds[entry.label] = score(self.workshop, entry, sent.batch)
+        evaluator, predicted = tally.methods[entry.label], tally.segmentation is not None
+        return self._counting.scored(entry, sent, scores, evaluator.update, predicted)
 
     def _count_images(self, sent: Sent) -> Callable[[], None]:
         """What is counted of the images themselves, and of the shared network."""
@@ -318,20 +288,13 @@ class _Pass:
             given = Batch(batch.ids, images(), labels())
             _count(tally, given, predictions and predictions(), confidences and confidences())
 
+        submit = self._counting.shared(sent, count)
+
         def keep() -> None:
-            if former := self.beside.submit(SHARED, count, batch.ids):
-                raise former[0]
+            submit()
             tally.done += len(batch)
 
         return keep
-
-    def _failed(self, entry: Entry | None, images: tuple[str, ...], error: BaseException) -> None:
-        if entry is None:
-            raise error
-        drop(self.workshop, entry, images, error)
-        self.tally.drop(entry.label)
-        if isinstance(error, ProcessChanged) and self.beside.threads and not self.size.cold:
-            self._spoilt = entry.label
 
 
 def _count(tally: Tally, batch: Batch, predictions: Tensor | None, confidences: Sequence[Confidences] | None) -> None:

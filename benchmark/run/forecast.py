@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 
 from benchmark.derived import AbsentSplit
 from benchmark.distributed import world
 from benchmark.errors import BenchmarkError
-from benchmark.io.words import duration
+from benchmark.io.words import duration, quantity
 from benchmark.network import NetworkSpec
 from benchmark.networks import pretrained_of
 from benchmark.records.device import known_costs
@@ -36,17 +36,11 @@ class Hours:
     @property
     def seconds(self) -> float:
         """All of them."""
-        return self.networks + self.training + self.statistics + self.evaluation + self.images
+        return sum(astuple(self))
 
     def __str__(self) -> str:
-        parts = {
-            "networks": self.networks,
-            "own training": self.training,
-            "statistics": self.statistics,
-            "evaluation": self.evaluation,
-            "reading": self.images,
-        }
-        shown = [f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds >= 1]
+        words = {"training": "own training", "images": "reading"}
+        shown = [f"{words.get(name, name)} {duration(spent)}" for name, spent in asdict(self).items() if spent >= 1]
         return f"about {duration(self.seconds)}" + (f" ({', '.join(shown)})" if len(shown) > 1 else "")
 
 
@@ -130,18 +124,17 @@ class Forecast:
         """The line of the pass over the test images."""
         setup, count = self.workshop.setup, len(self.steps)
         passes = ", in two passes" if has_second_pass(setup) else ""
-        images = f"{len(setup.test)} image{'s' * (len(setup.test) != 1)}"
+        images = quantity(len(setup.test), "image")
         before = sum(self.timing.scored_before(step.entry) for step in self.steps) if self.known else 0
         source = f"{before} of them {BEFORE}, else {GUESSED}" if 0 < before < count else BEFORE if before else GUESSED
-        return f"evaluate {count} method{'s' * (count > 1)} on {images}{passes}{f', {source}' if self.known else ''}"
+        return f"evaluate {quantity(count, 'method')} on {images}{passes}{f', {source}' if self.known else ''}"
 
     def trainings(self) -> list[str]:
         """A line for every pretrained encoder, every network that is trained and every method that is fitted."""
         lines = self._origins()
         for spec in to_train(self.workshop, self.steps):
-            options = "".join(f":{key}={value}" for key, value in spec.options)
             member = f" member {spec.recipe.member}" if spec.recipe.member else ""
-            lines.append(f"train {spec.arch}{options}{member} on {spec.dataset}{self._network_words(spec)}")
+            lines.append(f"train {spec.label}{member} on {spec.dataset}{self._network_words(spec)}")
         for entry in to_fit(self.workshop, self.steps):
             lines.append(f"fit {entry.label}, {self._fit_words(entry)}")
         return lines

@@ -27,7 +27,7 @@ class OwnNetwork:
     """What stands in for our code and our training.
 
     Attributes:
-        code: SHA-256 of the file that builds the network; empty for one that is built in or installed.
+        code: digest of the user's file that builds the network, and of what it imports from its folder; else empty.
         weights: the file of its weights, or the folder; None where our training makes them.
         sha256: of that file, or of what is read in that folder.
         place: digest of where the files lie, which tells a file that was changed from another one of its name.

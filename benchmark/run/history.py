@@ -17,7 +17,7 @@ from benchmark.io.jsonfile import to_plain
 from benchmark.network import NetworkSpec
 from benchmark.recipe import Recipe
 from benchmark.records.provenance import BUSY, cpu_model
-from benchmark.records.record import Record, read_all, recipe_changes
+from benchmark.records.record import Record, method_call, read_all
 from benchmark.weights.store import WeightsStore
 
 STEPS = 10
@@ -85,7 +85,7 @@ class History:
         stem = f"{base.key.rpartition('-m')[0]}-m"
 
         def like(sidecar: Mapping[str, Any]) -> bool:
-            here = (_plain(sidecar.get("method", "")), sidecar.get("data")) == (_plain(label), base.data)
+            here = (method_call(sidecar.get("method", "")), sidecar.get("data")) == (method_call(label), base.data)
             return here and any(key.startswith(stem) for key in sidecar.get("networks", {}))
 
         return self._step(recipes, like)
@@ -93,7 +93,7 @@ class History:
     def network_image(self, spec: NetworkSpec, dataset: str) -> float | None:
         """Seconds of a network's forwards of one image of a dataset; None where they were not measured."""
         found = [
-            (record.cost.network_ms / 1000, record.provenance.load)
+            (record.cost.network_ms / 1000, record.timing.load)
             for record in self._measured(dataset)
             if record.cost.network_ms
             and not record.other_networks
@@ -106,10 +106,10 @@ class History:
     def method_image(self, label: str, arch: str, dataset: str) -> float | None:
         """Seconds of a method's own work on one image of a dataset, its metrics left out; None where unknown."""
         found = [
-            (record.cost.method_ms / 1000, record.provenance.load)
+            (record.cost.method_ms / 1000, record.timing.load)
             for record in self._measured(dataset)
             if record.cost.method_ms is not None
-            and _plain(record.method.label) == _plain(label)
+            and method_call(record.method.label) == method_call(label)
             and record.network.arch == arch
         ]
         return _seconds(Past.of(found))
@@ -143,7 +143,7 @@ class History:
     @cached_property
     def _records(self) -> list[Record]:
         records, _ = read_all(self.out)
-        return [each for each in records if self._here(to_plain(each.provenance), self.evaluation)]
+        return [each for each in records if self._here(to_plain(each.timing), self.evaluation)]
 
     def _measured(self, dataset: str) -> Iterator[Record]:
         return (each for each in self._records if each.dataset.name == dataset and each.dataset.images >= STEPS)
@@ -167,12 +167,6 @@ def costly(recipe: Recipe) -> dict[str, Any]:
 
 def _stated(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {name: recipe.get(name) for name in COSTLY}
-
-
-def _plain(label: str) -> str:
-    """A method's label without what is not usual about its trainings."""
-    changes = recipe_changes(label)
-    return ":".join(part for part in label.split(":") if part not in changes and not part.startswith("normal="))
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import in_use
+from benchmark.io.words import quantity
 from benchmark.records.record import Record, read
 from benchmark.run.journal import kept_states
 from benchmark.weights.store import WeightsEntry, WeightsStore
@@ -90,20 +91,8 @@ def _weights(out: Path, records: Sequence[Record]) -> Iterator[Thing]:
     store = WeightsStore(out / "weights")
     for entry in store.entries():
         sidecar = entry.path.with_name(f"{entry.path.name.removesuffix('.safetensors')}.json")
-        about = f"{_made(entry)}; {_used(entry, records)}"
+        about = f"{entry.made}; {_used(entry, records)}"
         yield Thing(_name(entry.path, out, ".safetensors"), "weights", _existing([entry.path, sidecar]), about)
-
-
-def _made(entry: WeightsEntry) -> str:
-    """How weights came to be here."""
-    if not entry.sidecar:
-        return "without a sidecar, so that nothing uses it"
-    if "imported" in entry.sidecar:
-        return "imported"
-    reports = entry.sidecar.get("reports") or []
-    seconds = sum(report.get("seconds", 0) for report in reports) or entry.sidecar.get("seconds", 0)
-    validation = next(iter(reports[-1].get("validation", {}).items()), None) if reports else None
-    return f"trained in {seconds:.0f} s" + (f", {validation[0]} {validation[1]:.3f}" if validation else "")
 
 
 def _used(entry: WeightsEntry, records: Sequence[Record]) -> str:
@@ -112,7 +101,7 @@ def _used(entry: WeightsEntry, records: Sequence[Record]) -> str:
     for record in records:
         others = (other.weights_sha256 for other in record.other_networks.values())
         uses += digest is not None and digest in (record.network.weights_sha256, record.method.fit_sha256, *others)
-    return f"used in {uses} record{'s' * (uses > 1)} here" if uses else "used in no record here"
+    return f"used in {quantity(uses, 'record')} here" if uses else "used in no record here"
 
 
 def _unfinished(out: Path) -> Iterator[Thing]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import some
 from benchmark.run.options import Options
 from benchmark.run.plan import Step, check_recipes, make_steps, to_fit, to_train
 from benchmark.run.setup import make_setup
@@ -29,10 +30,7 @@ def loaded(options: Options, say: Callable[[str], None], mend: str) -> tuple[Wor
     missing = [f"the network {spec.key}" for spec in to_train(workshop, steps)]
     missing += [f"the fit of {entry.label}" for entry in to_fit(workshop, steps)]
     if missing and mend:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise BenchmarkError(
-            f"Not trained yet: {', '.join(missing[:3])}{more} (looked in {workshop.store.root}); {mend}."
-        )
+        raise BenchmarkError(f"Not trained yet: {some(missing)} (looked in {workshop.store.root}); {mend}.")
     workshop.prepare([step.entry for step in steps])
     for step in steps:
         if step.entry.error:

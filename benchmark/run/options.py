@@ -15,7 +15,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics import protocol
 from benchmark.recipe import changed_field
 from benchmark.registry import DATASETS, METHODS
-from benchmark.values import Count, Pixels, Range, split_outside_quotes, stated_types, typed
+from benchmark.values import Count, Pixels, Range, listed, stated_types, typed
 
 Repetition = Annotated[int, Range(0, 9999)]
 REPETITIONS = 100
@@ -93,7 +93,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         **asked_methods(arguments.methods, arguments.preset),
         "scales": None if arguments.scales is None else parse_scales(arguments.scales),
         "recipe": parse_recipe(arguments.recipe),
-        "protocols": tuple(protocol(p.strip()).name for p in given.get("protocols", "").split(",") if p.strip()),
+        "protocols": tuple(protocol(name).name for name in listed(given.get("protocols", ""))),
         "repetition": repetition,
         "progress": not arguments.quiet,
     }
@@ -158,7 +158,7 @@ def split_calls(text: str, preset: str = "common") -> list[str]:
     The preset "paper" adds to "all" the variants (:attr:`Method.paper_variants`) that the papers evaluate.
     """
     calls: list[str] = []
-    for part in filter(None, split_outside_quotes(text, ",")):
+    for part in listed(text):
         if part != "all":
             calls.append(part)
             continue
@@ -174,7 +174,7 @@ def split_calls(text: str, preset: str = "common") -> list[str]:
 def asked_methods(text: str, preset: str) -> dict[str, Any]:
     """``--methods`` as the fields `methods` and `unasked` of :class:`Options`."""
     calls = split_calls(text, preset)
-    return {"methods": tuple(calls), "unasked": frozenset(calls) - set(split_outside_quotes(text, ","))}
+    return {"methods": tuple(calls), "unasked": frozenset(calls) - set(listed(text))}
 
 
 def parse_repetitions(text: str | int) -> tuple[int, ...]:

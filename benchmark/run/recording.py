@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import Measurements, network_measurements, protocol, write_curves, write_rows
+from benchmark.metrics import Measurements, network_measurements, protocol
 from benchmark.network import NetworkSpec
 from benchmark.networks import pretrained_of
 from benchmark.records.provenance import gather
@@ -18,6 +18,7 @@ from benchmark.records.record import (
     OtherNetwork,
     Record,
     validation_part,
+    write_whole,
 )
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step, other_networks
@@ -39,40 +40,22 @@ def make_record(workshop: Workshop, step: Step, tally: Tally, further: Measureme
     """
     setup, entry = workshop.setup, step.entry
     first = tally.methods[entry.label]
-    measured, curves = first.measurement() | further, first.curves()
+    measured = first.measurement() | further
     measured |= network_measurements(setup.protocols, tally.network)
     others = other_networks(setup.base, entry)
+    pixels = {"anomalous": tally.anomalous, "normal": tally.valid - tally.anomalous, "ignored": tally.ignored}
     record = Record(
-        dataset=DatasetPart(
-            name=setup.dataset,
-            title=setup.test.card.title,
-            note=setup.test.card.note,
-            split=setup.test.split,
-            fingerprint=setup.test.fingerprint(),
-            images=len(setup.test),
-            limit=setup.options.limit or None,
-            published_images=setup.test.card.sizes.get(setup.test.split),
-            anomaly_fraction=tally.anomalous / tally.valid if tally.valid else None,
-            label_size=setup.options.label_size,
-            pixels={"anomalous": tally.anomalous, "normal": tally.valid - tally.anomalous, "ignored": tally.ignored},
-        ),
+        dataset=DatasetPart.of(setup.test, pixels, setup.options.limit or None, setup.options.label_size),
         network=_network(workshop, step),
         method=_method(workshop, entry),
         metrics={name: measured[name] for name in setup.protocols},
         segmentation=tally.segmentation.measurement() if tally.segmentation else None,
-        cost=_cost(workshop, entry, tally),
+        cost=cost_of(workshop, entry, tally),
         provenance=gather(str(setup.machine.device), setup.options.precision),
         other_networks={role: _other(workshop, spec) for role, spec in others.items()},
-        rows=f"{step.path.stem}.rows.csv.gz",
-        curves=f"{step.path.stem}.curves.csv.gz" if curves else "",
         validation=_validation(setup) if any(protocol(name).validates for name in setup.protocols) else {},
     )
-    # The record goes last: it always finds what it names.
-    write_rows(step.path.parent / record.rows, first.rows())
-    if curves:
-        write_curves(step.path.parent / record.curves, curves)
-    record.write(results)
-    return record
+    return write_whole(record, results, first.rows(), first.curves())
 
 
 def _network(workshop: Workshop, step: Step) -> NetworkPart:
@@ -139,14 +122,7 @@ def _normal(workshop: Workshop) -> dict[str, Any]:
     """The normal images to which methods were fitted."""
     normal = workshop.setup.normal
     assert normal is not None
-    return {
-        "name": normal.label,
-        "title": normal.card.title,
-        "split": normal.split,
-        "fingerprint": normal.fingerprint(),
-        "images": len(normal),
-        "class_labels": normal.card.class_labels,
-    }
+    return validation_part(normal) | {"title": normal.card.title, "class_labels": normal.card.class_labels}
 
 
 def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
@@ -170,7 +146,15 @@ def _brief(workshop: Workshop, key: str) -> dict[str, Any]:
     return brief
 
 
-def _cost(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
+def cost_of(workshop: Workshop, entry: Entry, tally: Tally) -> Cost:
+    """What a pass has taken for an image, as far as it was timed, and what the method's fit has taken.
+
+    Args:
+        workshop: of the pass.
+        entry: the method.
+        tally: of the pass.
+    """
+
     def per_image(seconds: float) -> float | None:
         return 1000 * seconds / tally.timed if tally.timed else None
 

@@ -1,4 +1,4 @@
-"""Methods take turns on batches: how many images go through at a time, the scores of one method, or why it failed."""
+"""Methods take turns on batches: how many images go through at a time, who gets the scores, or why there are none."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from benchmark.cost_meter import MemoryMeter, clear, out_of_memory
 from benchmark.data import IGNORE, Batch, Sample
-from benchmark.errors import BenchmarkError, in_words
+from benchmark.errors import BenchmarkError, ProcessChanged, in_words
 from benchmark.machine import arithmetic
 from benchmark.metrics import Confidences, View
 from benchmark.network import NetworkSpec
 from benchmark.pool import Pool
+from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ BATCH_PIXELS = 1 << 19
 """Pixels of a batch where --batch-size is not given: 8 images of 320x180, 1 of 1280x720."""
 GPU_PIXELS = 1 << 23
 """The same at most on a GPU whose memory suffices: 9 images of 1280x720."""
+SHARED = ""
+"""Name of the work beside a pass that belongs to no method."""
 
 Item, Given = TypeVar("Item"), TypeVar("Given")
 
@@ -41,16 +44,19 @@ class BatchSize:
     Args:
         images: to begin with.
         most: up to how many it may grow, :meth:`warmed`; it does not where that is left out.
+        pixels: of an image of which there may be so many; of a larger one there are fewer. 0 where the number was
+            asked for, whatever the size.
     """
 
-    def __init__(self, images: int, most: int = 0) -> None:
+    def __init__(self, images: int, most: int = 0, pixels: int = 0) -> None:
         self.images = images
         self.most = max(images, most)
+        self.pixels = pixels
         self.cold = True
         """Whether no batch of this size has gone through yet; the first one warms caches, and its time says nothing."""
 
     @classmethod
-    def chosen(cls, first: Sample, asked: int, device: torch.device) -> Self:
+    def chosen(cls, first: Sample, asked: int, device: torch.device, before: int = 0) -> Self:
         """Of a pass over images. On a GPU, where nothing was asked for, the first batch is small, and by what it took
         the next ones are chosen. On a CPU large batches gain nothing.
 
@@ -58,28 +64,37 @@ class BatchSize:
             first: an image.
             asked: --batch-size; 0 leaves it open.
             device: of the networks.
+            before: to how many an earlier pass over the same images has come; 0 where this is the first.
         """
-        grows = device.type == "cuda" and not asked
-        return cls(asked or images_per_batch(first), GPU_PIXELS // first.labels.numel() if grows else 0)
+        if asked:
+            return cls(before or asked)
+        pixels = first.labels.numel()
+        if before:
+            return cls(before, pixels=pixels)
+        return cls(images_per_batch(first), GPU_PIXELS // pixels if device.type == "cuda" else 0, pixels)
 
     def warmed(self, pool: Pool, entries: Sequence[Entry]) -> None:
         """A batch has gone through: half of the free memory of a GPU is for the next ones."""
         self.cold = False
-        if self.most <= self.images:
-            return
         own = max((entry.memory_mib or 0.0 for entry in entries), default=0.0)
         each = (sum(pool.latest_mib.values()) + own) * 2**20 / self.images
+        if self.most <= self.images or not each:
+            return
         cached = torch.cuda.memory_reserved(pool.device) - torch.cuda.memory_allocated(pool.device)
         free = torch.cuda.mem_get_info(pool.device)[0] + cached
         grown = max(self.images, min(self.most, int(free / 2 / max(each, 1.0))))
         self.images, self.cold = grown, grown > self.images
         self.most = self.images
 
+    def fitting(self, pixels: int) -> int:
+        """How many images of so many pixels may go through."""
+        return max(1, self.images * self.pixels // pixels) if pixels > self.pixels > 0 else self.images
+
     def parts(self, batch: Batch) -> Iterator[Batch]:
         """A batch in parts of at most so many images as there may be when it is their turn."""
         done = 0
         while done < len(batch):
-            part = batch.part(done, self.images)
+            part = batch.part(done, self.fitting(batch.labels[0].numel()))
             done += len(part)
             yield part
 
@@ -103,18 +118,16 @@ class Halving(Generic[Item, Given]):
     Nobody sees an image twice: what is computed is kept only when all of it is there, and what came before stays.
 
     Args:
+        workshop: with the networks; says when batches shrink.
         size: shrinks, and with it all batches that follow.
-        pool: of the networks.
-        say: prints a line, when it shrinks.
         begin: makes of a batch, or of a part of one, what everyone is given of it.
         turn: (item, what it is given) computes and returns a function that keeps it. Where the memory does not
             suffice, it is called once more with each half; the function it has returned is called once and never again.
         failed: (item, images, error), for whatever else is raised, and for a single image that does not fit.
     """
 
+    workshop: Workshop
     size: BatchSize
-    pool: Pool
-    say: Callable[[str], None]
     begin: Callable[[Batch], Given]
     turn: Callable[[Item, Given], Callable[[], None]]
     failed: Callable[[Item, tuple[str, ...], BaseException], None]
@@ -129,7 +142,7 @@ class Halving(Generic[Item, Given]):
         given = self.begin(batch)
         for position, item in enumerate(items):
             if not self._fits(item, given, batch):
-                self.size.halve(len(batch), self.pool, self.say)
+                self.size.halve(len(batch), self.workshop.pool, self.workshop.say)
                 self.whole(items[position:], batch)
                 return False
         return True
@@ -158,8 +171,16 @@ def network_cost(spec: NetworkSpec) -> str:
     return f"network {spec.key} {spec.scales} {spec.max_size}"
 
 
-def drop(workshop: Workshop, entry: Entry, images: Sequence[str], error: BaseException) -> None:
-    """A method has failed: keep and print the sentence, which names it and the images of the batch."""
+def drop(workshop: Workshop, entry: Entry | None, images: Sequence[str], error: BaseException) -> None:
+    """A method has failed: keep and print the sentence, which names it and the images of the batch.
+
+    None stands for the images themselves, or the shared network, without which there is nothing to measure.
+
+    Raises:
+        BaseException: the error, where it is no method's.
+    """
+    if entry is None:
+        raise error
     entry.error = in_words(error).removeprefix(f"{entry.label}: ")
     if not any(image_id in entry.error for image_id in images):
         entry.error += f" (image{'s' * (len(images) > 1)} {', '.join(images)})"
@@ -259,7 +280,8 @@ class Sent:
     def predictions(self) -> Callable[[], Tensor]:
         setup = self.workshop.setup
         outputs = self.workshop.pool.outputs(setup.base, self.batch.blind)
-        return to_cpu(outputs.prediction(len(setup.test.classes)).clone())
+        # A class is a label, which is a byte; eight of them a pixel would have to travel otherwise.
+        return to_cpu(outputs.prediction(len(setup.test.classes)).to(torch.uint8))
 
     @cached_property
     def confidences(self) -> Callable[[], list[Confidences]]:
@@ -267,3 +289,104 @@ class Sent:
         images = zip(outputs.log_probabilities(), self.batch.labels, strict=True)
         sent = [Confidences.of(*each).map(to_cpu) for each in images]
         return lambda: [each.map(lambda arrived: arrived()) for each in sent]
+
+
+class Spoiled(BenchmarkError):
+    """What was counted last cannot be trusted: a plugin changed the process while others were measured beside it."""
+
+
+class Counting:
+    """What methods return on its way to the evaluators, beside the forwards; who fails there is left out.
+
+    Args:
+        workshop: says who fails.
+        entries: the methods.
+        size: of the batches.
+        beside: does the work.
+        dropped: is told the label of a method that has failed.
+    """
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        entries: Sequence[Entry],
+        size: BatchSize,
+        beside: Beside[tuple[str, ...]],
+        dropped: Callable[[str], None],
+    ) -> None:
+        self.workshop, self.entries, self.size, self.beside, self._dropped = workshop, entries, size, beside, dropped
+        self._spoilt = ""  # label of who changed the process beside others
+
+    def before(self) -> None:
+        """To be called before every turn of a method.
+
+        Whoever changes a function of everybody's does it on the first batch, and nobody's metrics use it beside.
+        """
+        if self.size.cold:
+            self.settle()
+
+    def scored(
+        self, entry: Entry, sent: Sent, scores: Tensor, update: Callable[[View], None], predicted: bool
+    ) -> Callable[[], None]:
+        """What gives an evaluator the scores of a batch once they are on the CPU.
+
+        Args:
+            entry: whose they are.
+            sent: the batch.
+            scores: (B, H, W), on the device.
+            update: of the evaluator.
+            predicted: whether it is to see the network's prediction, too.
+        """
+        if self.beside.threads and scores.device.type == "cpu":
+            scores = scores.clone()  # the method may write into its own the next time
+        batch, arriving, labels = sent.batch, to_cpu(scores), sent.labels
+        predictions = sent.predictions if predicted else None
+
+        def work() -> None:
+            given = Batch(batch.ids, batch.images, labels())
+            for view in views(given, arriving(), predictions and predictions()):
+                update(view)
+
+        def keep() -> None:
+            if former := self.beside.submit(entry.label, work, batch.ids):
+                error, images = former
+                self.failed(entry, images, error)
+
+        return keep
+
+    def shared(self, sent: Sent, work: Callable[[], None]) -> Callable[[], None]:
+        """What has something done with a batch that belongs to no method, and raises what the former one raised."""
+
+        def keep() -> None:
+            if former := self.beside.submit(SHARED, work, sent.batch.ids):
+                raise former[0]
+
+        return keep
+
+    def settle(self) -> None:
+        """Wait until everything is counted; whose scores could not be, is dropped."""
+        for name, error, images in self.beside.settle():
+            if name == SHARED:
+                raise error
+            self.failed(next(e for e in self.entries if e.label == name), images, error)
+
+    def failed(self, entry: Entry | None, images: tuple[str, ...], error: BaseException) -> None:
+        """Leave a method out; None stands for what belongs to nobody, and so to all."""
+        if entry is None:
+            raise error
+        drop(self.workshop, entry, images, error)
+        self._dropped(entry.label)
+        if isinstance(error, ProcessChanged) and self.beside.threads and not self.size.cold:
+            self._spoilt = entry.label
+
+    def check(self) -> None:
+        """Whether all that was counted can be trusted.
+
+        Raises:
+            Spoiled: it cannot.
+        """
+        if self._spoilt:
+            raise Spoiled(
+                f"{self._spoilt} did that while others were measured beside it, so that what was measured last "
+                f"cannot be trusted; the same command with --workers 0 measures it again."
+            )

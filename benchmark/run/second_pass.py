@@ -1,24 +1,24 @@
 """The second pass over the images, for protocols whose thresholds are known only after the first.
 
 The maps of the first pass are not kept (StreetHazards alone has 5 GB of them per method) but made again by the same
-methods and networks.
+methods and networks. As there, metrics are computed beside the forwards; nobody reads a clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from torch import Tensor
-
-from benchmark.data import Batch
+from benchmark.data import Batch, Dataset
 from benchmark.distributed import everywhere, rank, shared, world
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import Confidences, Measurements, SecondPass, network_evaluators, network_measurements, protocol
+from benchmark.io.words import quantity
+from benchmark.metrics import Measurements, SecondPass, network_evaluators, network_measurements, protocol
 from benchmark.metrics.evaluator import Evaluator
 from benchmark.progress import Progress
+from benchmark.run.beside import Beside
 from benchmark.run.entry import Entry
 from benchmark.run.plan import Step
-from benchmark.run.scoring import BatchSize, Halving, Sent, drop, nothing, score, to_cpu, views
+from benchmark.run.scoring import BatchSize, Counting, Halving, Sent, Spoiled, nothing, score, views
 from benchmark.run.setup import Setup
 from benchmark.run.shares import add_up, agree_on_failures, received, sent
 from benchmark.run.tally import Tally
@@ -35,7 +35,8 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
     """Score every image once more where a wanted protocol needs it.
 
     A protocol that cannot be evaluated on this dataset is reported once, and its measurement says why it is empty, so
-    that the record need not be made again. Methods that fail are treated as in the first pass.
+    that the record need not be made again. Methods that fail are treated as in the first pass; where one has changed
+    the process while others were measured beside it, the others begin this pass again.
 
     Args:
         workshop: of the first pass.
@@ -44,9 +45,27 @@ def second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict
     Returns:
         method label -> protocol name -> measurement, for the methods that did not fail.
     """
+    while True:
+        try:
+            return _second_pass(workshop, steps, tally)
+        except Spoiled as error:
+            if world() > 1:
+                raise
+            workshop.say(f"{str(error).partition(';')[0]}; the others begin the second pass again.")
+
+
+def _second_pass(workshop: Workshop, steps: Sequence[Step], tally: Tally) -> dict[str, Measurements]:
+    """As :func:`second_pass`, until what was measured can no longer be trusted.
+
+    Raises:
+        Spoiled: that is the case.
+    """
     entries = [s.entry for s in steps if not s.entry.error]
-    batch_size = shared(lambda: tally.batch_size)
+    batch_size, setup = shared(lambda: tally.batch_size), workshop.setup
+    asked, device = setup.options.batch_size, setup.machine.device
     size = BatchSize(batch_size)
+    if any(protocol(name).passes == 2 or protocol(name).validates for name in setup.protocols):
+        size = everywhere(lambda: BatchSize.chosen(workshop.test_images()[0], asked, device, batch_size))
     network = everywhere(lambda: _validate(workshop, entries, tally, batch_size, size))
     agree_on_failures(workshop, entries, {})
     entries = [entry for entry in entries if not entry.error]
@@ -75,8 +94,7 @@ def _validate(
     Returns:
         protocol name -> what it says of the network on these images.
     """
-    setup, pool, done = workshop.setup, workshop.pool, 0
-    normal = {}
+    setup, normal = workshop.setup, {}
     for entry in entries:
         first = tally.methods[entry.label]
         if first.validation is not None:
@@ -91,23 +109,14 @@ def _validate(
     classes = images.classes if images.card.class_labels else ()
     network = network_evaluators(setup.protocols, classes, setup.base.arch, validation=True)
 
-    def turn(entry: Entry | None, sent: Sent) -> Callable[[], None]:
+    def turn(entry: Entry | None, sent: Sent, counting: Counting) -> Callable[[], None]:
         if entry is None:
-            return _keeping(network.values(), sent, confidences=sent.confidences) if network else nothing
+            return counting.shared(sent, _network_views(network.values(), sent)) if network else nothing
         if entry.error or entry.label not in normal:
             return nothing
-        return _keeping([normal[entry.label]], sent, to_cpu(score(workshop, entry, sent.batch)[0]))
+        return counting.scored(entry, sent, score(workshop, entry, sent.batch)[0], normal[entry.label].update, False)
 
-    halving = _halving(workshop, size, turn)
-    progress = Progress("scoring validation images", 0, len(images), setup.machine)
-    try:
-        for batch in native_batches(images, setup.machine, batch_size, share=(rank(), world())):
-            halving.whole([None, *entries], batch)
-            done += len(batch)
-            progress.update(min(done * world(), len(images)), "")
-    finally:
-        progress.close()
-        pool.forget()
+    _over(workshop, images, "scoring validation images", [None, *entries], batch_size, size, turn)
     return network
 
 
@@ -134,57 +143,72 @@ def _begun(entries: Sequence[Entry], tally: Tally) -> dict[str, SecondPass]:
 def _pass(
     workshop: Workshop, entries: Sequence[Entry], passes: Mapping[str, SecondPass], batch_size: int, size: BatchSize
 ) -> None:
-    setup, pool, done = workshop.setup, workshop.pool, 0
-    predicts = any(each.predictions for each in passes.values())
+    predicted = any(each.predictions for each in passes.values())
 
-    def turn(entry: Entry | None, sent: Sent) -> Callable[[], None]:
+    def turn(entry: Entry | None, sent: Sent, counting: Counting) -> Callable[[], None]:
         if entry is None or entry.error:
             return nothing
-        scores = to_cpu(score(workshop, entry, sent.batch)[0])
-        return _keeping([passes[entry.label]], sent, scores, sent.predictions if predicts else None)
+        scores = score(workshop, entry, sent.batch)[0]
+        return counting.scored(entry, sent, scores, passes[entry.label].update, predicted)
 
-    halving = _halving(workshop, size, turn)
-    progress = Progress(
-        f"second pass of {len(entries)} method{'s' * (len(entries) > 1)}", 0, len(setup.test), setup.machine
-    )
+    title = f"second pass of {quantity(len(entries), 'method')}"
+    _over(workshop, workshop.test_images(), title, entries, batch_size, size, turn)
+
+
+def _over(
+    workshop: Workshop,
+    images: Dataset,
+    title: str,
+    items: Sequence[Entry | None],
+    batch_size: int,
+    size: BatchSize,
+    turn: Callable[[Entry | None, Sent, Counting], Callable[[], None]],
+) -> None:
+    """Everyone's turn on this process's batches of some images, in parts as its memory holds them.
+
+    Args:
+        workshop: with the networks.
+        images: a split.
+        title: of the progress bar.
+        items: the methods; None stands for the shared network.
+        batch_size: as many images are one process's turn.
+        size: of the parts.
+        turn: as of :class:`~benchmark.run.scoring.Halving`, with what counts.
+    """
+    setup, pool, done = workshop.setup, workshop.pool, 0
+    entries = [entry for entry in items if entry is not None]
+    beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
+    counting = Counting(workshop, entries, size, beside, dropped=lambda label: None)
+
+    def take(item: Entry | None, sent: Sent) -> Callable[[], None]:
+        counting.before()
+        return turn(item, sent, counting)
+
+    halving = Halving(workshop, size, lambda batch: Sent(workshop, batch), take, counting.failed)
+    pool.time(False)
     try:
-        turns = rank(), world()
-        for batch in native_batches(workshop.test_images(), setup.machine, batch_size, share=turns):
-            halving.whole(entries, batch)
-            done += len(batch)
-            progress.update(min(done * world(), len(setup.test)), "")
+        with Progress(title, 0, len(images), setup.machine) as progress:
+            for batch in native_batches(images, setup.machine, batch_size, share=(rank(), world())):
+                halving.whole(items, batch)
+                size.warmed(pool, entries)
+                counting.check()
+                done += len(batch)
+                progress.update(min(done * world(), len(images)))
+            counting.settle()
     finally:
-        progress.close()
+        beside.close()
         pool.forget()
+        pool.time(True)
 
 
-def _halving(
-    workshop: Workshop, size: BatchSize, turn: Callable[[Entry | None, Sent], Callable[[], None]]
-) -> Halving[Entry | None, Sent]:
-    """Methods that take turns on batches, as in the first pass."""
+def _network_views(evaluators: Iterable[Evaluator[Measurements]], sent: Sent) -> Callable[[], None]:
+    """What gives evaluators of the network its views of a batch, as soon as that is on the CPU."""
+    batch, labels, confidences = sent.batch, sent.labels, sent.confidences
 
-    def failed(entry: Entry | None, images: tuple[str, ...], error: BaseException) -> None:
-        if entry is None:
-            raise error
-        drop(workshop, entry, images, error)
-
-    return Halving(size, workshop.pool, workshop.say, lambda batch: Sent(workshop, batch), turn, failed)
-
-
-def _keeping(
-    evaluators: Iterable[Evaluator[Measurements] | SecondPass],
-    sent: Sent,
-    scores: Callable[[], Tensor] | None = None,
-    predictions: Callable[[], Tensor] | None = None,
-    confidences: Callable[[], Sequence[Confidences]] | None = None,
-) -> Callable[[], None]:
-    """What gives evaluators the views of a batch, as soon as that is on the CPU."""
-    labels = sent.labels
-
-    def keep() -> None:
-        batch = Batch(sent.batch.ids, sent.batch.images, labels())
-        for view in views(batch, scores and scores(), predictions and predictions(), confidences and confidences()):
+    def work() -> None:
+        given = Batch(batch.ids, batch.images, labels())
+        for view in views(given, None, None, confidences()):
             for evaluator in evaluators:
                 evaluator.update(view)
 
-    return keep
+    return work

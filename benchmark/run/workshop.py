@@ -221,8 +221,7 @@ class Workshop:
         """Train one segmentation network and store it."""
         setup, recipe = self.setup, spec.recipe
         if setup.own and setup.own.weights:
-            options = "".join(f":{key}={value}" for key, value in spec.options)
-            further = f"It needs a further network ({spec.arch}{options}, member {spec.recipe.member})"
+            further = f"It needs a further network ({spec.label}, member {spec.recipe.member})"
             if setup.own.imported:
                 raise UnmetNeed(f"{further}, and only one was imported; take another --out to train all.")
             raise UnmetNeed(f"{further}, and --weights gives one; leave it out to have all of them trained.")

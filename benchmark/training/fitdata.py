@@ -49,15 +49,12 @@ class FitData:
         """
         self.train_set = cached(self.train_set, self.machine)
         total = len(self.train_set) if limit is None else min(limit, len(self.train_set))
-        progress = Progress(title, 0, total, self.machine) if title else None
         done = 0
-        for batch in native_batches(self.train_set, self.machine, batch_size, limit):
-            yield batch
-            done += len(batch)
-            if progress:
-                progress.update(done, "")
-        if progress:
-            progress.close()
+        with Progress(title, 0, total, self.machine) as progress:
+            for batch in native_batches(self.train_set, self.machine, batch_size, limit):
+                yield batch
+                done += len(batch)
+                progress.update(done)
 
     def train(self, task: Task, recipe: Recipe) -> Report:
         """Train a task; after a kill it goes on where it was, and a training that was finished is not repeated.

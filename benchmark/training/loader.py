@@ -6,6 +6,7 @@ is not needed, and nothing is left behind by a kill.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import torch
 from benchmark.data import Batch, Dataset, Sample, collate
 from benchmark.derived import Derived
 from benchmark.distributed import rank, world
+from benchmark.io.memory import free_memory
 from benchmark.machine import Machine
 from benchmark.progress import counted
 from benchmark.recipe import Recipe
@@ -25,38 +27,63 @@ from benchmark.training.schedule import run_seed
 from benchmark.training.sharing import assembled
 
 CACHE_BYTES = 2 << 30
-"""A split that decodes to at most this much is kept in memory."""
+"""A split that decodes to at most this much is kept in memory, and read before anything else."""
+SHARE = 4
+"""A larger one is kept, each image once it was read, up to this part of the free memory: there may be three of them."""
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 class Cached(Derived):
-    """A dataset whose samples are decoded once and kept, image memory in (H, W, 3) order as resizing wants it."""
+    """A dataset whose samples are decoded once and kept, image memory in (H, W, 3) order as resizing wants it.
 
-    def __init__(self, base: Dataset, machine: Machine) -> None:
+    Args:
+        base: the dataset.
+        machine: threads, and whether progress is shown.
+        first: read all of it now, so that a damaged file is found before a training has begun.
+    """
+
+    def __init__(self, base: Dataset, machine: Machine, first: bool = True) -> None:
         super().__init__(base)
-        samples = ahead(base.__getitem__, range(len(base)), machine.workers)
-        text = f"preparing {len(base)} {base.split} images"
-        self._samples = [_channels_last(s) for s in counted(samples, len(base), text, machine)]
+        self._samples: dict[int, Sample] = {}
+        if first:
+            samples = ahead(self.__getitem__, range(len(base)), machine.workers)
+            for _ in counted(samples, len(base), f"preparing {len(base)} {base.split} images", machine):
+                pass
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self.base)
 
     def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
+        place = range(len(self))[index]
+        if place not in self._samples:
+            self._samples[place] = _channels_last(self.base[place])
+        return self._samples[place]
 
 
-def cached(dataset: Dataset, machine: Machine, budget: int = CACHE_BYTES) -> Dataset:
-    """The dataset kept in memory if it fits into `budget` bytes (judged by its first sample), else itself."""
+def cached(dataset: Dataset, machine: Machine, budget: int | None = None) -> Dataset:
+    """The dataset kept in memory if it fits into `budget` bytes, :func:`room` unless stated, else itself."""
     if isinstance(dataset, Cached) or not len(dataset):
         return dataset
-    return Cached(dataset, machine) if fits_in_memory(dataset, budget) else dataset
+    size = _decoded(dataset)
+    fits = size <= (room() if budget is None else budget)
+    return Cached(dataset, machine, first=size <= CACHE_BYTES) if fits else dataset
 
 
-def fits_in_memory(dataset: Dataset, budget: int = CACHE_BYTES) -> bool:
-    """Whether a dataset fits into `budget` bytes once it is decoded, judged by its first sample."""
+def fits_in_memory(dataset: Dataset) -> bool:
+    """Whether a dataset is kept in memory once it is decoded."""
+    return _decoded(dataset) <= room()
+
+
+def room() -> int:
+    """Bytes that a decoded split may take, where several processes of this machine keep one each."""
+    return max(CACHE_BYTES, (free_memory() or 0) // SHARE // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def _decoded(dataset: Dataset) -> int:
+    """Bytes of all samples, judged by the first."""
     first = dataset[0]
-    return (first.image.numel() + first.labels.numel()) * len(dataset) <= budget
+    return (first.image.numel() + first.labels.numel()) * len(dataset)
 
 
 def training_batches(

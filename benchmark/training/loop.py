@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from benchmark.cost_meter import clear, out_of_memory
 from benchmark.data import Dataset
 from benchmark.distributed import everywhere, gathered, rank, shared, world
 from benchmark.errors import BenchmarkError, interrupted
@@ -82,7 +83,8 @@ def train(
         state: file of the resume state.
         title: what is trained, for the progress bar and messages.
     Raises:
-        BenchmarkError: the loss is not a number any more; no images; a recipe that contradicts itself.
+        BenchmarkError: the loss is not a number any more; no images; a recipe that contradicts itself; a step does not
+            fit into the memory.
     """
     return _Run(task, recipe, train_set, val_set, machine, Path(state), title).run()
 
@@ -104,6 +106,7 @@ class _Run:
         self.per_epoch = steps_per_epoch(recipe, len(train_set))
         self.steps = self.per_epoch * recipe.epochs
         self.every = validated_every(recipe)
+        self.validated = recipe.batch_size  # images at a time
         task.machine, task.recipe = machine, recipe
         task.to(device=machine.device, memory_format=torch.channels_last)
         self.optimisers = scheduled(task, recipe)
@@ -147,18 +150,21 @@ class _Run:
             train_set = everywhere(lambda: cached(self.train_set, self.machine))
             if (val_set := self.val_set) is not None:
                 self.val_set = everywhere(lambda: cached(val_set, self.machine))
-            progress = Progress(self.title, journal.step, self.steps, self.machine)
             folder = self.machine.events if rank() == 0 else None
             self.events = everywhere(lambda: Events(folder, self.path, journal.step // self.per_epoch))
             exact = products(self.machine.device, self.machine.precision, repeatable=True)
+            progress = Progress(self.title, journal.step, self.steps, self.machine)
             try:
-                with exact, seeded(self.recipe):
+                with exact, seeded(self.recipe), progress:
                     self._steps(train_set, progress)
             except KeyboardInterrupt:
                 raise interrupted(self.kept, self.steps, f"steps of {self.title}") from None
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                raise BenchmarkError(self._too_large()) from error
             finally:
                 self.events.close()
-                progress.close()
             self._check_together()
         self.task.eval()
         return Report(
@@ -201,6 +207,17 @@ class _Run:
                 self._save()
             if not self.pending:
                 progress.update(journal.step, self._describe())
+
+    def _too_large(self) -> str:
+        """Why a step that does not fit is not made of smaller ones, and what fits."""
+        recipe = self.recipe
+        if recipe.batch_size == 1:
+            return f"{self.title}: training on one image does not fit into the memory, not even with a batch of one."
+        return (
+            f"{self.title}: a step on {recipe.batch_size} images does not fit into the memory; on fewer at a time it "
+            f"would learn something else, which the record says if you give --recipe "
+            f"{recipe.task}.batch_size={recipe.batch_size // 2}, and by torchrun several GPUs share a step."
+        )
 
     def _check_together(self) -> None:
         """Whether all processes have learned the same.
@@ -248,12 +265,26 @@ class _Run:
         if self.val_set is not None and (epoch == self.recipe.epochs or epoch % self.every == 0):
             self.task.eval()
             with torch.no_grad(), self.task.autocast():
-                batches = native_batches(self.val_set, self.machine, self.recipe.batch_size)
-                journal.validation = {k: float(v) for k, v in self.task.validate(batches).items()}
+                journal.validation = {k: float(v) for k, v in self._validated(self.val_set).items()}
             self.task.train()
             entry["validation"] = dict(journal.validation)
         journal.history.append(entry)
         self.events.epoch(entry)
+
+    def _validated(self, images: Dataset) -> dict[str, float]:
+        """What validation measures; in smaller batches, from the first image on, where the memory does not suffice."""
+        while True:
+            try:
+                return self.task.validate(native_batches(images, self.machine, self.validated))
+            except Exception as error:
+                if self.validated == 1 or not out_of_memory(error):
+                    raise
+            # Only here is the error gone, which held on to what was being computed.
+            clear(self.machine.device)
+            half = -(-self.validated // 2)
+            sentence = f"validating {self.validated} images at a time takes too much memory; going on with {half}"
+            say(f"{self.title}: {sentence}.", self.machine, always=True)
+            self.validated = half
 
     def _save(self) -> None:
         began = time.perf_counter()

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError
+from benchmark.io.words import some
 from benchmark.weights.store import describe_mismatch
 
 NAMES = ("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "params")
@@ -179,8 +180,7 @@ def _unreadable(path: Path) -> str:
     except Exception:  # not even a list of names can be had of it
         strange = []
     if strange:
-        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
-        names = ", ".join(strange[:3]) + more
+        names = some(strange)
         return f"holds objects beside tensors ({names}), whose code would have to run; where it was trained, {_ANEW}."
     return f"is not a PyTorch checkpoint or is truncated; download it again, or, where it holds objects, {_ANEW}."
 
@@ -293,9 +293,7 @@ def _remarks(fit: _Fit, wanted: Mapping[str, Tensor]) -> list[str]:
     }
     remarks += [f"its {kind} values become float32" for kind in sorted(kinds)]
     if fit.needless:
-        count, shown = len(fit.needless), ", ".join(fit.needless[:3])
-        more = f" and {count - 3} more" if count > 3 else ""
-        remarks.append(f"left out, since the network has no place for it: {shown}{more}")
+        remarks.append(f"left out, since the network has no place for it: {some(fit.needless)}")
     return remarks
 
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from benchmark.errors import BenchmarkError
 from benchmark.io.atomic import replacing
 from benchmark.io.jsonfile import dumps, read_json, write_atomic
+from benchmark.io.words import some
 
 if TYPE_CHECKING:  # `runs` lists weights and needs no torch, which takes longer to import than it has to do
     from torch import Tensor, nn
@@ -31,6 +32,18 @@ class WeightsEntry:
     path: Path
     size: int  # bytes
     sidecar: Mapping[str, Any]  # empty where the sidecar is missing or unreadable
+
+    @property
+    def made(self) -> str:
+        """How its tensors came to be here, and what the last training reached on the validation images."""
+        if not self.sidecar:
+            return "without a sidecar, so that nothing uses it"
+        if "imported" in self.sidecar:
+            return "imported"
+        reports = self.sidecar.get("reports") or []
+        seconds = sum(report.get("seconds", 0) for report in reports) or self.sidecar.get("seconds", 0)
+        validation = next(iter(reports[-1].get("validation", {}).items()), None) if reports else None
+        return f"trained in {seconds:.0f} s" + (f", {validation[0]} {validation[1]:.3f}" if validation else "")
 
 
 class WeightsStore:
@@ -227,12 +240,7 @@ def describe_mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
         "has of another size": sizes,
         "has of another type": types,
     }
-    parts = []
-    for kind, names in kinds.items():
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            parts.append(f"it {kind} {', '.join(names[:3])}{more}")
-    return ", ".join(parts)
+    return ", ".join(f"it {kind} {some(names)}" for kind, names in kinds.items() if names)
 
 
 _DIGESTS: dict[tuple[str | int, ...], str] = {}

@@ -132,6 +132,18 @@ def test_hidden_files_are_no_images(tmp_path):
     assert len(open_split("test", tmp_path)) == 4
 
 
+@pytest.mark.parametrize("place", [0, -1])
+def test_the_fingerprint_sees_both_ends_of_a_large_file(tmp_path, place):
+    streethazards(tmp_path, tmp_path)
+    path = tmp_path / "test/images/test/t5/2.png"
+    content = bytearray(20_000)
+    path.write_bytes(content)
+    before = open_split("test", tmp_path).fingerprint()
+    content[place] = 1
+    path.write_bytes(content)
+    assert open_split("test", tmp_path).fingerprint() != before
+
+
 def test_the_fingerprint_follows_the_files(tmp_path):
     streethazards(tmp_path, tmp_path)
     before = open_split("test", tmp_path).fingerprint()

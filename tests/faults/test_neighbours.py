@@ -6,7 +6,7 @@ import time
 import pytest
 from harness import measured
 
-from benchmark.metrics import FirstPass
+from benchmark.metrics import FirstPass, SecondPass
 
 OUT = 'out = networks["base"](batch)'
 
@@ -69,3 +69,17 @@ def test_nor_if_it_begins_with_that_at_a_later_batch(bench, monkeypatch, saved):
     assert "bad did that while others were measured beside it" in bench.out
     assert ("Evaluation goes on after 2 of 4 images." in bench.out) == saved
     assert not list((bench.runs / "partial").glob("*")), "no state is left"
+
+
+def test_in_the_second_pass_the_others_begin_that_again(bench, monkeypatch):
+    update = SecondPass.update
+    monkeypatch.setattr(SecondPass, "update", lambda *given: time.sleep(0.3) or update(*given))  # the other has begun
+    wanted = ["run", "--workers", "2", "--force", "--protocols", "smiyc-obstacles", "--methods"]
+    assert bench(*wanted, "energy") == 0
+    alone = measured(bench.record("energy"))
+    count = "import time; import benchmark.metrics.ranking as own; self.seen = getattr(self, 'seen', 0) + 1"
+    change = "if self.seen == 4 + 3: own.Ranking.auroc = lambda self: 0.99; time.sleep(0.6)"
+    plugin(count, change)(bench)
+    assert bench(*wanted, "energy,bad") == 1 and "Ranking.auroc" in bench.err
+    assert measured(bench.record("energy")) == alone
+    assert "the others begin the second pass again" in bench.out

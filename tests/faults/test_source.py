@@ -1,5 +1,6 @@
 """A number belongs to the code that made it: what was edited is measured again, what is the same is not."""
 
+import hashlib
 import importlib
 import json
 import sys
@@ -132,6 +133,28 @@ def test_the_code_of_a_network_is_what_was_imported(tmp_path):
         assert resolve(str(file))[2].code == before and NETWORKS.get("net")(4) == 1
     with fresh_registries():
         assert resolve(str(file))[2].code != before and NETWORKS.get("net")(4) == 2
+
+
+@pytest.mark.parametrize("as_plugin", [False, True])
+@pytest.mark.parametrize("text", ["import json, layers_of_mine\nbuild = print\n", "from layers_of_mine import build\n"])
+def test_the_code_of_a_network_is_also_what_it_imports_from_its_folder(tmp_path, monkeypatch, text, as_plugin):
+    monkeypatch.syspath_prepend(tmp_path)
+    file, layers = tmp_path / "net.py", tmp_path / "layers_of_mine.py"
+    file.write_text(text)
+
+    def code(text):
+        layers.write_text(text)
+        sys.modules.pop(layers.stem, None)
+        importlib.invalidate_caches()
+        with fresh_registries():
+            if as_plugin:
+                load_plugin(file)
+            return NETWORKS.code("net") if as_plugin else resolve(str(file))[2].code
+
+    one, other = (f"def build(classes):\n    return {value}\n" for value in (1, 22))
+    assert code(one) != code(other) and code(one) == code("# a comment\n" + one)
+    file.write_text("def build(classes):\n    return 3\n")
+    assert code(one) == code(other) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_a_plugin_may_define_a_function_that_is_called_load(tmp_path):

@@ -70,7 +70,7 @@ def test_the_web_page_is_well_formed_and_self_contained(results):
     parser.feed(text)
     parser.close()
     assert parser.open == []
-    assert all(len(set(table)) == 1 for table in parser.widths)
+    assert parser.widths and all(len(set(table)) == 1 for table in parser.widths)
     assert not parser.tags & {"script", "link", "img", "iframe"}
     assert "url(" not in text and "http" not in text
     assert "prefers-color-scheme: dark" in text
@@ -244,13 +244,14 @@ def test_the_terminal_says_why_there_is_no_time():
         assert (words in console.print_table(records, {})) == said
 
 
-def test_a_narrow_terminal_gets_narrow_lines(results):
-    """Of pooled values, FPR95 is the first to go."""
-    made = [record("msp", method_title="Maximum softmax probability"), record("dicnet", aupr=0.3)]
+def test_a_narrow_terminal_shows_less_rather_than_broken_lines():
+    title = "A method with a very long name that goes on and on until nobody can remember how it began"
+    made = [record("msp", method_title=title), record("dicnet", aupr=0.3)]
     text = console.print_table(made, {}, 80)
     assert max(map(len, text.splitlines())) <= 80
     head = next(line for line in text.splitlines() if line.startswith("Method")).split()
     assert head == ["Method", "AUPR", "FPR95", "AUROC", "AUPR", "net", "+", "method"]
+    assert re.search("^A method with a ", text, re.MULTILINE)
 
 
 def test_the_terminal_shows_pooled_fpr95_where_there_is_room():

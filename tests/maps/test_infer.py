@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from harness import FAILING, NUMBERED, fresh_registries
 from PIL import Image
+from pretended_gpu import pretended_gpu
 
 from benchmark.cli import main as cli
 from benchmark.io.jsonfile import to_plain
@@ -43,6 +44,21 @@ def test_the_maps_of_a_labelled_set_measure_exactly_as_its_records(bench, photos
         report = score_directory(bench.folder / "m" / label, Toy("test", bench.data))
         for name, measured in bench.record(label)["metrics"].items():
             assert to_plain(report.metrics[name]) == measured
+
+
+def test_on_a_gpu_they_are_those_of_the_cpu_and_no_clock_waits(bench, photos):
+    """A pretended one; a batch waits for the scores of every method, which are written at once, and for its border."""
+    line = [photos, "--methods", "msp,energy", "--to"]
+    assert bench("train", "--methods", "msp,energy") == 0
+    assert bench("infer", *line, bench.folder / "cpu") == 0
+    with pretended_gpu() as waits:
+        assert bench("infer", *line, bench.folder / "gpu", "--device", "cuda", "--workers", "0") == 0, bench.err
+    for label in ("msp", "energy"):
+        assert maps(bench.folder / "gpu" / label) == maps(bench.folder / "cpu" / label)
+    inner = {"maps/infer.py": 8, "isolation/seals.py": 8, "cost_meter.py": 0, "run/scoring.py": 0}
+    assert {
+        file: sum(n for place, n in waits.found.items() if place[0] == f"benchmark/{file}") for file in inner
+    } == inner
 
 
 def test_without_images_the_datasets_own_are_scored(bench, photos):

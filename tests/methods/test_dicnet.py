@@ -30,7 +30,7 @@ def teacher():
 
 
 class Copy(nn.Module):
-    """A perfect student, or one that is wrong in some cells."""
+    """A perfect student, or one that is wrong everywhere by as much."""
 
     def __init__(self, teacher, tap=TAP, error=0.0):
         super().__init__()
@@ -46,11 +46,13 @@ def view(method, teacher, **spec):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("spec", [{}, {"scales": (40, 64), "max_size": 72}], ids=["native", "scales"])
-def test_zero_where_the_student_agrees(teacher, target, spec):
+@pytest.mark.parametrize("error", [0.0, 0.5])
+def test_is_the_squared_error_of_a_student_that_errs_everywhere_alike(teacher, target, spec, error):
     method = DiCNet(teacher_target=target)
-    method.student = Copy(teacher, method.tap)
+    method.student = Copy(teacher, method.tap, error)
     scores = method.score(make_batch(2, 48, 60), view(method, teacher, **spec))
-    assert scores.shape == (2, 48, 60) and scores.abs().max() < 1e-8
+    assert scores.shape == (2, 48, 60)
+    torch.testing.assert_close(scores, torch.full_like(scores, error**2), rtol=1e-4, atol=1e-8)
 
 
 def test_is_the_mean_square_over_channels_on_the_eighth_grid():

@@ -1,10 +1,13 @@
 """Mahalanobis distance against scikit-learn's and numpy's in float64."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from benchmark.methods.mahalanobis import RIDGE, Mahalanobis
-from method_toys import TAP, Given, Net, fit, make_batch, view_of
+from method_toys import SPEC, TAP, Given, Net, fit, make_batch, view_of
 from sklearn.covariance import EmpiricalCovariance
 
 from benchmark.data import IGNORE, Batch
@@ -126,6 +129,33 @@ def test_score_is_the_upsampled_map_and_ignores_autocast():
     assert torch.allclose(method.score(batch, networks), scale.upsample(low, (45, 59))[:, 0])
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.allclose(method.distances(scale.taps[TAP].permute(0, 2, 3, 1).flatten(0, 2)), low.flatten())
+
+
+def test_statistics_are_of_all_scales_and_distances_are_averaged():
+    method = Mahalanobis()
+    networks = view_of(method, spec=dataclasses.replace(SPEC, scales=(40, 24)))
+    labels = torch.randint(0, 3, (3, 40, 56), dtype=torch.uint8)
+    training, batch = [make_batch(3, seed=s, labels=labels.roll(s, 2)) for s in range(3)], make_batch(seed=9)
+    fit(method, networks, training)
+
+    def rows(scale):
+        return scale.taps[TAP].permute(0, 2, 3, 1).flatten(0, 2)
+
+    x, y = [], []
+    for each in training:
+        for scale in networks["base"](each).scales:
+            x.append(rows(scale))
+            y.append(
+                F.interpolate(each.labels[:, None].float(), scale.logits.shape[-2:], mode="nearest-exact").flatten()
+            )
+    x, y = torch.cat(x), torch.cat(y)
+    torch.testing.assert_close(method.means, torch.stack([x[y == c].mean(0) for c in range(3)]))
+    outputs, maps = networks["base"](batch), []
+    for scale in outputs.scales:
+        low = method.distances(rows(scale)).view(2, 1, *scale.logits.shape[-2:])
+        maps.append(F.interpolate(low, (40, 56), mode="bilinear", align_corners=False)[:, 0])
+    assert len(maps) == 2
+    torch.testing.assert_close(method.score(batch, networks), (maps[0] + maps[1]) / 2)
 
 
 def test_without_labels_or_variation_there_is_a_sentence(features):

@@ -1,5 +1,7 @@
 """ViM and NECO against numpy in float64 and by closed forms."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.special
@@ -55,10 +57,12 @@ def rows(networks, batch=TEST):
 
 def test_maps_are_those_of_the_cells_upsampled_and_averaged():
     for method in (ViM(), NECO()):
-        method, networks = fitted(method)
-        cells = torch.from_numpy(on_cells(method, networks)).float().view(2, 1, 5, 7)
-        want = F.interpolate(cells, (40, 56), mode="bilinear", align_corners=False)[:, 0]
-        torch.testing.assert_close(method.score(TEST, networks).detach(), want)
+        networks = view_of(method, network(), dataclasses.replace(SPEC, scales=(40, 24)))
+        fit(method, networks, BATCHES)
+        with torch.no_grad():
+            cells = [method._cells(scale.taps[TAP])[:, None] for scale in networks["base"](TEST).scales]
+            first, second = (F.interpolate(c, (40, 56), mode="bilinear", align_corners=False)[:, 0] for c in cells)
+            torch.testing.assert_close(method.score(TEST, networks), (first + second) / 2)
 
 
 @pytest.mark.parametrize("call", ["vim:dim=2", "neco:dim=2", "neco:factor=none", "neco:explained=0.5:factor=energy"])

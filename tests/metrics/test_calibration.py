@@ -62,6 +62,14 @@ def test_the_sums_are_those_over_all_pixels(outputs):
     )
 
 
+def test_a_confidence_at_the_upper_end_of_a_bin_belongs_to_it():
+    """.8 and .79 lie in (11/15, 12/15], where half of the pixels are right."""
+    labels = np.array([[1, 0]], np.uint8)
+    log_p = np.log(np.array([[[0.8, 0.79]], [[0.1, 0.105]], [[0.1, 0.105]]]))
+    assert np.exp(log_p[0, 0, 0]) * 15 == 12
+    assert measure([("a", labels, log_p)]).extra["ece"] == pytest.approx((0.8 + 0.79) / 2 - 0.5)
+
+
 def test_adaptive_bins_hold_equally_many_pixels():
     shown = images()
     found, (p, y) = measure(shown).extra, pixels(shown)

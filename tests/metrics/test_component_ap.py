@@ -52,12 +52,21 @@ def test_a_surer_false_alarm_costs_more_than_one_that_is_less_sure():
     assert measure((scores, labels)).extra["ap50"] == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize(("rows", "counts"), [((23, 28), False), ((20, 28), True)])
+@pytest.mark.parametrize(("rows", "counts"), [((23, 28), False), ((22, 28), True), ((20, 28), True)])
 def test_a_prediction_on_void_is_no_false_alarm(rows, counts):
     labels = scene()
     scores = np.where(labels == 254, 2.0, -1.0)
-    scores[rows[0] : rows[1], 30:36] = 3.0  # of 5 rows three, or of 8 rows three lie on void
+    scores[rows[0] : rows[1], 30:36] = 3.0  # of 5, 6 or 8 rows three lie on void, more than half of 5
     assert (measure((scores, labels)).extra["ap50"] < 1) == counts
+
+
+def test_components_of_ten_pixels_are_predictions_and_objects():
+    labels = scene()
+    labels[20, 5:15] = 254
+    scores = np.where(labels == 254, 2.0, -1.0)
+    scores[20, 25:35] = 1.0
+    found = measure((scores, labels)).extra
+    assert (found["true_components"], found["predicted_components"]) == (3, 4)
 
 
 def test_components_below_ten_pixels_are_neither_predictions_nor_objects():

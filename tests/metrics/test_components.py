@@ -90,6 +90,10 @@ def test_f1_over_the_thresholds_by_hand():
     assert (extra["true_components"], extra["predicted_components"], found.images) == (2, 2, 2)
 
 
+def test_a_prediction_at_the_threshold_is_no_false_positive():
+    assert component_f1(np.array([0.5]), np.array([0.5]), 0.5) == 1
+
+
 def plain(mask, labels, rules):
     """The definition, with one mask per component."""
     eight = np.ones((3, 3))

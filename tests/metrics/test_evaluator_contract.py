@@ -243,6 +243,14 @@ def test_what_cannot_be_added_is_named_and_leaves_the_measurement_as_it_was(kind
         assert evaluator.measurement() == before
 
 
+def test_curves_are_of_what_is_measured_and_not_of_what_gives_a_threshold():
+    views = views_of()
+    first = filled(FirstPass(["smiyc-obstacles", "pooled-anomalous"], CLASSES), views)
+    mixed = [view.labels for view in views if (view.labels == 254).any()]
+    assert len(mixed) == len(views) - 1
+    assert first.curves().fp[-1] == sum(int((labels < 254).sum()) for labels in mixed)
+
+
 def test_one_first_pass_of_many_protocols_says_what_each_says_alone():
     views = views_of()
     alone = {name: measure(PROTOCOLS[name], views) for name in NAMES}

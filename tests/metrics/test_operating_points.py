@@ -46,6 +46,12 @@ def test_the_two_rates_are_those_of_the_roc_curve(anomalous, normal):
     assert alone.extra["tpr"] == found["tpr"]
 
 
+def test_a_false_positive_rate_of_exactly_the_target_is_allowed_and_reached():
+    """One of twenty normal pixels lies above 18.5, two lie above 17.5; 19 is the first threshold at which 5 % do."""
+    found = measure("tpr-fpr05", view("a", [17.5, 18.5, 20.0], range(20))).extra
+    assert (found["tpr"], found["tpr_first_ge"], found["threshold"]) == (2 / 3, 1 / 3, 18.0)
+
+
 @pytest.mark.parametrize(("anomalous", "last_le", "first_ge"), [(0.0, 0, 1), (1.0, 1, 1), (-1.0, 0, 0)])
 def test_constant_perfect_and_inverted_scores(anomalous, last_le, first_ge):
     found = measure("tpr-fpr05", view("a", [anomalous] * 5, [0.0] * 100)).extra
@@ -116,6 +122,19 @@ def test_the_promise_holds_on_average_over_exchangeable_images():
     assert np.mean(rates) > 0.02, "and not by calling nothing anomalous"
 
 
+def test_a_threshold_that_was_asked_for_is_that_of_the_images_so_far():
+    evaluator, other = NormalEvaluator(), NormalEvaluator()
+    other.update(view("c", [], range(90)))
+    steps = (
+        (lambda: evaluator.update(view("a", [], range(20))), 15),
+        (lambda: evaluator.update(view("b", [], range(20, 60))), 47),
+        (lambda: evaluator.merge(other), 59),  # 30 of c's above it, of 150
+    )
+    for step, expected in steps:
+        step()
+        assert evaluator.threshold(0.2, "pooled") == expected
+
+
 def test_anomalous_and_ignored_validation_pixels_take_no_part():
     evaluator = NormalEvaluator()
     evaluator.update(View("a", np.array([[9.0, 8.0, 1.0, 0.0]]), np.array([[254, 255, 0, 3]], np.uint8)))
@@ -148,8 +167,8 @@ def test_open_miou_is_that_of_scikit_learn_with_the_anomaly_as_one_more_class(th
     assert found["open_miou"] == pytest.approx(iou[:3].mean())
     assert found["anomaly_iou"] == pytest.approx(iou[3])
     assert found["fpr"] == np.mean((threshold < SCORES)[LABELS < 254])
-    rates = [np.mean((SCORES[i] > threshold)[LABELS[i] == 254]) for i in range(4)]
-    assert found["tpr_per_image"] == pytest.approx(np.mean(rates))
+    for rate, kind in (("tpr_per_image", LABELS == 254), ("fpr_per_image", LABELS < 254)):
+        assert found[rate] == pytest.approx(np.mean([np.mean((SCORES[i] > threshold)[kind[i]]) for i in range(4)]))
     known = LABELS < 3
     closed = jaccard_score(LABELS[known], PREDICTIONS[known], average="macro")
     assert found["closed_miou"] == pytest.approx(closed)

@@ -10,7 +10,7 @@ from sklearn import config_context
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.errors import BenchmarkError
-from benchmark.metrics import FPR_RULES, PixelEvaluator, View, evaluate_scores, select_rows
+from benchmark.metrics import FPR_RULES, PixelEvaluator, PixelProtocol, View, evaluate_scores, select_rows
 
 
 def rows_of(cases):
@@ -155,6 +155,14 @@ def test_images_with_one_kind_of_pixels_are_skipped_and_counted():
     assert np.isnan(evaluate_scores([s], [blank], "per-image").auroc)
 
 
+@pytest.mark.parametrize(("protocol", "expected"), [("per-image", (0.5 + 0.05) / 2), ("pooled", 70 / 500)])
+def test_the_aupr_of_a_constant_is_aggregated_as_the_protocol_says(protocol, expected):
+    small, large = (np.where(np.arange(side**2) < count, 254, 0) for side, count in ((10, 50), (20, 20)))
+    labels = [each.astype(np.uint8).reshape(-1, 10) for each in (small, large)]
+    found = evaluate_scores([np.ones(each.shape) for each in labels], labels, protocol)
+    assert found.prevalence == pytest.approx(expected) == found.aupr
+
+
 def test_pure_images_are_pooled_unless_the_protocol_excludes_them():
     rng = np.random.default_rng(0)
     s, labels = score_map("logit", rng, (20, 20))
@@ -183,6 +191,15 @@ def test_protocols_differ_in_void_and_in_ignored_classes():
     assert select_rows(rows, "densehybrid")["ignored"][0] == np.isin(labels, (1, 255)).sum()
 
 
+def test_the_threshold_is_the_lowest_score_of_the_pixels_that_count():
+    """The nearest rule finds 19 of the anomalies at 1, 2, ..., 20; so does every threshold above 1."""
+    evaluator = PixelEvaluator(["streethazards", "per-image"])
+    labels = np.array([[254] * 20 + [255, 0]], np.uint8)
+    evaluator.update(View("a", np.array([[*range(1, 21), 1.5, 1.75]], np.float32), labels))
+    found = [select_rows(evaluator.rows(), name)["threshold"][0] for name in ("streethazards", "per-image")]
+    assert found == [1.5, 1.75]
+
+
 def test_an_ignored_class_that_the_dataset_lacks_changes_nothing():
     s, labels = score_map("logit", np.random.default_rng(0), (20, 20))
     evaluator = PixelEvaluator(["per-image", "densehybrid"], classes=("road", "sky"))
@@ -192,17 +209,21 @@ def test_an_ignored_class_that_the_dataset_lacks_changes_nothing():
     assert list(first) == list(second)
 
 
-def test_failure_split_divides_false_positives_by_correctness():
+@pytest.mark.parametrize("void", ["negative", "ignored"])
+def test_failure_split_divides_false_positives_by_correctness(void):
+    """Void pixels that count as normal are wrong."""
+    protocol = PixelProtocol("split", 1, "", "per-image", "nearest", void, split=True)
     rng = np.random.default_rng(0)
     labels = rng.choice(np.array([0, 1, 254, 255], np.uint8), size=(20, 30))
     prediction = rng.integers(0, 2, labels.shape)
     s = rng.normal(size=labels.shape).astype(np.float32)
-    evaluator = PixelEvaluator(["failure-split", "streethazards"])
+    evaluator = PixelEvaluator([protocol, "streethazards"])
     evaluator.update(View("a", s, labels, prediction))
-    threshold = nearest(roc_points(labels.ravel() == 254, s.ravel()))[2]
+    used = labels != 255 if void == "ignored" else np.ones_like(labels, bool)
+    threshold = nearest(roc_points(labels[used] == 254, s[used]))[2]
     correct = labels == prediction
-    wrong = (labels != 254) & ~correct  # void pixels count as wrong
-    result = evaluator.result("failure-split")
+    wrong = used & (labels != 254) & ~correct
+    result = evaluator.result(protocol)
     assert result.cfpr == pytest.approx((s > threshold)[correct].mean(), abs=1e-15)
     assert result.efpr == pytest.approx((s > threshold)[wrong].mean(), abs=1e-15)
     assert evaluator.result("streethazards").efpr is None

@@ -284,6 +284,16 @@ def test_state_continues_where_it_was_saved(exact):
         resumed.update(View("0001", *maps[1]))
 
 
+def test_what_was_asked_in_between_changes_nothing():
+    maps = crowded_maps("integer", 3)
+    asked = evaluated(maps, [])
+    for i in (0, 1):
+        asked.update(View(f"{i:04}", *maps[i]))
+        asked.result("pooled")
+    asked.merge(evaluated(maps, [2]))
+    same(evaluated(maps), asked)
+
+
 def test_merging_refuses_what_does_not_belong_together():
     maps = maps_of("logit", 2, (40, 40))
     with pytest.raises(BenchmarkError, match="both"):
@@ -324,6 +334,13 @@ def test_curves_are_points_of_the_full_curves_and_leave_little_open(kind, tmp_pa
     for value, (low, high) in zip(reference(maps), curve_bounds(again).values(), strict=True):
         assert low - 1e-9 <= value <= high + 1e-9 and high - low <= 1e-3
     assert curves.arrays().keys() == {"threshold", "recall", "precision", "fpr"}
+
+
+def test_of_equally_good_thresholds_the_highest_is_taken():
+    """F1 is 2/3 at 3, where one of two anomalies is found, and at 1, where both are, and two normal pixels."""
+    evaluator = PixelEvaluator(["pooled"])
+    evaluator.update(View("a", np.array([[3, 2.5, 2, 1]]), np.array([[254, 0, 0, 254]], np.uint8)))
+    assert evaluator.best_f1_threshold() == 3
 
 
 def test_best_f1_threshold_is_the_best_of_all():

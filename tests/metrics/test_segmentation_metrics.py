@@ -66,6 +66,14 @@ def test_open_miou_by_hand():
     assert (found.images, found.extra["threshold_t5"]) == (1, 0.5)
 
 
+def test_what_is_called_a_class_that_is_ignored_is_no_error_of_another_class():
+    labels, prediction = np.array([[0, 0, 1, 2, 254]], np.uint8), np.array([[0, 2, 1, 0, 2]])
+    evaluator = OpenSetEvaluator(RULES, {"t5": 0.5}, ("road", "sky", "other"))
+    evaluator.update(View("t5/1", np.array([[0, 0, 0, 0, 1]], np.float32), labels, prediction))
+    extra = evaluator.measurement()["open-set"].extra
+    assert (extra["open_miou"], extra["closed_miou"], extra["anomaly_iou"]) == (1, 1, 1)
+
+
 def test_without_rejection_anomalies_are_false_positives():
     extra = open_set(np.zeros((2, 5))).extra
     assert extra["open_miou"] == ((2 / 5) + (2 / 4)) / 2

@@ -83,6 +83,11 @@ def test_components_of_other_sizes_are_void():
     assert found["mean_f1"] == 0.5
 
 
+def test_a_component_belongs_to_the_class_whose_lower_bound_it_reaches():
+    found, _ = by_hand(np.zeros((12, 20), bool), SizeProtocol("exact", 1, "", (4, 20)))
+    assert [found[f"components_{kind}"] for kind in ("0-4", "4-20", "20+")] == [0, 1, 1]
+
+
 def test_predicted_components_count_from_half_the_lower_to_twice_the_upper_bound():
     found = {}
     for pixels in (4, 5, 20, 21):

@@ -5,6 +5,12 @@ import timm
 import torch
 import torch.nn.functional as F
 from harness import DEVICES
+from timm.data import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    IMAGENET_INCEPTION_MEAN,
+    IMAGENET_INCEPTION_STD,
+)
 
 from benchmark.encoders import FOLDER, frozen, timm_encoder
 from benchmark.errors import BenchmarkError
@@ -102,16 +108,18 @@ def test_its_encoder_begins_with_the_weights_that_are_asked_for(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("arch", "options", "mean"),
+    ("arch", "options", "mean", "std"),
     [
-        ("fpn-tf_efficientnet_lite0", {}, 0.5),
-        ("fpn-mobilenetv2_100", {}, 0.485),
-        ("pspnet-resnet18", {"encoder_weights": "imagenet"}, 0.485),
+        ("fpn-tf_efficientnet_lite0", {}, IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD),
+        ("fpn-mobilenetv2_100", {}, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ("pspnet-resnet18", {"encoder_weights": "imagenet"}, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ("pspnet-small", {}, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
     ],
 )
-def test_images_are_normalised_as_in_the_training_of_the_encoder(arch, options, mean):
+def test_images_are_normalised_as_in_the_training_of_the_encoder(arch, options, mean, std):
     network = build_network(arch, 7, options, initial=False)
-    assert network.mean.flatten()[0] == pytest.approx(255 * mean)
+    for found, expected in ((network.mean, mean), (network.std, std)):
+        torch.testing.assert_close(found.flatten(), 255 * torch.tensor(expected))
 
 
 def test_a_pretrained_encoder_learns_at_its_own_rate(weights):

@@ -56,6 +56,14 @@ def test_the_layout_of_the_images_decides_no_bit_of_the_values(small, images):
     assert torch.allclose(planar.double(), expected, atol=1e-6)
 
 
+def test_the_last_row_and_column_continue_to_the_stride(small, images):
+    prepared = small.prepare(images)
+    inputs, image = prepared.inputs, small.normalise(images)
+    assert (prepared.padded, prepared.covers) == ((48, 64), (45, 61)) and torch.equal(inputs[..., :45, :61], image)
+    assert torch.equal(inputs[..., :45, 61:], image[..., 60:].expand(-1, -1, -1, 3))
+    assert torch.equal(inputs[..., 45:, :], inputs[..., 44:45, :].expand(-1, -1, 3, -1))
+
+
 def test_parameters_and_tensors_of_the_published_network(published):
     network = published
     assert parameters(network.encoder) == 23_631_808

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_records import measurement, other, record
+from toy_records import OTHER_PARTS, WHOLE, measurement, other, record
 
 from benchmark.errors import BenchmarkError
+from benchmark.records.identity import Identity
 from benchmark.records.record import Measurement, network_label, read, read_all, record_path
 
 
@@ -184,6 +185,13 @@ def test_a_stale_record_says_which_part_changed(words, change):
     reasons = made.stale(dataclasses.replace(made.identity, **change))
     assert len(reasons) == 1
     assert words in reasons[0]
+
+
+@pytest.mark.parametrize("part", [each.name for each in dataclasses.fields(Identity)])
+def test_no_part_of_an_identity_changes_unnoticed(part):
+    """A part that is new has no other value here, so that this test fails until it has."""
+    assert WHOLE.differences(WHOLE) == []
+    assert len(WHOLE.differences(dataclasses.replace(WHOLE, **{part: OTHER_PARTS[part]}))) == 1
 
 
 def test_a_current_record_is_not_stale(tmp_path):

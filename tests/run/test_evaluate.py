@@ -3,7 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from harness import FAILING, measured
+
+from benchmark.data import Batch
+from benchmark.run.scoring import views
 
 UNFIT = """
 from benchmark.method import Method
@@ -29,6 +33,15 @@ class Statistics(Method):
     def score(self, batch, networks):
         return (networks["base"](batch).logits() - self.total.view(1, 4, 1, 1) / 1e4).amax(dim=1)
 """
+
+
+def test_every_image_of_a_batch_is_given_what_is_its_own():
+    labels, scores, predictions = (torch.arange(2 * 6).view(2, 2, 3) + start for start in (0, 20, 40))
+    batch = Batch(("a", "b"), torch.zeros(2, 3, 2, 3, dtype=torch.uint8), labels.byte())
+    for index, view in enumerate(views(batch, scores, predictions, ["first", "second"])):
+        assert (view.image, view.confidences) == (("a", "first"), ("b", "second"))[index]
+        for given, own in ((view.scores, scores), (view.labels, batch.labels), (view.prediction, predictions)):
+            assert torch.equal(given, own[index])
 
 
 def test_every_method_gets_a_record_and_the_second_run_answers_from_them(bench, forwards):

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from benchmark.data import image_digest
 from benchmark.errors import BenchmarkError
+from benchmark.maps.infer import pixel_digest
 from benchmark.metrics import FirstPass, SegmentationEvaluator, View
 from benchmark.run.journal import Journal
 from benchmark.run.tally import Tally
@@ -46,6 +49,19 @@ def test_what_was_written_goes_on_to_the_same_result(tmp_path):
     extend(resumed, 6)
     assert results(resumed) == results(tally(6))
     assert len(results(resumed)[1]) == 1
+
+
+def test_an_image_that_was_seen_is_known_by_its_name_its_size_its_pixels_and_its_labels():
+    image, labels = torch.zeros(3, 4, 6, dtype=torch.uint8), torch.zeros(4, 6, dtype=torch.uint8)
+    views = [
+        ("a", image, labels),
+        ("b", image, labels),
+        ("a", image + 1, labels),
+        ("a", image, labels + 1),
+        ("a", image.view(3, 6, 4), labels.view(6, 4)),
+    ]
+    assert len({image_digest(*each) for each in views}) == len(views)
+    assert len({pixel_digest(image) for _, image, _ in views}) == 3, "of photos, which have no labels"
 
 
 def test_the_last_state_counts_and_nothing_else_is_left(tmp_path):

@@ -2,14 +2,17 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from harness import NUMBERED, measured
 
 from benchmark.cost_meter import out_of_memory
-from benchmark.data import Batch, Sample
+from benchmark.data import Batch, Sample, collate
 from benchmark.errors import BenchmarkError
+from benchmark.machine import Machine
+from benchmark.maps.infer import batches_of
 from benchmark.network import NetworkSpec
 from benchmark.pool import Pool
 from benchmark.recipe import Recipe
@@ -273,6 +276,35 @@ def test_elsewhere_the_size_is_what_was_asked_for_or_small():
     cpu, chosen = torch.device("cpu"), BatchSize.chosen
     assert (chosen(IMAGE, 0, cpu).images, chosen(IMAGE, 0, cpu).most) == (1, 1)
     assert (chosen(IMAGE, 5, CUDA).images, chosen(IMAGE, 5, CUDA).most) == (5, 5)
+
+
+def blank(image_id, height, width):
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    return Sample(image_id, image, torch.zeros(height, width, dtype=torch.uint8))
+
+
+def test_of_larger_images_fewer_go_through_at_a_time():
+    """A batch holds 2^19 pixels: 4 images of 256x512, 2 of 512x512, 1 of any larger ones."""
+    first = blank("a", 256, 512)
+    batches = {height: collate([blank(str(i), height, 512) for i in range(4)])[0] for height in (128, 256, 512, 2048)}
+    for device in (torch.device("cpu"), CUDA):
+        size = BatchSize.chosen(first, 0, device)
+        assert [len(next(size.parts(batch))) for batch in batches.values()] == [4, 4, 2, 1]
+    assert [part.ids for part in BatchSize.chosen(first, 0, CUDA).parts(batches[512])] == [("0", "1"), ("2", "3")]
+    assert [len(next(BatchSize.chosen(first, 3, CUDA).parts(batch))) for batch in batches.values()] == [3, 3, 3, 3]
+    later = BatchSize.chosen(first, 0, CUDA, before=2)
+    assert [len(next(later.parts(batch))) for batch in batches.values()] == [2, 2, 1, 1] and later.most == 2
+
+
+def test_photos_of_any_sizes_come_in_batches_of_one_size_which_fit():
+    sizes = [64, 64, 64, 64, 128, 128, 128, 64, 256]
+    photos = [blank(str(index), height, 64) for index, height in enumerate(sizes)]
+    workshop = SimpleNamespace(setup=SimpleNamespace(machine=Machine(torch.device("cpu"), "fp32", 0)))
+    size = BatchSize(3, pixels=64 * 64)
+    found = [(tried, batch.ids, len(digests)) for tried, batch, digests in batches_of(workshop, photos, [], size)]
+    assert [ids for _, ids, _ in found] == [("0", "1", "2"), ("3",), ("4",), ("5",), ("6",), ("7",), ("8",)]
+    assert [count for *_, count in found] == [3, 1, 1, 1, 1, 1, 1] and found[-1][0] == len(sizes)
+    assert [tried for tried, *_ in found] == sorted(tried for tried, *_ in found)
 
 
 def test_every_size_is_given_up_once_and_said_once():

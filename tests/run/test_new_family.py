@@ -51,9 +51,6 @@ class ShareEvaluator(Evaluator):
     def _merge(self, other):
         self.counts = [a + b for a, b in zip(self.counts, other.counts)]
 
-    def _configuration(self):
-        return {"name": self.name, "threshold": self.threshold, "method": self.method}
-
     def _state(self):
         return {"counts": self.counts}
 

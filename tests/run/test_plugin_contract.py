@@ -57,6 +57,17 @@ def test_each_broken_clause_is_named(registries, tmp_path, score, clause, words)
     assert re.search(words, wrong)
 
 
+def test_what_a_gpu_would_be_waited_for_is_a_remark_with_its_lines(registries, tmp_path):
+    score = "(found := " + SCORE + ") + 0 * found.max().item() + 0 * len(found[found > 0].cpu())"
+    (tmp_path / "reads.py").write_text(METHOD.replace(SCORE, score))
+    load_plugin(tmp_path / "reads.py")
+    found = list(check_method("reads"))
+    assert not any(finding.wrong for finding in found)
+    (remark,) = [finding.clause for finding in found if finding.remark]
+    assert remark.startswith("score() reads 3 times per batch") and re.search(r"reads\.py, line 13, in score", remark)
+    assert not any(finding.remark for finding in check_method("msp"))
+
+
 def test_what_fit_does_not_put_into_buffers_is_lost_and_noticed(registries, tmp_path):
     text = METHOD.replace("-self.gain", "self.offset - self.gain")
     fit = "\n    def fit(self, data, networks):\n        self.offset = 1.0\n"

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from harness import FAILING, measured
+from toy_records import OTHER_PARTS, WHOLE
 
 from benchmark.errors import BenchmarkError
-from benchmark.run import measure
+from benchmark.run import measure, resume
 from benchmark.weights.store import WeightsStore
 
 HOME = Path(__file__).resolve().parents[2]
@@ -180,6 +183,20 @@ def test_weights_that_do_not_fit_are_one_sentence_and_the_others_finish(bench, d
     assert ("truncated or damaged" if damage == "truncated" else "does not fit a DiCNet") in sentence
     assert bench("train", "--methods", "dicnet", "--retrain") == 0
     assert bench("run", "--methods", "dicnet,msp") == 0 and bench.records() == {"msp", "dicnet"}
+
+
+def marked(monkeypatch, identity=WHOLE, label="msp", dataset="town", precision="fp32"):
+    monkeypatch.setattr(resume, "expected_identity", lambda *_: identity)
+    workshop = SimpleNamespace(setup=SimpleNamespace(dataset=dataset), pool=SimpleNamespace(precision=precision))
+    return resume.mark(workshop, SimpleNamespace(entry=SimpleNamespace(label=label)))
+
+
+def test_a_state_is_that_of_all_that_decides_what_is_measured_but_the_images(monkeypatch):
+    """These it is held against one by one where their fingerprint has changed."""
+    others = {part: {"identity": replace(WHOLE, **{part: value})} for part, value in OTHER_PARTS.items()}
+    others |= {what: {what: "another"} for what in ("label", "dataset", "precision")}
+    same = {what for what, change in others.items() if marked(monkeypatch, **change) == marked(monkeypatch)}
+    assert same == {"fingerprint"}
 
 
 def test_an_unreadable_record_is_measured_again(bench):

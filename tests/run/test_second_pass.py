@@ -210,7 +210,8 @@ def test_reproduce_takes_the_dataset_with_or_without_the_option(bench, towns):
     plans = []
     for dataset in (("towns",), ("--dataset", "towns"), ("towns", "--dataset", "towns")):
         assert bench("reproduce", *dataset, *rest) == 0
-        plans.append(bench.out)
-    assert plans[0].count("Dataset towns.") == 2 and len(set(plans)) == 1
+        # How busy the machine is, is another number every time.
+        plans.append([line for line in bench.out.splitlines() if "machine is busy" not in line])
+    assert plans[0].count("Dataset towns.") == 2 and plans[0] == plans[1] == plans[2]
     assert bench("reproduce", "towns", "--dataset", "town", *rest) == 2
     assert bench.err == "error: reproduce towns --dataset town: name one dataset.\n"

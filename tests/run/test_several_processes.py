@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,9 @@ from harness import FAILING, measured
 
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine, idle
+from benchmark.run.journal import Journal
+from benchmark.run.shares import _add, _Share
+from benchmark.run.tally import Tally
 
 HOME = Path(__file__).resolve().parents[2]
 SBATCH = HOME / "benchmark" / "cluster" / "run.sbatch"
@@ -75,10 +77,13 @@ def environment(**more) -> dict[str, str]:
 
 
 def two(bench, *line: str) -> list[subprocess.CompletedProcess]:
-    """A command by two processes, started as `torchrun` does, without the seconds that it takes to start itself."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    """A command by two processes, started as `torchrun` does, without the seconds that it takes to start itself.
+
+    They meet, as with `torchrun`, where the one that started them listens: nobody can take its port in between.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2"}
+    place |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     command = [sys.executable, "-m", "benchmark", *bench.arguments(*line)]
     started = [
         subprocess.Popen(
@@ -87,9 +92,7 @@ def two(bench, *line: str) -> list[subprocess.CompletedProcess]:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(
-                RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port
-            ),
+            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **place),
         )
         for rank in range(2)
     ]
@@ -107,6 +110,19 @@ def two(bench, *line: str) -> list[subprocess.CompletedProcess]:
 def files(bench, label: str) -> dict[str, bytes]:
     """What stands beside a record."""
     return {path.name: path.read_bytes() for path in (bench.runs / "records").rglob(f"{label}.*.csv.gz")}
+
+
+@pytest.mark.parametrize(("images", "batch"), [(7, 2), (8, 2), (3, 2), (1, 2), (5, 1)])
+def test_the_digest_of_the_images_seen_is_that_of_one_process(images, batch):
+    """Batches go to the processes in turn, and what each has seen is put together in the order of the images."""
+    names = [f"{i:x}" for i in range(images)]
+    whole = Tally({}, None, batch, Journal(Path("unused")))
+    for name in names:
+        whole.see(name)
+    parts = [_Share({}, {}, {}, [n for i, n in enumerate(names) if i // batch % 2 == rank]) for rank in range(2)]
+    together = Tally({}, None, batch, Journal(Path("unused")))
+    _add(together, parts, batch)
+    assert together.seen == whole.seen != ""
 
 
 @gloo

@@ -122,6 +122,12 @@ def test_a_batch_depends_on_seed_step_and_slot_and_on_nothing_else():
     assert not torch.equal(whole.images, augment(samples, recipe, 9, 6).images)
 
 
+@pytest.mark.parametrize("changes", [{"flip": True}, {"crop": (16, 24)}, {"scale_range": (0.5, 2.0), "crop": (24, 24)}])
+def test_images_of_one_batch_are_augmented_apart(changes):
+    batches = [augment([sample(), sample()], PLAIN.changed(changes), 0, step) for step in range(8)]
+    assert not all(torch.equal(*batch.images) for batch in batches)
+
+
 def test_images_that_differ_in_size_ask_for_a_crop():
     with pytest.raises(BenchmarkError, match="'crop'"):
         augment([sample(32, 48), sample(48, 48)], PLAIN, 0, 0)

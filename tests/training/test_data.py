@@ -2,6 +2,8 @@ import pytest
 import torch
 from training_toys import Blobs, Tiny
 
+from benchmark.data import IGNORE
+from benchmark.derived import Subset, VoidAsClass
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine
 from benchmark.recipe import Recipe
@@ -10,6 +12,7 @@ from benchmark.training import (
     Segmentation,
     cached,
     clear_states,
+    loader,
     native_batches,
     seeded,
 )
@@ -37,10 +40,34 @@ def test_a_split_that_fits_is_read_once_and_stays_the_same():
     assert cached(kept, CPU) is kept
 
 
+def test_what_is_made_of_a_split_has_a_fingerprint_of_its_own():
+    """It is part of what names weights and records."""
+    base = Blobs(images=5)
+    made = [base, Subset(base, 2), Subset(base, 3), VoidAsClass(base)]
+    assert len({each.fingerprint() for each in made}) == len(made)
+    assert len(made[1]) == 2 and made[3].classes == (*base.classes, "void")
+    assert torch.equal(made[3][0].labels, base[0].labels.masked_fill(base[0].labels == IGNORE, 3))
+
+
 def test_a_split_over_the_budget_is_left_on_disk():
     plain = Blobs(images=5)
     assert cached(plain, CPU, budget=5 * 4 * 30 * 42 - 1) is plain
     assert cached(plain, CPU, budget=5 * 4 * 30 * 42) is not plain
+
+
+def test_a_large_split_is_kept_as_far_as_it_was_read(monkeypatch):
+    plain = Blobs(images=5)
+    monkeypatch.setattr(loader, "CACHE_BYTES", 0)
+    monkeypatch.setattr(loader, "free_memory", lambda: 4 * 5 * 4 * 30 * 42)
+    kept = cached(plain, CPU)
+    assert plain.read == 1, "to see how large it is"
+    for _ in range(3):
+        assert [kept[index].id for index in (3, 1, -1)] == ["train/3", "train/1", "train/4"]
+    assert plain.read == 1 + 3
+    with pytest.raises(IndexError):
+        kept[5]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert cached(plain, CPU) is plain, "two processes would have it twice"
 
 
 def test_threads_give_the_same_batches_in_the_same_order():

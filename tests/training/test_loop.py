@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from training_toys import Blobs, Tiny, slow_training
 
+from benchmark.cost_meter import out_of_memory
 from benchmark.derived import Subset
 from benchmark.errors import BenchmarkError
 from benchmark.machine import Machine
@@ -182,7 +184,7 @@ def test_members_are_other_networks(recipe, machine, tmp_path):
     assert not same(tasks[0], tasks[2])
 
 
-@pytest.mark.parametrize("what", ["recipe", "data", "truncated", "rubbish"])
+@pytest.mark.parametrize("what", ["recipe", "data", "precision", "truncated", "rubbish"])
 def test_a_state_that_does_not_fit_is_refused_in_a_sentence(recipe, tmp_path, what, capsys):
     talkative = Machine(torch.device("cpu"), progress=True, save_every=-1)
     with pytest.raises(Killed):
@@ -193,6 +195,8 @@ def test_a_state_that_does_not_fit_is_refused_in_a_sentence(recipe, tmp_path, wh
         recipe = recipe.changed({"lr": 0.02})
     elif what == "data":
         images = 11
+    elif what == "precision":
+        talkative = dataclasses.replace(talkative, precision="bf16")
     elif what == "truncated":
         state.write_bytes(state.read_bytes()[:-500])
     else:
@@ -222,6 +226,45 @@ def test_a_loss_that_is_no_number_names_training_step_and_mend(recipe, machine, 
     with pytest.raises(BenchmarkError, match=r"^blobs: the loss became nan in step 7 of 15; lower 'lr'"):
         run(fresh(recipe, Explodes), recipe, machine, tmp_path)
     assert not (tmp_path / "a.state").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (3, r"^blobs: a step on 3 images does not fit .* the record says .* --recipe segmentation\.batch_size=1, and"),
+        (1, r"^blobs: training on one image does not fit into the memory"),
+    ],
+)
+def test_a_step_that_does_not_fit_is_not_made_another_one_without_a_word(recipe, machine, tmp_path, images, sentence):
+    class Greedy(Mortal):
+        def loss(self, batch):
+            if len(self.rates) == 6:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().loss(batch)
+
+    recipe = recipe.changed({"batch_size": images})
+    with pytest.raises(BenchmarkError, match=sentence) as caught:
+        run(fresh(recipe, Greedy), recipe, machine, tmp_path)
+    assert out_of_memory(caught.value)
+
+
+def test_validation_that_does_not_fit_goes_on_in_halves_and_measures_the_same(recipe, machine, tmp_path, capsys):
+    class Greedy(Mortal):
+        def validate(self, batches):
+            def few():
+                for batch in batches:
+                    if len(batch) > 1:
+                        raise RuntimeError("CUDA error: out of memory")
+                    yield batch
+
+            return super().validate(few())
+
+    usual = run(fresh(recipe), recipe, machine, tmp_path)
+    (tmp_path / "a.state").unlink()
+    report = run(fresh(recipe, Greedy), recipe, machine, tmp_path)
+    assert report.validation == pytest.approx(usual.validation) and report.loss == usual.loss
+    said = [line for line in capsys.readouterr().err.splitlines() if "validating" in line]
+    assert [[int(word) for word in re.findall(r"\d+", line)] for line in said] == [[3, 2], [2, 1]]
 
 
 def test_two_optimisers_keep_their_ratio_under_the_schedule(recipe, machine, tmp_path):

@@ -15,6 +15,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.training import Cutouts, Pasting, objects
 from benchmark.training.loader import training_batches
 from benchmark.training.objects import object_to_train_on, object_to_validate_on
+from benchmark.training.pasting import paste
 
 ROAD = np.full((64, 3), 0.4)
 
@@ -67,6 +68,30 @@ def test_an_object_is_one_piece_with_a_soft_edge_within_its_frame(make, height):
         border = np.concatenate([thing.alpha[0], thing.alpha[-1], thing.alpha[:, 0], thing.alpha[:, -1]])
         assert border.max() < 0.5
         assert cv2.connectedComponents((thing.alpha > 0.3).astype(np.uint8))[0] == 2  # the background and the object
+
+
+OF_VERSION_1 = {
+    object_to_train_on: [
+        (454, 100, 32, 26, 24, 26), (594, 78, 67, 49, 47, 51), (357, 75, 19, 38, 38, 46), (110, 11, 47, 37, 42, 42),
+    ],
+    object_to_validate_on: [
+        (1128, 97, 66, 27, 22, 23), (625, 80, 33, 32, 30, 30), (668, 74, 118, 36, 21, 29), (101, 13, 6, 50, 48, 50),
+    ],
+}  # fmt: skip
+"""Pixels of an object, its mean row and column, its mean colour in percent."""
+
+
+@pytest.mark.parametrize("make", OF_VERSION_1)
+def test_pasted_objects_are_those_of_their_version(make):
+    """Records of `pasted` know their images by the version alone: whoever changes these raises it there (``_VERSION``)
+    and for trainings (``VERSION``)."""
+    for seed, expected in enumerate(OF_VERSION_1[make]):
+        image = np.linspace(0.2, 0.7, 120 * 160 * 3, dtype=np.float32).reshape(120, 160, 3)
+        labels = np.zeros((120, 160), np.uint8)
+        after = paste(np.random.default_rng([1, seed]), image, labels, make)
+        rows, columns = np.nonzero(labels == ANOMALY)
+        found = len(rows), rows.mean(), columns.mean(), *(100 * after[labels == ANOMALY].mean(0))
+        assert found == pytest.approx(expected, rel=0.01, abs=1)
 
 
 KINDS = {

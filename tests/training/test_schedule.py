@@ -79,6 +79,17 @@ def test_weight_decay_acts_on_convolution_and_linear_weights_only():
     assert [g["weight_decay"] for g in groups] == [0.5, 0.0]
 
 
+def test_optimisers_are_those_of_the_recipe():
+    module = nn.Linear(1, 1)
+    sgd = make_optimiser(module, Recipe(lr=0.3, momentum=0.8, nesterov=True))
+    assert type(sgd) is torch.optim.SGD
+    assert (sgd.defaults["lr"], sgd.defaults["momentum"], sgd.defaults["nesterov"]) == (0.3, 0.8, True)
+    for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+        made = make_optimiser(module, Recipe(optimiser=name, betas=(0.7, 0.9)), lr=0.1)
+        assert type(made) is kind
+        assert all((group["lr"], group["betas"]) == (0.1, (0.7, 0.9)) for group in made.param_groups)
+
+
 def test_everything_decays_where_the_recipe_says_so():
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     groups = make_optimiser(module, Recipe(weight_decay=0.5, decay_everything=True)).param_groups

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pretended_gpu import pretended_gpu
 from sklearn.metrics import accuracy_score, jaccard_score
 from training_toys import Blobs, Tiny
 
@@ -42,6 +43,28 @@ def test_validation_is_sklearns_over_the_classes_that_occur(recipe, scales):
     assert [values[f"IoU {Blobs.card.classes[c]}"] for c in occurring] == pytest.approx(each.tolist())
 
 
+def test_a_step_waits_for_no_gpu_and_a_validated_batch_thrice(recipe):
+    """A pretended one: for the number of known pixels, twice, and for that of the cells of the confusion matrix."""
+    data = Blobs("val", 4)
+    with pretended_gpu() as waits, torch.no_grad():
+        gpu = Machine(torch.device("cuda"), progress=False)
+        task = task_for(recipe).to("cuda")
+        task.machine = gpu
+        batches = list(native_batches(data, gpu, 2))
+        waits.found.clear()
+        for label_size in ("feature", "half", "full"):
+            task.recipe = recipe.changed({"label_size": label_size})
+            assert task.loss(batches[0])["loss"].is_cuda
+        assert not waits.found
+        found = []
+        for few in (batches[:1], batches):
+            waits.found.clear()
+            values = task.eval().validate(few)
+            found.append(waits.found.total())
+    assert found[1] - found[0] == 3
+    assert values == task_for(recipe).eval().validate(native_batches(data, CPU, 2))
+
+
 def test_a_recipe_with_one_scale_is_validated_at_it(recipe):
     task = task_for(recipe.changed({"scales": (16,)})).eval()
     with torch.no_grad():
@@ -54,7 +77,7 @@ def batch_of(labels):
     return Batch(("a",) * len(labels), images, labels)
 
 
-@pytest.mark.parametrize("label_size", ["feature", "full"])
+@pytest.mark.parametrize("label_size", ["feature", "half", "full"])
 def test_the_loss_is_cross_entropy_over_known_pixels_with_deep_supervision(recipe, label_size):
     network = Tiny()
     network.drop.p = 0.0
@@ -68,10 +91,9 @@ def test_the_loss_is_cross_entropy_over_known_pixels_with_deep_supervision(recip
     target[labels >= 3] = -100
     expected = []
     for name in ("logits", "aux"):
-        if label_size == "full":
-            logits, ids = F.interpolate(outputs[name], (32, 48), mode="bilinear"), target
-        else:
-            logits, ids = outputs[name], target[:, 4::8, 4::8]
+        step = {"feature": 8, "half": 2, "full": 1}[label_size]
+        ids = target[:, step // 2 :: step, step // 2 :: step]
+        logits = F.interpolate(outputs[name], ids.shape[1:], mode="bilinear", align_corners=False)
         expected.append(F.cross_entropy(logits, ids))
     assert losses["aux"].item() == pytest.approx(expected[1].item(), rel=1e-5)
     assert losses["loss"].item() == pytest.approx((expected[0] + 0.3 * expected[1]).item(), rel=1e-5)
