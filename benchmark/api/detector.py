@@ -36,6 +36,9 @@ class Detector:
     method: Method
     networks: Networks
 
+    def __repr__(self) -> str:
+        return f"Detector({self.label}, networks: {', '.join(self.networks)})"
+
     @property
     def label(self) -> str:
         """The method's name with the options that differ from its defaults."""
@@ -43,7 +46,7 @@ class Detector:
 
     @property
     def title(self) -> str:
-        """The method's name as tables print it."""
+        """The method's name as tables print it before its options."""
         return self.method.title or self.method.label
 
     @property

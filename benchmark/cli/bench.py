@@ -28,7 +28,13 @@ bench switches --network pspnet-small --size 320x180
 bench costs --write results""",
     )
     verb(kinds, "metrics", _metrics, "compare the metrics' speed with scikit-learn's", "bench metrics")
-    verb(kinds, "pooled", _pooled, "measure the error of pooled values that keep no score", "bench pooled")
+    verb(
+        kinds,
+        "pooled",
+        _pooled,
+        "measure the error of pooled values and of their stored bounds",
+        "bench pooled",
+    )
     device = verb(
         kinds,
         "device",

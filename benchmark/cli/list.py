@@ -47,9 +47,7 @@ def _kind(text: str) -> str:
     """A kind, in the plural or not."""
     kind = f"{text.removesuffix('s')}s"
     if kind not in KINDS:
-        raise argparse.ArgumentTypeError(
-            f"write {', '.join(KINDS[:-1])} or {KINDS[-1]} before '{text}', as in list methods {text}"
-        )
+        raise argparse.ArgumentTypeError(f"write {', '.join(KINDS[:-1])} or {KINDS[-1]} before '{text}'")
     return kind
 
 

@@ -189,9 +189,9 @@ def listing(root: Path, width: int = 120) -> str:
         if not cls.card.downloads and not cls.card.obtain:
             continue
         sizes = [one.size for one in cls.card.downloads]
-        size = bytes_in_words(sum(sizes)) if sizes and all(sizes) else "unknown"
+        size = bytes_in_words(sum(sizes)) if sizes and all(sizes) else ""
         public = all(one.url for one in cls.card.downloads) and not cls.card.obtain
         how = "automatic" if public else "partly by hand"
-        rows.append([name, "yes" if cls.available(root) else "no", size, how, cls.card.licence])
-    table = fitted(rows, ["dataset", "found", "archives", "download", "licence"], width)
+        rows.append([name, "found" if cls.available(root) else how, size, cls.card.licence])
+    table = fitted(rows, ["dataset", "download", "archives", "licence"], width)
     return f"Under {root}:\n\n{table}\n\n`python -m benchmark fetch DATASET` gets one, or says what to do by hand."

@@ -176,6 +176,7 @@ def test_a_method_by_hand_scores_as_its_class_does():
     detector = api.by_hand(method, net)
     np.testing.assert_array_equal(detector.score(batch.images[0]), expected[0].numpy())
     assert detector.segment(batch.images[0]).max() < net.classes and detector.label == "msp:double_softmax=true"
+    assert repr(detector) == "Detector(msp:double_softmax=true, networks: base)"
 
 
 def test_what_is_fitted_is_fitted_to_the_images_at_hand():
