@@ -148,3 +148,59 @@ def test_what_becomes_of_the_comparison_with_other_teachers_on_the_front_page():
     assert told in text
     energy, pebal = (percent("camvid-ood", "pspnet-small", stem)[0] for stem in ("energy", "pebal"))
     assert f"PEBAL takes the small network's energy from {energy:.1f} to {pebal:.1f}" in text
+
+
+CONTROLS = "pasted+base=camvid-ood+objects="
+
+
+def auroc(dataset, label):
+    return percent(dataset, F, label.replace(":", "+"), metric="auroc")[0]
+
+
+def by_pasting(label):
+    """What a thing of a known class gains by having been cut out and laid elsewhere."""
+    return auroc(f"{CONTROLS}known", label) - auroc(f"{CONTROLS}unmoved", label)
+
+
+def test_what_pasting_is_worth():
+    rows = table(HOME / "results" / "README.md", "## The unknown, or the pasting?")
+    assert len(rows) >= 16
+    for row in rows:
+        name, label, mark = re.fullmatch(r"`(([a-z_]+)\S*)`( °)?", row["method"]).group(2, 1, 3)
+        (of, *_) = records("camvid-ood", F, label.replace(":", "+"))
+        assert of.method.name == name and bool(mark) == bool(of.method.auxiliary_data)
+        known, unmoved = (auroc(f"{CONTROLS}{kind}", label) for kind in ("known", "unmoved"))
+        values = [auroc("camvid-ood", label), auroc("pasted+base=camvid-ood", label), known, unmoved]
+        assert list(row.values())[1:] == [*(f"{value:.1f}" for value in values), f"{known - unmoved:+.1f}"]
+
+
+def test_what_is_said_of_pasting():
+    text, knn = page("results/README.md"), "knn:encoder=tf_efficientnet_lite0:k=3"
+    learned = [
+        by_pasting(label) for label in ("densehybrid", "entropy_max", "rpl:tap=penultimate", "pebal:tap=penultimate")
+    ]
+    assert (
+        f"To the frozen neighbours pasting is worth {by_pasting(knn):.1f} points, so that their "
+        f"{auroc('camvid-ood', knn):.1f} are none of the seams; to those that learned from pasted objects "
+        f"{min(learned):.1f} to {max(learned):.1f}, and to the energy of the network that they began with "
+        f"{by_pasting('energy'):.1f}."
+    ) in text
+    fdbd, nearest = (auroc(f"{CONTROLS}unmoved", label) for label in ("fdbd:normaliser=length", knn))
+    assert f"by fDBD more ({fdbd:.1f}) than by the neighbours ({nearest:.1f})" in text
+    pairs = [
+        [f"{auroc(f'{CONTROLS}{kind}', label):.1f}" for kind in ("known", "unmoved")]
+        for label in (knn, "energy", "densehybrid")
+    ]
+    assert (
+        f"have an AUROC of {pairs[0][0]} with the neighbours, where they belong {pairs[0][1]}; with the energy "
+        f"{' and '.join(pairs[1])}, with DenseHybrid {' and '.join(pairs[2])}"
+    ) in page("README.md")
+
+
+def test_what_outliers_are_worth_to_the_pretrained_network():
+    energy, hybrid = (percent("camvid-ood", F, stem)[0] for stem in ("energy", "densehybrid"))
+    (alarms,) = percent("camvid-ood", F, "densehybrid", metric="fpr95")
+    assert (
+        f"DenseHybrid takes the pretrained network's energy from {energy:.1f} to {hybrid:.1f} (one training each), "
+        f"with {alarms:.0f} % false positives"
+    ) in page("README.md")
