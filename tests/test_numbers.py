@@ -142,7 +142,11 @@ def test_how_far_students_follow_their_teachers():
 def test_what_becomes_of_the_comparison_with_other_teachers_on_the_front_page():
     text = page("README.md")
     (twin,), (stpm,) = (percent("camvid-ood", F, stem) for stem in ("dicnet_twin", "stpm"))
-    assert f"pretrained as that was, does no better ({twin:.1f}, one training)" in text
+    (pans,), (synthcp,) = (percent("camvid-ood", F, stem) for stem in ("pans", "synthcp+tap=penultimate"))
+    assert (
+        f"pretrained as that was, does no better ({twin:.1f}, one training). Of the paper's other methods PAnS has "
+        f"{pans:.1f} there and SynthCP {synthcp:.1f} (one training each)."
+    ) in text
     (wrong,) = (each.metrics["failure-split"].extra["efpr"] for each in records("camvid-ood", F, "stpm"))
     told = f"(STPM, one training), the same comparison reaches {stpm:.1f}, and {100 * wrong:.0f} % false alarms where"
     assert told in text
