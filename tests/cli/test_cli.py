@@ -137,7 +137,8 @@ def test_a_plugin_file_is_listed_checked_run_and_ranked(bench):
     assert bench.records() == {"margin", "msp"}
 
 
-def test_every_protocol_is_listed_with_what_it_gives_and_needs(bench):
+def test_every_protocol_is_listed_with_what_it_gives_and_needs(bench, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     assert bench("list", "protocols") == 0
     assert set(re.findall(r"^([\w-]+) v\d", bench.out, re.MULTILINE)) == set(PROTOCOLS)
     assert re.search("^conformal v1 +FPR, TPR +a second pass, validation images$", bench.out, re.MULTILINE)

@@ -122,7 +122,8 @@ def test_only_what_is_published_can_be_fetched(tmp_path):
     assert said == f"{tmp_path} has no folder harbour; put it there, or name its place with --data."
 
 
-def test_list_says_which_set_is_found_and_which_splits_it_has(tmp_path, capsys):
+def test_list_says_which_set_is_found_and_which_splits_it_has(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     bundle(tmp_path / "anomaly_val/RoadAnomaly", "road-anomaly")
     assert main(["list", "datasets", "--data", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()

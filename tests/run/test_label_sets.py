@@ -15,7 +15,7 @@ def test_methods_that_need_training_fail_alone_and_say_what_they_need(roads):
     lines = roads.err.strip().splitlines()
     assert [line.split(": ")[1] for line in lines] == ["sml", "knn:tap=features", "deep_ensemble"]
     assert all("It needs the train images of cityscapes, which cannot be had: " in line for line in lines[:2])
-    assert "It needs a further network (tiny:taps=True, member 1), and --weights gives one" in lines[2]
+    assert "It needs a further network (tiny:taps=true, member 1), and --weights gives one" in lines[2]
 
 
 def test_with_training_images_methods_are_fitted(roads):

@@ -56,7 +56,7 @@ def test_times_change_and_nothing_else(measured, forwards, load):
         kept = {key: old["cost"][key] for key in ("peak_memory_mib", "memory_of", "fit_seconds", "batch_size")}
         assert kept.items() <= cost.items()
         assert cost["network_ms"] != old["cost"]["network_ms"] and cost["method_ms"] != old["cost"]["method_ms"]
-        assert retimed["images"] == 3 and "retime" in retimed["provenance"]["command"]
+        assert retimed["images"] == 3
         assert retimed["provenance"]["cpu"] == old["provenance"]["cpu"]
         del old["cost"]
         assert new == old, "the provenance of the metrics, too"
