@@ -236,6 +236,7 @@ def take_turns(
                 progress.update(tried)
     finally:
         workshop.pool.forget()
+        workshop.pool.time(True)
 
 
 def batches_of(

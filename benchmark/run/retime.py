@@ -11,7 +11,7 @@ from statistics import median
 from torch.utils.data import Subset
 
 from benchmark.errors import BenchmarkError
-from benchmark.io.words import duration
+from benchmark.io.words import duration, quantity
 from benchmark.metrics import FirstPass, SegmentationEvaluator
 from benchmark.progress import Progress
 from benchmark.records.adoption import Candidate
@@ -226,7 +226,7 @@ def _pass(
     counts: dict[str, int] = {}
     loads: list[float | None] = []
     beside: Beside[tuple[str, ...]] = Beside(setup.machine.workers)
-    progress = Progress(f"timing {len(entries)} method{'s' * (len(entries) > 1)}", 0, count, setup.machine)
+    progress = Progress(f"timing {quantity(len(entries), 'method')}", 0, count, setup.machine)
     try:
         for part in (chosen[:batch], chosen):  # the first warms up; on a GPU, where batches grow, so may the next
             tally = _unmeasured(workshop, [entry for entry in entries if not entry.error], size.images)

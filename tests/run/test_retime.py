@@ -39,9 +39,10 @@ def files(bench) -> dict:
     return {path.name: path.read_bytes() for path in (bench.runs / "records").rglob("*") if path.is_file()}
 
 
-def test_times_change_and_nothing_else(measured, forwards, load):
+def test_times_change_and_nothing_else(measured, forwards, load, monkeypatch):
     bench, before = measured, files(measured)
     load[:] = [0.4, 0.5, 0.7, 0.6]
+    monkeypatch.setattr("sys.argv", ["-m", "retime", "--images", "3"])  # whence a record has its command
     assert bench("retime", "--images", "3") == 0
     assert len(forwards) == 2 * (1 + 3), "of each repetition one that warms up and three that are timed"
     after = files(bench)
@@ -56,7 +57,8 @@ def test_times_change_and_nothing_else(measured, forwards, load):
         kept = {key: old["cost"][key] for key in ("peak_memory_mib", "memory_of", "fit_seconds", "batch_size")}
         assert kept.items() <= cost.items()
         assert cost["network_ms"] != old["cost"]["network_ms"] and cost["method_ms"] != old["cost"]["method_ms"]
-        assert retimed["images"] == 3
+        assert retimed["images"] == 3 and "retime" in retimed["provenance"]["command"]
+        assert "retime" not in old["provenance"]["command"]
         assert retimed["provenance"]["cpu"] == old["provenance"]["cpu"]
         del old["cost"]
         assert new == old, "the provenance of the metrics, too"
